@@ -1,0 +1,19 @@
+//! Plimsoll, an autoscaler for systems that hold data: everything that does I/O around `plimsoll-core`.
+//!
+//! The modules stand in the order in which a decision passes through them.
+
+pub mod clock;
+pub mod config;
+
+pub mod collect;
+pub mod policy;
+
+pub mod actuate;
+pub mod platforms;
+pub mod systems;
+
+pub mod audit;
+
+pub mod api;
+pub mod cli;
+pub mod daemon;

@@ -1,0 +1,378 @@
+//! What is kept, by compare-and-set, so that a plan can go on where it stood (`decisions.md` D5).
+
+use crate::snapshot::Endpoints;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The durable state of one target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// See [`crate::FORMAT_VERSION`]; an unknown one means hold.
+    pub format_version: u32,
+    /// `namespace/name`.
+    pub target: Arc<str>,
+    /// Raised by every daemon that takes the target over, before anything else.
+    pub epoch: u64,
+    /// Counts plans, decisions and intents, so that ids never repeat.
+    pub sequence: u64,
+    /// The plan that is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanState>,
+    /// The last intent; void once its outcome was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// What outlives plans.
+    #[serde(default)]
+    pub memory: Memory,
+    /// Ended plans, newest last, at most 16.
+    #[serde(default)]
+    pub history: Vec<Ended>,
+    /// The hash of the newest audit record when this was written: a cut-off tail of the log shows.
+    #[serde(default)]
+    pub audit_head: String,
+}
+
+/// A plan: from one legal resting size to the next, one unit at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PlanState {
+    /// Unique for the target.
+    pub id: Arc<str>,
+    /// The decision that it carries out.
+    pub decision: Arc<str>,
+    /// Members at its start.
+    pub from: u32,
+    /// Members at its end.
+    pub to: u32,
+    /// The system's id when it was made.
+    pub fingerprint: String,
+    /// The topology epoch when it was made.
+    pub base_epoch: String,
+    /// The digest of the module that wished it; empty for a person's wish.
+    #[serde(default)]
+    pub module: String,
+    /// Where it stands.
+    pub status: PlanStatus,
+    /// The unit that is under way, from 0.
+    pub unit: u32,
+    /// The member of that unit, once it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// Index of the phase in the profile's list; a hint, the world decides.
+    pub phase: u32,
+    /// Whether the unit has passed what the system cannot take back.
+    pub point_of_no_return: bool,
+    /// Whether the unit is being taken back.
+    #[serde(default)]
+    pub undoing: bool,
+    /// Why it holds, waits or was given up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// When it began.
+    pub started: Stamp,
+    /// When it last made progress.
+    pub progressed: Stamp,
+}
+
+/// Where a plan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanStatus {
+    /// Waits for a person.
+    AwaitingApproval,
+    /// Goes on.
+    Running,
+    /// Keeps its place until a check passes or a person acts.
+    Held,
+    /// Ends at the nearest legal size.
+    Stopping,
+    /// Reached its size.
+    Done,
+    /// Ended elsewhere, safely.
+    Aborted,
+}
+
+/// The member that a unit is about: the triple of IDENT-2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// The platform's place.
+    pub slot: Arc<str>,
+    /// The addresses in that place.
+    #[serde(default)]
+    pub endpoints: Endpoints,
+    /// The system's id; absent until a new member has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    /// The incarnation when it was chosen.
+    #[serde(default)]
+    pub incarnation: String,
+}
+
+/// What is about to be done. It licenses one effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// Unique for the target.
+    pub id: Arc<str>,
+    /// Of which plan.
+    pub plan: Arc<str>,
+    /// Of which unit.
+    pub unit: u32,
+    /// The verb with its absolute arguments.
+    pub verb: Verb,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// One effect on the world, with absolute arguments and the precondition that the server checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "verb", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Verb {
+    /// System: register a new member as a learner that is not started yet.
+    Register {
+        /// Where it will run.
+        slot: Arc<str>,
+        /// How it will be reached, by purpose.
+        endpoints: Endpoints,
+    },
+    /// Platform: start the member of a slot, joining the existing cluster.
+    Start {
+        /// Where.
+        slot: Arc<str>,
+        /// The absolute number of members afterwards.
+        size_after: u32,
+        /// What the member needs to join, from the system's driver.
+        join: serde_json::Value,
+    },
+    /// System: give a caught-up learner its vote.
+    Promote {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: move leadership from one member to another.
+    MoveLeader {
+        /// From whom.
+        from: Arc<str>,
+        /// To whom.
+        to: Arc<str>,
+    },
+    /// System: no new data for this member.
+    Cordon {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: take a cordon back.
+    Uncordon {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: move everything off this member.
+    Drain {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: take a drain back.
+    CancelDrain {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: strike the member from the membership.
+    Deregister {
+        /// Whom.
+        member: Arc<str>,
+    },
+    /// System: commit one write, so that a change of membership is known to be committed.
+    Barrier,
+    /// Platform: stop the member of a slot for good, keeping its volume.
+    Stop {
+        /// Where.
+        slot: Arc<str>,
+        /// Whom.
+        member: Arc<str>,
+        /// The absolute number of members afterwards.
+        size_after: u32,
+    },
+    /// System: spread the data over all members.
+    Rebalance,
+    /// System: release what is kept for a member.
+    PayDebt {
+        /// For whom.
+        member: Arc<str>,
+        /// What.
+        kind: String,
+    },
+}
+
+impl Verb {
+    /// The stable word for metrics, records and docs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::Start { .. } => "start",
+            Self::Promote { .. } => "promote",
+            Self::MoveLeader { .. } => "move-leader",
+            Self::Cordon { .. } => "cordon",
+            Self::Uncordon { .. } => "uncordon",
+            Self::Drain { .. } => "drain",
+            Self::CancelDrain { .. } => "cancel-drain",
+            Self::Deregister { .. } => "deregister",
+            Self::Barrier => "barrier",
+            Self::Stop { .. } => "stop",
+            Self::Rebalance => "rebalance",
+            Self::PayDebt { .. } => "pay-debt",
+        }
+    }
+}
+
+/// What came of an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The server accepted it. Done is only what is observed afterwards.
+    Applied,
+    /// The server refused it; nothing changed.
+    Refused {
+        /// In the server's words, at most 1 KiB.
+        message: String,
+    },
+    /// Nobody knows: a time-out, a lost answer, a crash.
+    Unknown {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What outlives plans.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// Ended changes of size, oldest first, at most 32.
+    #[serde(default)]
+    pub changes: Vec<Changed>,
+    /// The combined wish's direction and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<WishHeld>,
+    /// Dry run only: what would be, had we acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ghost_size: Option<u32>,
+    /// A person's pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Note>,
+    /// A person's wish for a size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// The content that a person approved (`decisions.md` D10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
+    /// What each policy wants to be handed back.
+    #[serde(default)]
+    pub policy_state: BTreeMap<String, String>,
+}
+
+/// Since when the combined wish has pointed in its direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct WishHeld {
+    /// -1 in, 1 out.
+    pub direction: i8,
+    /// Since when.
+    pub since: Stamp,
+}
+
+/// One ended change of size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Changed {
+    /// Members before.
+    pub from: u32,
+    /// Members after.
+    pub to: u32,
+    /// When.
+    pub at: Stamp,
+}
+
+/// Who said something, when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// Who.
+    pub who: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// When.
+    pub at: Stamp,
+}
+
+/// A person's wish for a size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// How many members.
+    pub members: u32,
+    /// By whom.
+    pub note: Note,
+}
+
+/// What a person approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Approved {
+    /// The content, as the plan shows it.
+    pub content: String,
+    /// By whom.
+    pub note: Note,
+}
+
+/// A moment that outlives the process (`decisions.md` D3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Stamp {
+    /// Which boot `mono_ms` counts from.
+    pub boot: Arc<str>,
+    /// Milliseconds since that boot.
+    pub mono_ms: u64,
+    /// Milliseconds since 1970, for people.
+    pub wall_ms: i64,
+}
+
+/// An ended plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Members at its start.
+    pub from: u32,
+    /// Members it was to reach.
+    pub to: u32,
+    /// Members at its end.
+    pub ended_at: u32,
+    /// How it ended.
+    pub status: PlanStatus,
+    /// Why, when not at its goal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// When.
+    pub at: Stamp,
+}

@@ -1,0 +1,198 @@
+//! What is kept of every cycle, so that it can be explained and run again.
+
+use crate::journal::{Intent, Outcome, PlanState};
+use crate::proposal::Reason;
+use crate::safety::Safety;
+use crate::snapshot::{Mode, Now};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One record of the audit log's body. The log adds sequence, time in RFC 3339 and the hash chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// See [`crate::FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Unique for the target: for reading only.
+    pub decision_id: Arc<str>,
+    /// `namespace/name`.
+    pub target: Arc<str>,
+    /// When.
+    pub now: Now,
+    /// What happened.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Body {
+    /// A decision.
+    Decision(Box<Decision>),
+    /// Something is about to be done.
+    Intent {
+        /// What.
+        intent: Intent,
+        /// The check that let it pass.
+        judgement: Judgement,
+    },
+    /// Something was done, refused, or nobody knows.
+    Outcome {
+        /// Which intent.
+        intent: Arc<str>,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A plan began, moved to another phase, held or ended.
+    Plan {
+        /// The plan as it is now.
+        plan: PlanState,
+        /// Where it stands, in the profile's words.
+        phase: String,
+        /// The check that made it hold, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judgement: Option<Judgement>,
+    },
+    /// A person said something.
+    Command {
+        /// The verb: `pause`, `resume`, `approve`, `cancel`, `scale`.
+        verb: String,
+        /// Who.
+        who: String,
+        /// Why, or which size.
+        detail: String,
+    },
+    /// The daemon took the target over, or gave it up.
+    Epoch {
+        /// The new epoch.
+        epoch: u64,
+    },
+    /// Something went wrong that is nobody's refusal.
+    Trouble {
+        /// A stable word.
+        what: String,
+        /// One line.
+        detail: String,
+    },
+}
+
+/// A decision: what was seen, asked, refused and planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// SHA-256 of the canonical snapshot, under which it is kept as a blob; filled in by the audit log.
+    #[serde(default)]
+    pub snapshot: String,
+    /// Whether it was to be carried out.
+    pub mode: Mode,
+    /// Members now; absent when not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// What each policy said.
+    pub answers: Vec<PolicyAnswer>,
+    /// The wish that the rule of combination made of them.
+    pub wish: Wish,
+    /// The check.
+    pub judgement: Judgement,
+    /// The size that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<u32>,
+    /// The id of the plan that was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Arc<str>>,
+    /// Parameters that differ from the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<Safety>,
+    /// One word for status and metrics.
+    pub reason: Reason,
+}
+
+/// What one policy said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyAnswer {
+    /// Its name in the target's document.
+    pub policy: String,
+    /// SHA-256 of the module.
+    #[serde(default)]
+    pub module: String,
+    /// How many members it wished; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
+    /// Why, in its own words, or why there is no wish.
+    pub reason: Reason,
+    /// Whether it failed (trap, limit, malformed answer).
+    #[serde(default)]
+    pub failed: bool,
+    /// Fuel that it used.
+    #[serde(default)]
+    pub fuel: u64,
+}
+
+/// The combined wish.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Wish {
+    /// How many members; absent means hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
+    /// Whose wish it is: a policy's name, or `person`.
+    #[serde(default)]
+    pub from: String,
+    /// Which line of the rule decided.
+    pub rule: String,
+}
+
+/// What the judge said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    /// The strongest of all findings.
+    pub verdict: Verdict,
+    /// The size after clamping; absent where the change has no size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// Every finding, in the order of the catalogue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+}
+
+/// What the judge says, weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Go on.
+    #[default]
+    Allow,
+    /// Go on, but only so far.
+    Clamp,
+    /// Ask again later.
+    Defer,
+    /// No, until something changes.
+    Deny,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Violation {
+    /// The rule, such as `QUORUM-1`.
+    pub rule: String,
+    /// The hazard, such as `QuorumAtRisk`.
+    pub kind: String,
+    /// How strong.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
