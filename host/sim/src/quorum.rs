@@ -10,7 +10,7 @@ use crate::clients::Clients;
 use crate::load::share;
 use crate::oracle::{Margin, Standing};
 use crate::platform::{Platform, PlatformSetup, State, Volume};
-use crate::rng::Rng;
+use crate::rng::{Rng, mix};
 use crate::trace::Trace;
 use crate::world::{Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::SystemReport;
@@ -57,6 +57,8 @@ impl Default for QuorumSetup {
 const WRITE_BYTES: u64 = 1_000;
 /// Writes that happened before the run.
 const HISTORY: u64 = 1_000_000;
+/// A follower that is behind by no more than this keeps up: a few strides of a busy group.
+const NEAR: u64 = 20_000;
 
 /// A group of voters and learners.
 #[derive(Debug)]
@@ -73,6 +75,7 @@ pub struct Quorum {
     epoch: u64,
     next_id: u64,
     now_ms: u64,
+    flying: u64,
     slow: Option<(usize, u64, u64)>,
     losses: Vec<(usize, u64)>,
     chance: Rng,
@@ -122,6 +125,7 @@ impl Quorum {
             part_milli: 0,
             epoch: 1,
             now_ms,
+            flying: 0,
             slow: None,
             losses: Vec::new(),
             members,
@@ -210,14 +214,18 @@ impl Quorum {
         if let Some(peer) = self.members.get_mut(&leader) {
             peer.holds += milli / 1_000;
         }
-        self.replicate(leader, for_ms);
+        // A hundredth of a second of writes is on its way to those that are not needed for the majority.
+        let flying = (milli / 1_000).div_ceil(for_ms.max(1)) * 10;
+        self.replicate(leader, for_ms, flying);
         let confirmed = self.confirmed();
         clients.acknowledged(0, confirmed.saturating_sub(self.acknowledged));
         self.acknowledged = self.acknowledged.max(confirmed);
     }
 
-    fn replicate(&mut self, leader: u64, for_ms: u64) {
+    fn replicate(&mut self, leader: u64, for_ms: u64, flying: u64) {
         let longest = self.longest();
+        self.flying = flying;
+        let prompt = self.prompt(leader);
         let slow = self.slow.filter(|(_, until_ms, _)| *until_ms > self.now_ms);
         let live: Vec<u64> =
             self.members.iter().filter(|(_, peer)| self.is_alive(peer)).map(|(id, _)| *id).collect();
@@ -231,11 +239,32 @@ impl Quorum {
             }
             // A new member takes in all data, whatever number of writes made it.
             let room = if peer.filling { share(longest, bytes, data_bytes) } else { bytes / WRITE_BYTES };
+            let end = if prompt.contains(&id) { longest } else { longest.saturating_sub(flying) };
             // What a member holds beyond the leader was never acknowledged, and is cut off.
-            peer.holds = longest.min(peer.holds + room);
-            peer.filling &= peer.holds < longest;
+            peer.holds = longest.min(end.min(peer.holds + room).max(peer.holds));
+            peer.filling &= peer.holds < end;
             peer.started = true;
         }
+    }
+
+    /// The followers that confirm first this time: as many as a majority needs.
+    fn prompt(&self, leader: u64) -> Vec<u64> {
+        let live = self.voters().filter(|(id, peer)| **id != leader && self.is_alive(peer));
+        let mut order: Vec<(u64, u64, u64)> =
+            live.map(|(id, peer)| (u64::MAX - peer.holds, mix(self.now_ms ^ (id << 40)), *id)).collect();
+        // Who is far behind is never among them while somebody else is there.
+        let longest = self.longest();
+        for entry in &mut order {
+            let behind = longest.saturating_sub(u64::MAX - entry.0);
+            entry.0 = if behind <= NEAR { 0 } else { behind };
+        }
+        order.sort_unstable();
+        order.into_iter().take(self.need() - 1).map(|(_, _, id)| id).collect()
+    }
+
+    /// Whether a member holds all that was acknowledged, but for what is on its way.
+    fn is_in_sync(&self, peer: &Peer) -> bool {
+        peer.holds + self.flying.max(1) >= self.acknowledged
     }
 
     /// How many writes more than half of all voters hold.
@@ -459,7 +488,7 @@ impl World for Quorum {
     }
 
     fn is_calm(&self) -> bool {
-        let whole = self.members.values().all(|peer| peer.gone || peer.holds >= self.acknowledged);
+        let whole = self.members.values().all(|peer| peer.gone || self.is_in_sync(peer));
         self.leader.is_some() && !self.platform.is_busy() && whole
     }
 

@@ -89,17 +89,19 @@ impl Quorum {
             PlacementState::Learner
         } else if !self.is_alive(peer) {
             PlacementState::Stale
-        } else if peer.holds >= self.acknowledged {
+        } else if self.is_in_sync(peer) {
             PlacementState::InSync
         } else {
             PlacementState::CatchingUp
         };
-        let progress = u128::from(peer.holds) * 1_000 / u128::from(leader.holds.max(1));
+        let holds = if self.is_in_sync(peer) { leader.holds } else { peer.holds };
+        let progress = u128::from(holds) * 1_000 / u128::from(leader.holds.max(1));
         SystemPlacement {
             member: peer.name.clone(),
             weight: u32::from(peer.voter),
             state,
-            lag: source.tells(leader.holds.saturating_sub(peer.holds)),
+            // What is on its way is no lag: two numbers read one after the other always differ by it.
+            lag: source.tells(if self.is_in_sync(peer) { 0 } else { leader.holds.saturating_sub(peer.holds) }),
             progress_permille: source.tells(u32::try_from(progress.min(1_000)).unwrap_or(1_000)),
         }
     }
