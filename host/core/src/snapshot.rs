@@ -1,5 +1,6 @@
 //! From readings to one snapshot: ages, how long a value has stood, and members of platform and system as one.
 
+use crate::judge::unit_sizes;
 use crate::observation::{
     Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
 };
@@ -120,7 +121,7 @@ impl Tracker {
         let snapshot = Snapshot {
             format_version: FORMAT_VERSION,
             now: now.clone(),
-            size: members.clone().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)),
+            size: size(&members, context.plan.as_ref()),
             members,
             target: context.target,
             safety: context.safety.clone(),
@@ -143,6 +144,20 @@ impl Tracker {
         self.seen.retain(|_, seen| seen.round == round);
         snapshot
     }
+}
+
+/// How many members count. While a plan runs, the one that comes does not count before its unit is complete, or
+/// policies would scale too far; the one that goes counts until then.
+fn size(members: &Fact<Vec<Member>>, plan: Option<&PlanState>) -> Fact<u32> {
+    let known = match members {
+        Fact::Known(known) => known.clone().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)),
+        Fact::Unknown { reason, detail } => return Fact::unknown(reason.clone(), detail.clone()),
+        Fact::NotApplicable => return Fact::NotApplicable,
+    };
+    Fact::Known(match plan {
+        Some(plan) => known.map(|_| unit_sizes(plan).0),
+        None => known,
+    })
 }
 
 fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_json::Value>> {

@@ -40,11 +40,14 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
         sim.advance(next_ms);
         let seen = sim.observe(false);
         let Some(slots) = seen.platform.slots.value() else { continue };
-        let Some(demand) = seen.signals.get("demand").and_then(|signal| signal.samples.last()) else { continue };
+        let Some(demand) = seen.signals.get("demand").and_then(|signal| signal.samples.last()) else {
+            continue;
+        };
         let wanted = (demand.value / 700.0).ceil().clamp(1.0, 9.0) as usize;
         if let Some(members) = seen.system.members.value() {
-            let learners =
-                members.iter().filter(|member| member.roles.value().is_some_and(|it| it.contains(&Role::Learner)));
+            let learners = members
+                .iter()
+                .filter(|member| member.roles.value().is_some_and(|it| it.contains(&Role::Learner)));
             for learner in learners {
                 sim.act(&Verb::Promote { member: learner.id.clone() }, "hpa");
             }
@@ -156,7 +159,9 @@ fn without_a_guard_majorities_and_acknowledged_writes_are_lost() {
             *kinds.entry(kind).or_default() += 1;
         }
     }
-    println!("unguarded, quorum: {losing} of {seeds} seeds lost {lost} acknowledged writes; seeds by harm: {kinds:?}");
+    println!(
+        "unguarded, quorum: {losing} of {seeds} seeds lost {lost} acknowledged writes; seeds by harm: {kinds:?}"
+    );
     for kind in ["acknowledged-writes-lost", "majority-lost", "stopped-while-holding", "changes-overlap"] {
         assert!(kinds.contains_key(kind), "no seed showed {kind}: {kinds:?}");
     }

@@ -24,7 +24,7 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     }
     if plan.status == PlanStatus::AwaitingApproval {
         if decide::approval_expired(&plan, now) {
-            end(state, now, snapshot, PlanStatus::Aborted, "nobody approved it in time");
+            end(state, now, PlanStatus::Aborted, "nobody approved it in time");
         } else {
             state.waiting_for = "a person's approval".to_owned();
         }
@@ -37,7 +37,7 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
         Next::Choose => choose(state, now, snapshot, &plan),
         Next::Do { phase, index, verb } => attempt(state, now, snapshot, &plan, phase, index, verb),
         Next::Wait { phase, index, why } => wait(state, now, &plan, phase, index, &why),
-        Next::Finished => finished(state, now, snapshot, &plan),
+        Next::Finished => finished(state, now, &plan),
     }
 }
 
@@ -74,10 +74,10 @@ pub(super) fn give_up(plan: &mut PlanState, why: &str) {
 /// The next unit's member; a plan that is being given up takes none.
 fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState) {
     if plan.unit >= plan::units(plan, state.spec.profile) {
-        end(state, now, snapshot, PlanStatus::Done, "");
+        end(state, now, PlanStatus::Done, "");
         return;
     }
-    if plan.status == PlanStatus::Stopping && rests(state, now, snapshot, plan) {
+    if plan.status == PlanStatus::Stopping && rests(state, now, plan) {
         return;
     }
     let subject = match plan::direction(plan) {
@@ -92,7 +92,7 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
         || plan::direction(plan) != Some(Direction::In)
         || subject.id.as_ref().is_some_and(|id| plan.victims.contains(id));
     if !approved {
-        end(state, now, snapshot, PlanStatus::Aborted, "another member would go than was approved");
+        end(state, now, PlanStatus::Aborted, "another member would go than was approved");
         return;
     }
     update(state, |plan| {
@@ -224,16 +224,25 @@ fn stopped(state: &mut State, now: &Now, plan: &PlanState, judgement: Judgement)
         note_plan(state, now, Some(judgement));
         return;
     }
-    let kind = strongest.map_or("", |one| &one.kind);
-    let told = plan.status == PlanStatus::Held && plan.why.starts_with(kind);
     let stalled = since(&plan.progressed, now) > state.spec.safety.stall_ms;
-    if (wrong.is_some() || stalled) && !told {
-        update(state, |plan| {
-            plan.status = PlanStatus::Held;
-            plan.why = why;
-        });
-        note_plan(state, now, Some(judgement));
+    if wrong.is_some() || stalled {
+        hold(state, now, strongest.map_or("", |one| &one.kind), &why, Some(judgement.clone()));
     }
+}
+
+/// Keeps the plan's place and says why, once for each kind of reason. A plan that is being given up stays so.
+fn hold(state: &mut State, now: &Now, kind: &str, why: &str, judgement: Option<Judgement>) {
+    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) else { return };
+    if plan.status != PlanStatus::Running && plan.why.starts_with(kind) {
+        return;
+    }
+    update(state, |plan| {
+        if plan.status == PlanStatus::Running {
+            plan.status = PlanStatus::Held;
+        }
+        why.clone_into(&mut plan.why);
+    });
+    note_plan(state, now, judgement);
 }
 
 /// Nothing but time helps. Without progress for too long the plan holds, and never does more (DRAIN-5, P8).
@@ -241,13 +250,8 @@ fn wait(state: &mut State, now: &Now, plan: &PlanState, phase: PhaseName, index:
     reach(state, now, index);
     state.waiting_for = format!("{}: {why}", phase.kind());
     let stalled = since(&plan.progressed, now) > state.spec.safety.stall_ms;
-    if stalled && plan.status == PlanStatus::Running {
-        let text = format!("Stalled: {why}");
-        update(state, |plan| {
-            plan.status = PlanStatus::Held;
-            plan.why = text;
-        });
-        note_plan(state, now, None);
+    if stalled {
+        hold(state, now, "Stalled", &format!("Stalled: {why}"), None);
     }
 }
 
@@ -298,7 +302,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
 }
 
 /// A unit is complete, or taken back completely.
-fn finished(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState) {
+fn finished(state: &mut State, now: &Now, plan: &PlanState) {
     if plan.undoing {
         update(state, |plan| {
             plan.undoing = false;
@@ -306,7 +310,7 @@ fn finished(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanS
             plan.phase = 0;
         });
         let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-        if !rests(state, now, snapshot, &plan) {
+        if !rests(state, now, &plan) {
             note_plan(state, now, None);
         }
         return;
@@ -320,24 +324,24 @@ fn finished(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanS
     });
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
     if plan.unit >= plan::units(&plan, state.spec.profile) {
-        end(state, now, snapshot, PlanStatus::Done, "");
+        end(state, now, PlanStatus::Done, "");
         return;
     }
     state.next_look_ms = now.mono_ms;
-    if plan.status == PlanStatus::Stopping && rests(state, now, snapshot, &plan) {
+    if plan.status == PlanStatus::Stopping && rests(state, now, &plan) {
         return;
     }
     note_plan(state, now, None);
 }
 
 /// A plan that is given up rests where it may: here, or at the nearest legal size, to which it turns.
-fn rests(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState) -> bool {
+fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
     let (size, _) = unit_sizes(plan);
     let safety = state.spec.safety.clone();
     let rest = plan::rest_near(size, plan.from, plan.to, state.spec.profile, &safety);
     if rest == size {
         let why = plan.why.clone();
-        end(state, now, snapshot, PlanStatus::Aborted, &why);
+        end(state, now, PlanStatus::Aborted, &why);
         return true;
     }
     update(state, |plan| {
@@ -356,7 +360,7 @@ fn rests(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanStat
 }
 
 /// The plan is over: remembered, and the permit given back.
-pub(super) fn end(state: &mut State, now: &Now, snapshot: &Snapshot, status: PlanStatus, why: &str) {
+pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     update(state, |plan| {
         plan.status = status;
         if plan.why.is_empty() {
@@ -366,8 +370,7 @@ pub(super) fn end(state: &mut State, now: &Now, snapshot: &Snapshot, status: Pla
     note_plan(state, now, None);
     let Some(journal) = &mut state.journal else { return };
     let Some(plan) = journal.plan.take() else { return };
-    let (reached, _) = unit_sizes(&plan);
-    let size = plan::current_size(snapshot).unwrap_or(reached);
+    let (size, _) = unit_sizes(&plan);
     if size != plan.from {
         decide::remember(&mut journal.memory.changes, Changed { from: plan.from, to: size, at: stamp(now) });
     }

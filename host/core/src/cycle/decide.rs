@@ -282,7 +282,7 @@ fn withdraw(state: &mut State, wish: &Wish) {
         None => false,
     };
     let going = matches!(plan.status, PlanStatus::Running | PlanStatus::Held | PlanStatus::AwaitingApproval);
-    if gone && going {
+    if gone && going && !plan.undoing {
         advance::give_up(plan, "the wish was withdrawn");
         state.queue([Chore::Store]);
     }
