@@ -3,6 +3,7 @@
 //! The modules stand in the order in which a decision passes through them.
 
 pub mod clock;
+pub mod disk;
 pub mod config;
 
 pub mod collect;
