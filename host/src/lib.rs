@@ -3,8 +3,8 @@
 //! The modules stand in the order in which a decision passes through them.
 
 pub mod clock;
-pub mod disk;
 pub mod config;
+pub mod disk;
 
 pub mod collect;
 pub mod policy;

@@ -97,7 +97,9 @@ pub enum JournalError {
         problem: String,
     },
     /// It is not known to last: the disk is full or failing.
-    #[error("the journal {place} could not be made to last; hint: free space on its disk, or replace the disk")]
+    #[error(
+        "the journal {place} could not be made to last; hint: free space on its disk, or replace the disk"
+    )]
     NotDurable {
         /// Where.
         place: String,
@@ -133,5 +135,8 @@ impl JournalError {
 }
 
 fn revision(found: Option<Revision>) -> String {
-    found.map_or_else(|| "no revision (it is gone)".to_owned(), |Revision(number)| format!("revision {number}"))
+    found.map_or_else(
+        || "no revision (it is gone)".to_owned(),
+        |Revision(number)| format!("revision {number}"),
+    )
 }

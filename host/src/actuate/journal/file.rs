@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most bytes of a journal: what the Kubernetes store can hold in one object, with room to spare.
-pub const MAX_JOURNAL_BYTES: usize = 1 << 20;
+const MAX_JOURNAL_BYTES: usize = 1 << 20;
 
 const ENDING: &str = ".journal";
 
