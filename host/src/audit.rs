@@ -17,6 +17,8 @@ mod finding;
 mod log;
 mod read;
 mod retention;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod walk;
 mod writer;

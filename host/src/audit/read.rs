@@ -75,7 +75,12 @@ pub enum ReadError {
 /// # Errors
 /// When the directory cannot be read.
 pub fn read(directory: &Path) -> Result<impl Iterator<Item = Result<Entry, ReadError>> + use<>, ReadError> {
-    let disk = RealDisk::at(directory);
+    entries(RealDisk::at(directory))
+}
+
+pub(super) fn entries<D: Disk>(
+    disk: D,
+) -> Result<impl Iterator<Item = Result<Entry, ReadError>> + use<D>, ReadError> {
     let numbers = numbers_of(&disk)?;
     let mut ready: VecDeque<Result<Entry, ReadError>> = VecDeque::new();
     let mut at = 0;
