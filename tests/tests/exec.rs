@@ -3,12 +3,14 @@
 
 #[path = "exec/lab.rs"]
 mod lab;
+#[path = "exec/list.rs"]
+mod list;
 
 use lab::{Lab, TARGET, licence, runs, send, start, until};
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec};
+use plimsoll::platforms::exec::Exec;
 use plimsoll_core::observation::{PlatformReport, Told};
-use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{Operation, OperationKind};
 use rustix::process::Signal;
@@ -40,16 +42,6 @@ fn assert_unknown(outcome: &Outcome, part: &str) {
 #[track_caller]
 fn assert_refused(outcome: &Outcome, part: &str) {
     assert!(matches!(outcome, Outcome::Refused { .. }) && message(outcome).contains(part), "{outcome:?}");
-}
-
-#[track_caller]
-fn gap_of(report: &PlatformReport) -> (Gap, String) {
-    match (&report.slots, &report.vacant) {
-        (Told::Gap { reason, detail }, Told::Gap { reason: same, .. }) if reason == same => {
-            (reason.clone(), detail.clone())
-        }
-        _ => panic!("this must be a gap: {report:?}"),
-    }
 }
 
 fn operations(report: &PlatformReport) -> &[Operation] {
@@ -168,7 +160,7 @@ async fn refuses_other_verbs_other_namespaces_and_odd_slots() {
     assert_refused(&exec.act(&licence("i1"), &Verb::Barrier).await, "cannot barrier");
     let foreign = Licence { target: "other/web".into(), ..licence("i2") };
     assert_refused(&exec.act(&foreign, &start(json!(null))).await, "not open to other/web");
-    assert_eq!(gap_of(&exec.observe("other/web").await).0, Gap::Error);
+    assert_eq!(list::gap_of(&exec.observe("other/web").await).0, Gap::Error);
     let odd = Verb::Start { slot: "../e1".into(), size_after: 1, join: json!(null) };
     assert_refused(&exec.act(&licence("i3"), &odd).await, "not the name of a slot");
     let torn = Licence { target: "lab/a\nb".into(), ..licence("i4") };
@@ -312,26 +304,58 @@ fn has_lock_open(pid: i32) -> bool {
     open.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).any(|path| path.ends_with("lock"))
 }
 
-#[tokio::test]
-async fn a_guard_that_was_killed_leaves_an_unknown_outcome() {
-    let lab = Lab::new();
-    lab.script("add", r#"echo $$ > "$d/self"; until [ -e "$d/go" ]; do sleep 0.05; done"#);
-    lab.script("list", r#"echo '{"formatVersion":1,"members":[],"vacant":[]}'"#);
-    let exec = lab.exec();
-    let licence = licence("i1");
-    let verb = start(json!(null));
+/// Carries out `i1` and kills its guard as soon as the command runs.
+async fn act_and_lose_the_guard(lab: &Lab, exec: &Exec) {
     let killer = async {
-        let mut running = Vec::new();
-        while running.is_empty() {
+        lab.written("self").await;
+        let mut running = exec.pending(TARGET).await.unwrap();
+        while running[0].process.is_none() {
             running = exec.pending(TARGET).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         send(i32::try_from(running[0].guard_pid).unwrap(), Signal::KILL);
     };
+    let licence = licence("i1");
+    let verb = start(json!(null));
     let (outcome, ()) = tokio::join!(exec.act(&licence, &verb), killer);
     assert_unknown(&outcome, "without a word");
-    assert_unknown(&exec.outcome_of(TARGET, "i1").await.unwrap(), "its guard ended");
+}
+
+#[tokio::test]
+async fn a_command_whose_guard_was_killed_still_bars_the_next() {
+    let lab = Lab::new();
+    lab.script("add", r#"echo $$ > "$d/self"; until [ -e "$d/go" ]; do sleep 0.05; done"#);
+    lab.script("remove", "touch $d/ran");
+    let exec = lab.exec();
+    act_and_lose_the_guard(&lab, &exec).await;
+    let pid = lab.pid("self");
+    assert!(runs(pid));
+    assert_eq!(exec.outcome_of(TARGET, "i1").await, None);
+    assert_eq!(operations(&exec.observe(TARGET).await).len(), 1);
+    let stop = Verb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
+    let short = Licence { deadline: Duration::from_millis(600), ..licence("i2") };
+    assert_unknown(&exec.act(&short, &stop).await, "an earlier step still runs");
+    assert!(!lab.path("ran").exists());
     fs::write(lab.path("go"), "").unwrap();
+    until("the command ends", || !runs(pid));
+    assert_unknown(&exec.outcome_of(TARGET, "i1").await.unwrap(), "its guard ended");
+    assert_eq!(operations(&exec.observe(TARGET).await), []);
+    assert_eq!(exec.act(&licence("i3"), &stop).await, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn a_command_whose_guard_was_killed_is_ended_past_its_deadline_by_who_finds_it() {
+    let lab = Lab::new();
+    lab.script("add", "echo $$ > $d/self; while :; do sleep 1; done");
+    let mut config = lab.config();
+    config.add.timeout = Duration::from_millis(1500);
+    let exec = lab.exec_with(config);
+    act_and_lose_the_guard(&lab, &exec).await;
+    let pid = lab.pid("self");
+    assert!(runs(pid));
+    while !operations(&exec.observe(TARGET).await).is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!runs(pid));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -397,94 +421,4 @@ async fn without_a_place_for_the_status_nothing_is_begun() {
     assert!(!lab.path("ran").exists());
     let report = exec.observe(TARGET).await;
     assert!(matches!(report.operations, Told::Gap { reason: Gap::Error, .. }), "{report:?}");
-}
-
-#[tokio::test]
-async fn a_list_is_told_on_the_platforms_word() {
-    let lab = Lab::new();
-    lab.script(
-        "list",
-        r#"cat > "$d/stdin"
-           cat <<'END'
-           {"formatVersion":1,
-            "members":[{"slot":"e1","running":true,"incarnation":"boot-1","domain":"zone-a/host1",
-              "endpoints":{"client":"http://127.0.0.1:2379","peer":"http://127.0.0.1:2380"},
-              "volume":{"fingerprint":"c1","memberId":"m1","tombstoned":false}}],
-            "vacant":[{"slot":"e4","volume":null}]}
-END"#,
-    );
-    let report = lab.exec().observe(TARGET).await;
-    let Told::Value { value: slots, source } = &report.slots else { panic!("{report:?}") };
-    assert_eq!((source.authority, &*source.observer), (Authority::Platform, "exec/lab"));
-    assert_eq!((&*slots[0].slot, slots[0].running, &*slots[0].incarnation), ("e1", true, "boot-1"));
-    assert_eq!(slots[0].endpoints["peer"], "http://127.0.0.1:2380");
-    assert_eq!(slots[0].marker.value().map(|m| &*m.member_id), Some("m1"));
-    let vacant = report.vacant.value().unwrap();
-    assert!(vacant[0].marker.value().is_some_and(|m| m.fingerprint.is_empty()));
-    assert!(vacant[0].domain.value().is_none());
-    assert_eq!(lab.read("stdin"), r#"{"formatVersion":1,"target":"lab/web"}"#);
-}
-
-#[tokio::test]
-async fn a_list_that_fails_is_a_gap_and_never_an_empty_list() {
-    let lab = Lab::new();
-    let valid = r#"echo '{"formatVersion":1,"members":[],"vacant":[]}'"#;
-    let cases = [
-        ("echo junk", Gap::Unparsable, "no listing"),
-        ("exit 0", Gap::Unparsable, "no listing"),
-        ("head -c 10000000 /dev/zero", Gap::Unparsable, "more than 1048576 bytes"),
-        (r"printf '\377\376'", Gap::Unparsable, "no listing"),
-        ("echo '{}'", Gap::Unparsable, "formatVersion"),
-        (
-            &format!("{valid}; echo \"it's down\" >&2; exit 7"),
-            Gap::Error,
-            "exit status: 7; it said: it\\'s down",
-        ),
-        (&format!("{valid}; kill -9 $$"), Gap::Error, "signal: 9"),
-        (&format!("{valid}; (sleep 5) & exit 0"), Gap::Unparsable, "keeps its output open"),
-        (&format!("head -c 1000000 /dev/zero >&2; {valid}; exit 1"), Gap::Error, "exit status: 1"),
-    ];
-    let exec = lab.exec();
-    for (body, reason, part) in cases {
-        lab.script("list", body);
-        let (gap, detail) = gap_of(&exec.observe(TARGET).await);
-        assert_eq!(gap, reason, "{body}: {detail}");
-        assert!(detail.contains(part) && detail.len() < 1000, "{body}: {detail}");
-    }
-    for program in [lab.path("nowhere"), lab.path("list"), lab.path("")] {
-        let mut config = lab.config();
-        config.list.argv = vec![program.display().to_string()];
-        let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
-        assert_eq!(gap, Gap::Error);
-        assert!(detail.contains("could not be started"), "{detail}");
-    }
-}
-
-#[tokio::test]
-async fn a_hanging_list_is_ended_with_its_whole_group() {
-    let lab = Lab::new();
-    lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
-    let mut config = lab.config();
-    config.list = Command { timeout: Duration::from_millis(500), ..config.list };
-    let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
-    assert_eq!(gap, Gap::Error);
-    assert!(detail.contains("did not answer within 500 ms"), "{detail}");
-    let pids = [lab.pid("self"), lab.pid("child")];
-    until("the group is gone", || pids.iter().all(|pid| !runs(*pid)));
-}
-
-#[tokio::test]
-async fn a_list_that_nobody_waits_for_any_more_is_ended() {
-    let lab = Lab::new();
-    lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
-    let exec = lab.exec();
-    let reading = tokio::spawn(async move { exec.observe(TARGET).await });
-    let path = lab.path("self");
-    while !path.exists() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    reading.abort();
-    assert!(reading.await.unwrap_err().is_cancelled());
-    let pids = [lab.pid("self"), lab.pid("child")];
-    until("the group is gone", || pids.iter().all(|pid| !runs(*pid)));
 }

@@ -2,18 +2,39 @@
 //!
 //! A command is an argument vector of the daemon's file. It reads one JSON document from its standard input
 //! and knows `PLIMSOLL_TARGET`, for `add` and `remove` also `PLIMSOLL_PLAN` and `PLIMSOLL_STEP`; nothing that a
-//! policy, a target's document or a system said is ever an argument, and no shell is started. `add` and
-//! `remove` must be idempotent, start members through a service manager or detached (`setsid`, output to a
-//! file of their own), and exit with 0 when it is done, with 3 when they refuse and changed nothing, and with
-//! anything else when nobody knows.
+//! policy, a target's document or a system said is ever an argument, and no shell is started.
+//!
+//! `list` reads `{"formatVersion":1,"target":"lab/web"}` and answers with every slot that the target has:
+//!
+//! ```json
+//! {"formatVersion": 1,
+//!  "members": [{"slot": "e1", "running": true, "incarnation": "boot-7",
+//!               "endpoints": {"client": "http://10.0.0.1:2379", "peer": "http://10.0.0.1:2380"},
+//!               "domain": "zone-a/host1",
+//!               "volume": {"fingerprint": "c1", "memberId": "m1", "tombstoned": false}}],
+//!  "vacant": [{"slot": "e4", "endpoints": {}, "domain": "zone-b/host4", "volume": null}]}
+//! ```
+//!
+//! `incarnation` must change when the process or its volume is replaced. `domain` and `volume` may be left out:
+//! then they are unknown, and rules that need them defer. A `volume` of `null` says that it is blank. Anything
+//! doubtful (an exit code, a time-out, junk, a slot or an address that is there twice) makes the whole listing
+//! unknown, never empty.
+//!
+//! `add` reads `{"formatVersion":1,"target","plan","step","slot","sizeAfter","join"}`, where `join` is what the
+//! system's driver says that the member needs; `remove` reads `memberId` in its place. Both must be idempotent,
+//! start members through a service manager or detached (`setsid`, output to a file of their own), and exit with
+//! 0 when it is done, with 3 when they refuse and changed nothing, and with anything else when nobody knows.
 
 mod capture;
 mod guard;
 mod listing;
+mod process;
 mod settings;
 mod status;
+mod store;
 
 pub use guard::guard_main;
+pub use process::Process;
 pub use settings::{Command, ExecConfig, ExecError};
 pub use status::{End, GuardStatus};
 
@@ -26,12 +47,12 @@ use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{Operation, OperationKind};
 use serde_json::json;
 use settings::COMMAND_PATH;
-use status::Store;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long a command waits for one of an earlier step that still runs. A guard that a killed daemon left
@@ -135,12 +156,12 @@ impl Exec {
             progress_permille: Fact::NotApplicable,
         };
         let store = self.store(target);
-        let statuses = blocking(move || {
+        let last = blocking(move || {
             store.trim_outputs()?;
-            store.all()
+            store.last()
         })
         .await?;
-        Ok(statuses.iter().filter(|status| status.running).map(running).collect())
+        Ok(last.iter().filter(|status| status.running).map(running).collect())
     }
 
     /// The stored statuses of a target's commands, oldest first, with whether each still runs.
@@ -157,20 +178,14 @@ impl Exec {
     pub async fn outcome_of(&self, target: &str, intent: &str) -> Option<Outcome> {
         let store = self.store(target);
         let wanted = intent.to_owned();
-        let stored = blocking(move || {
-            // In this order: a command that ends in between has stored its end.
-            let runs = store.holder()?.is_some_and(|holder| holder == wanted);
-            let mut status = store.load(&wanted)?;
-            if let Some(status) = &mut status {
-                status.running = runs && status.end.is_none();
-            }
-            Ok((runs, status))
+        let stored = blocking(move || match store.last()? {
+            Some(last) if last.intent == wanted => Ok(Some(last)),
+            Some(_) | None => store.load(&wanted),
         })
         .await;
         match stored {
-            Ok((_, Some(status))) => status.outcome(),
-            Ok((true, None)) => None,
-            Ok((false, None)) => Some(unknown("no command of this step is on record")),
+            Ok(Some(status)) => status.outcome(),
+            Ok(None) => Some(unknown("no command of this step is on record")),
             Err(error) => Some(unknown(format!("reading the status of the command: {error}"))),
         }
     }

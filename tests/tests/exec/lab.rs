@@ -75,6 +75,15 @@ impl Lab {
         self.read(name).trim().parse().unwrap()
     }
 
+    /// The same without blocking what must go on meanwhile.
+    pub(crate) async fn written(&self, name: &str) {
+        let begun = Instant::now();
+        while !self.read(name).ends_with('\n') {
+            assert!(begun.elapsed() < Duration::from_secs(30), "never written: {name}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// A daemon in small, which can be killed.
     pub(crate) fn actor(&self, script: &str, intent: &str) -> Actor {
         let document = serde_json::json!({

@@ -6,7 +6,9 @@
 //!
 //! A service manager must not end the guard together with the daemon (systemd: `KillMode=process`).
 
-use super::status::{End, GuardStatus, Store, TAIL};
+use super::process::Process;
+use super::status::{End, GuardStatus, TAIL};
+use super::store::Store;
 use rustix::fs::{FlockOperation, MemfdFlags, flock, memfd_create};
 use rustix::process::{Pid, Signal, getppid, kill_process_group, setsid, test_kill_process_group};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,7 +29,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// Bytes of a job: a request of at most 256 KiB as a JSON string, and the daemon's own words.
 pub(super) const MAX_JOB: u64 = 2 * 1024 * 1024;
 /// Between a request to end and the end.
-const GRACE: Duration = Duration::from_secs(3);
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// How long to wait for a killed process group to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 /// How often the lock, the daemon and the outputs are looked at.
@@ -143,8 +145,7 @@ async fn carry_out(job: &Job) -> Result<(), Stop> {
     let store = Store::new(&job.state, &job.target);
     store.create().map_err(|e| Stop::not_begun("creating the folder for statuses", e))?;
     let mut lock = store.open_lock().map_err(|e| Stop::not_begun("opening the lock", e))?;
-    take_lock(&lock, job).await?;
-    Store::sign(&mut lock, &job.intent).map_err(|e| Stop::not_begun("signing the lock", e))?;
+    take_lock(&lock, &store, job).await?;
     let before = store.load(&job.intent).map_err(|e| Stop::not_begun("looking for an earlier status", e))?;
     if before.is_some() {
         return Err(Stop(exit::REPEATED, "this intent was begun before, and licenses one effect".into()));
@@ -166,11 +167,13 @@ async fn carry_out(job: &Job) -> Result<(), Stop> {
         verb: job.verb.clone(),
         program: job.argv.first().cloned().unwrap_or_default(),
         guard_pid: std::process::id(),
-        pid: None,
+        process: None,
+        deadline_mono_ms: monotonic_ms().saturating_add(left),
         started_ms: wall_ms(),
         end: None,
         running: false,
     };
+    Store::sign(&mut lock, &job.intent).map_err(|e| Stop::not_begun("signing the lock", e))?;
     store.save(&status).map_err(|e| Stop::not_begun("storing that the command begins", e))?;
     let end = run(job, &store, &mut status, deadline).await;
     store_end(&store, status, end).await?;
@@ -184,13 +187,23 @@ fn daemon_is_gone(job: &Job) -> bool {
     getppid().is_none_or(|parent| parent.as_raw_pid() != job.daemon_pid)
 }
 
-/// Waits for the lock, bounded. Polls, because a wait inside the kernel could not be given up.
-async fn take_lock(lock: &File, job: &Job) -> Result<(), Stop> {
+/// Waits, bounded, for the lock and for the end of a command whose guard was killed. Polls, because a wait
+/// inside the kernel could not be given up.
+async fn take_lock(lock: &File, store: &Store, job: &Job) -> Result<(), Stop> {
+    let mut is_taken = false;
     loop {
-        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Stop::not_begun("taking the lock", error)),
+        if !is_taken {
+            is_taken = match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => true,
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => false,
+                Err(error) => return Err(Stop::not_begun("taking the lock", error)),
+            };
+        }
+        if is_taken {
+            let orphan = store.orphan().map_err(|e| Stop::not_begun("looking at the last command", e))?;
+            if orphan.is_none() {
+                return Ok(());
+            }
         }
         if daemon_is_gone(job) {
             return Err(Stop::not_begun("waiting for the lock", "the daemon is gone"));
@@ -208,8 +221,8 @@ async fn run(job: &Job, store: &Store, status: &mut GuardStatus, deadline: Insta
         Ok(child) => child,
         Err(error) => return End { not_started: Some(error.to_string()), ..End::default() },
     };
-    status.pid = child.id();
-    // For people only: the status that counts was stored before the command began.
+    status.process = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Process::of);
+    // Best effort: that a command began was stored before, this helps to find it should the guard be killed.
     let _ = store.save(status);
     let mut end = watch(&mut child, &outputs, deadline).await;
     end.stdout = tail(&outputs[0]);

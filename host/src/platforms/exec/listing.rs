@@ -245,6 +245,7 @@ pub(super) fn clip(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end here")]
 mod tests {
     use super::*;
     use plimsoll_wire::fact::Authority;

@@ -105,6 +105,7 @@ impl Command {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end here")]
 mod tests {
     use super::*;
 
