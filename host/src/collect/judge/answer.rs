@@ -180,7 +180,7 @@ fn parse(body: &[u8]) -> Result<Envelope, Fault> {
     }
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
         let (error, shown) = (excerpt(error.to_string().as_bytes()), excerpt(body));
-        Fault::malformed(format!("not an answer of the Prometheus API: {error}; it begins {shown:?}"))
+        Fault::malformed(format!("not an answer of the Prometheus API: {error}; it begins: {shown}"))
     })?;
     if envelope.status != "success" {
         let shown = excerpt(envelope.status.as_bytes());
