@@ -126,7 +126,7 @@ pub struct PrometheusServer {
 }
 
 impl PrometheusServer {
-    /// Starts one that scrapes these ports five times a second, each as the job `exporter`. `extra` is added to its
+    /// Starts one that scrapes these ports twice a second, each as the job `exporter`. `extra` is added to its
     /// configuration at the top level.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl PrometheusServer {
         let dir = tempfile::tempdir().context("a folder for Prometheus")?;
         let targets: Vec<String> = scraped.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
         let config = format!(
-            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\nscrape_configs:\n- job_name: exporter\n  static_configs: [{{targets: [{}]}}]\n{extra}\n",
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n- job_name: exporter\n  static_configs: [{{targets: [{}]}}]\n{extra}\n",
             targets.join(", ")
         );
         std::fs::write(dir.path().join("prometheus.yml"), config)?;

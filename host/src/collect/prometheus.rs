@@ -115,7 +115,9 @@ impl Shared {
         };
         let waiting = async {
             let recent = slot.lock().await;
-            if recent.as_ref().is_some_and(|recent| recent.serves(question, moment.mono_ms())) {
+            // Measured from when this caller began: what was asked since then is as fresh as it wants, however
+            // long the answer took.
+            if recent.as_ref().is_some_and(|recent| recent.serves(question, moment.mono_ms)) {
                 return (recent, None);
             }
             let turn = self.turns.acquire().await.ok();

@@ -172,6 +172,11 @@ fn check_clock(answer: &Answer) -> Result<(), Fault> {
 }
 
 fn parse(body: &[u8]) -> Result<Envelope, Fault> {
+    // Where serde would also take a list of the fields in order, the API never sends one.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let shown = excerpt(body);
+        return Err(Fault::malformed(format!("not an answer of the Prometheus API, it begins: {shown}")));
+    }
     if let Ok(said) = serde_json::from_slice::<ErrorEnvelope>(body)
         && said.status == "error"
     {

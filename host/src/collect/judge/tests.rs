@@ -43,7 +43,7 @@ fn matrix(series: &[(&str, &[&str])]) -> String {
     let series: Vec<String> = series
         .iter()
         .map(|(labels, values)| {
-            let first = NOW_S - i64::try_from(values.len()).unwrap() + 1;
+            let first = NOW_S - i64::try_from(values.len()).expect("few") + 1;
             let points: Vec<String> = (first..)
                 .zip(*values)
                 .filter(|(_, value)| !value.is_empty())
@@ -279,6 +279,8 @@ fn points_out_of_order_are_malformed() {
 
 #[test]
 fn garbage_and_cut_off_bodies_are_malformed() {
+    let listed = format!("[{}]", r#""success",{"resultType":"matrix","result":[]},[]"#);
+    assert_fault(&judged(&range(), &listed), SignalState::Malformed, "begins");
     for cut in 0..FOUR_POINTS.len() {
         assert_fault(&judged(&range(), &FOUR_POINTS[..cut]), SignalState::Malformed, "begins");
     }

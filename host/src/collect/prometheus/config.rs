@@ -62,6 +62,18 @@ impl SourceConfig {
         }
     }
 
+    /// Warnings for `check`: what works and should not stay so.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let is_plain = self.url.starts_with("http://");
+        let host = self.url.trim_start_matches("http://").split(['/', ':']).next().unwrap_or_default();
+        let is_local = matches!(host, "127.0.0.1" | "localhost" | "[");
+        if is_plain && !is_local && self.credentials != Credentials::None {
+            return vec![format!("source {}: credentials go to {host} in the clear; use https", self.name)];
+        }
+        Vec::new()
+    }
+
     /// The URL in the form that the client takes, if all of this can be used.
     pub(super) fn checked_url(&self) -> Result<reqwest::Url, CollectError> {
         let refuse = |problem: String| CollectError::Config { source_name: self.name.clone(), problem };
@@ -145,7 +157,7 @@ mod tests {
             ("http://host/?a=b", "path"),
             ("", "url"),
         ] {
-            let refused = SourceConfig::new("main", url).checked_url().unwrap_err().to_string();
+            let refused = SourceConfig::new("main", url).checked_url().expect_err(url).to_string();
             assert!(refused.contains(word) && !refused.contains("secret"), "{url}: {refused}");
         }
     }
@@ -161,8 +173,20 @@ mod tests {
     }
 
     #[test]
+    fn warns_of_credentials_in_the_clear() {
+        let with = |url: &str| SourceConfig {
+            credentials: Credentials::Bearer { file: PathBuf::from("token") },
+            ..SourceConfig::new("main", url)
+        };
+        assert_eq!(with("http://metrics.example:9090/").warnings().len(), 1);
+        assert_eq!(with("https://metrics.example").warnings(), Vec::<String>::new());
+        assert_eq!(with("http://127.0.0.1:9090").warnings(), Vec::<String>::new());
+        assert_eq!(SourceConfig::new("main", "http://metrics.example").warnings(), Vec::<String>::new());
+    }
+
+    #[test]
     fn takes_a_url_with_a_path_and_a_slash() {
-        let url = SourceConfig::new("main", "https://host/prometheus/").checked_url().unwrap();
+        let url = SourceConfig::new("main", "https://host/prometheus/").checked_url().expect("a good URL");
         assert_eq!(url.as_str(), "https://host/prometheus");
     }
 }

@@ -94,12 +94,15 @@ impl Transport {
     async fn send(&self, question: &Question, asked_ms: i64) -> Result<(Head, Vec<u8>), (Failure, String)> {
         let authorization = self.authorization().await.map_err(|detail| (Failure::Credentials, detail))?;
         let sent = self.build(question, asked_ms, authorization).await;
-        let mut response = sent.map_err(|error| match error {
-            QueryError::Client(error) => match error.inner() {
-                Some(error) => self.classify(error),
-                None => (Failure::Connect, error.to_string()),
+        let mut response = sent.map_err(|error| match &error {
+            QueryError::Client(client) => match client.inner() {
+                Some(inner) => self.classify(inner),
+                None => (Failure::Closed, error.to_string()),
             },
-            error => (Failure::Connect, error.to_string()),
+            // The crate says these of a base URL or an answer that it parses itself; neither comes from here.
+            QueryError::Prometheus(_) | QueryError::EmptySeriesSelector | QueryError::ParseUrl(_) | _ => {
+                (Failure::Closed, error.to_string())
+            }
         })?;
         let head = Head::of(&response);
         let body = if head.status == 200 {
