@@ -81,9 +81,8 @@ impl Load {
     pub async fn finish(mut self) -> Acknowledged {
         self.shared.stop.store(true, Ordering::Relaxed);
         while self.writers.join_next().await.is_some() {}
-        let keys = std::mem::take(
-            &mut *self.shared.acknowledged.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let keys =
+            std::mem::take(&mut *self.shared.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
         Acknowledged { prefix: self.shared.prefix.clone(), keys }
     }
 }
@@ -240,8 +239,9 @@ mod tests {
     #[test]
     fn ramps_up_down_and_up_again() {
         let whole = Duration::from_secs(40);
-        let rates: Vec<u32> =
-            [0, 9, 10, 19, 20, 29, 30, 39].map(|s| Profile::Ramp.rate(Duration::from_secs(s), whole, 1, 9)).into();
+        let rates: Vec<u32> = [0, 9, 10, 19, 20, 29, 30, 39]
+            .map(|s| Profile::Ramp.rate(Duration::from_secs(s), whole, 1, 9))
+            .into();
         assert_eq!(rates, [1, 1, 9, 9, 1, 1, 9, 9]);
     }
 }
