@@ -8,11 +8,13 @@ mod daemon;
 mod load;
 mod problem;
 mod raw;
+mod reload;
 mod safety;
 mod target;
 mod tree;
 mod unit;
 mod value;
+mod watch;
 
 pub use daemon::{
     Audit, Class, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Log, LogFormat, LogLevel,
@@ -20,8 +22,10 @@ pub use daemon::{
 };
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use problem::{Problem, Problems};
+pub use reload::{Change, Configuration, Reloaded, load, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit};
 pub use target::{Aggregation, OnError, PolicyConfig, SignalConfig, System, TargetConfig, TargetKey};
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;

@@ -157,7 +157,9 @@ impl Sink {
         });
     }
 
-    pub(super) fn into_problems(self) -> Problems {
+    /// The problems in the order of the file, as its owner goes through it.
+    pub(super) fn into_problems(mut self) -> Problems {
+        self.problems.found.sort_by_key(|problem| (problem.line, problem.column));
         self.problems
     }
 }

@@ -151,27 +151,42 @@ pub(super) fn place(entry: &Entry, parent: &At) -> At {
     At { line: entry.line, column: entry.column, path: child.path }
 }
 
-/// Reads the value of one key of a map.
-pub(super) fn field<T: Raw>(entries: &[Entry], key: &str, at: &At, sink: &mut Sink) -> Field<T> {
+/// Reads the value of one key of a map. A key that was `meant` by a misspelt one is not missing: that was
+/// said already.
+pub(super) fn field<T: Raw>(
+    entries: &[Entry],
+    key: &str,
+    meant: &[&str],
+    at: &At,
+    sink: &mut Sink,
+) -> Field<T> {
     match entries.iter().find(|entry| entry.key == key) {
+        None if meant.contains(&key) => Field::Bad,
         None => Field::Absent,
         Some(entry) => T::read(&entry.node, place(entry, at), sink).map_or(Field::Bad, Field::Good),
     }
 }
 
-/// Reports the keys that are not known, with what was probably meant.
-pub(super) fn refuse_unknown(entries: &[Entry], known: &[&str], at: &At, sink: &mut Sink) {
+/// Reports the keys that are not known, and gives back the known ones that were probably meant.
+pub(super) fn refuse_unknown<'a>(
+    entries: &[Entry],
+    known: &[&'a str],
+    at: &At,
+    sink: &mut Sink,
+) -> Vec<&'a str> {
+    let mut all_meant = Vec::new();
     for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-        let hint = hint_for(&entry.key, known);
+        let meant = nearest(&entry.key, known.iter().copied());
+        let hint =
+            meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));
         let shown = At { path: at.child(quote(&entry.key).trim_matches('`')).path, ..place(entry, at) };
         sink.add(&shown, "is not a known key", hint);
+        all_meant.extend(meant);
     }
+    all_meant
 }
 
 fn hint_for(key: &str, known: &[&str]) -> String {
-    if let Some(meant) = nearest(key, known.iter().copied()) {
-        return format!("did you mean `{meant}`?");
-    }
     match ELSEWHERE.iter().find(|(words, _)| words.contains(&key)) {
         Some((_, hint)) => (*hint).to_owned(),
         None => format!("known here: {}", known.join(", ")),
@@ -179,7 +194,7 @@ fn hint_for(key: &str, known: &[&str]) -> String {
 }
 
 /// Keys that people bring from elsewhere, or write into the wrong file.
-const ELSEWHERE: [(&[&str], &str); 8] = [
+const ELSEWHERE: [(&[&str], &str); 9] = [
     (
         &[
             "command",
@@ -220,6 +235,7 @@ const ELSEWHERE: [(&[&str], &str); 8] = [
         ],
         "credentials stand only in the daemon's file; a document refers to them by name",
     ),
+    (&["replicas", "size"], "the policies wish for a size, between `minReplicas` and `maxReplicas`"),
     (&["scaleTargetRef"], "here it is called `targetRef`"),
     (&["metrics", "triggers"], "write what to measure under `signals` and who decides under `policies`"),
     (&["minReplicaCount"], "here it is called `minReplicas`"),
@@ -233,6 +249,7 @@ macro_rules! raw {
         $(#[$doc])*
         #[derive(Debug)]
         pub(super) struct $name {
+            #[allow(dead_code, reason = "only maps in which something is required are pointed at")]
             pub(super) at: $crate::config::problem::At,
             $( pub(super) $field: $crate::config::raw::Field<$kind>, )*
         }
@@ -244,8 +261,8 @@ macro_rules! raw {
                 sink: &mut $crate::config::problem::Sink,
             ) -> Option<Self> {
                 let entries = $crate::config::raw::entries(node, &at, sink)?;
-                $crate::config::raw::refuse_unknown(entries, &[$($key),*], &at, sink);
-                $( let $field = $crate::config::raw::field(entries, $key, &at, sink); )*
+                let meant = $crate::config::raw::refuse_unknown(entries, &[$($key),*], &at, sink);
+                $( let $field = $crate::config::raw::field(entries, $key, &meant, &at, sink); )*
                 Some(Self { at, $( $field, )* })
             }
         }

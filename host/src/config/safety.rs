@@ -345,8 +345,9 @@ pub(super) struct RawSafety {
 impl Raw for RawSafety {
     fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self> {
         let entries = raw::entries(node, &at, sink)?;
-        raw::refuse_unknown(entries, &LIMITS.map(|limit| limit.key), &at, sink);
-        let fields = LIMITS.iter().map(|limit| (limit, raw::field(entries, limit.key, &at, sink))).collect();
+        let meant = raw::refuse_unknown(entries, &LIMITS.map(|limit| limit.key), &at, sink);
+        let fields =
+            LIMITS.iter().map(|limit| (limit, raw::field(entries, limit.key, &meant, &at, sink))).collect();
         Some(Self { at, fields })
     }
 }

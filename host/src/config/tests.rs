@@ -1,5 +1,9 @@
 //! The configuration as its owner meets it: the reference files, the messages, and hostile input.
 
+mod hostile;
+mod messages;
+mod reloading;
+
 use super::load::{daemon_from, targets_from};
 use super::problem::Sink;
 use super::*;

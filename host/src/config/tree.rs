@@ -122,8 +122,8 @@ fn text_of<'a>(bytes: &'a [u8], sink: &mut Sink) -> Option<&'a str> {
 fn report(error: &ScanError, text: &str, sink: &mut Sink) {
     let mark = error.marker();
     let line = mark.line();
-    // The parser may notice a tab only on the line after it.
-    let near = [line, line.saturating_sub(1)];
+    // The parser may notice a tab only on the line after it, or blame the value that stands before it.
+    let near = [line, line.saturating_sub(1), line + 1];
     let tab = near.into_iter().find(|n| *n > 0 && text.lines().nth(*n - 1).is_some_and(is_tab_indented));
     if let Some(line) = tab {
         let at = At { line, column: 1, path: String::new() };
@@ -131,24 +131,34 @@ fn report(error: &ScanError, text: &str, sink: &mut Sink) {
         return;
     }
     let at = At { line, column: mark.col() + 1, path: String::new() };
-    sink.add(
-        &at,
-        format!("is not YAML: {}", error.info()),
-        hint_for(text.lines().nth(line.saturating_sub(1))),
-    );
+    let (message, hint) = reworded(error.info(), text.lines().nth(line.saturating_sub(1)));
+    sink.add(&at, message, hint);
+}
+
+/// The parser's own words where they help, else ours.
+fn reworded(info: &str, line: Option<&str>) -> (String, &'static str) {
+    if info.contains("recursion limit") {
+        return (format!("lists and maps are nested more than {MAX_DEPTH} deep"), "");
+    }
+    if info.contains("unknown anchor") {
+        return ("aliases (`*name`) are not read".to_owned(), "write the value out, or put it in quotes");
+    }
+    let hint = if info.contains("flow") {
+        "close every bracket and brace, and put a value that contains `,`, `[` or `{` in quotes"
+    } else {
+        hint_for(line)
+    };
+    (format!("is not YAML: {info}"), hint)
 }
 
 fn is_tab_indented(line: &str) -> bool {
     line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')
 }
 
-/// The two slips that make up most of what a YAML parser cannot read.
+/// The slips that make up most of what a YAML parser cannot read.
 fn hint_for(line: Option<&str>) -> &'static str {
     match line.map(str::trim) {
         Some(line) if line.matches(": ").count() > 1 => "put a value that contains `: ` in quotes",
-        Some(line) if line.contains('{') || line.contains('[') => {
-            "put a value that starts with a bracket or a brace in quotes, or close it"
-        }
         Some(_) | None => "look at the indentation of this line and the one before",
     }
 }
@@ -389,7 +399,9 @@ mod tests {
     #[test]
     fn depth_and_size_are_bounded() {
         let deep = format!("a: {}", "[".repeat(100_000));
-        assert!(problems(&deep).contains("nested more than 24 deep"));
+        assert_eq!(problems(&deep), "f.yaml:1: lists and maps are nested more than 24 deep");
+        let block = (0..100).map(|depth| format!("{}- \n", " ".repeat(depth))).collect::<String>();
+        assert!(problems(&block).contains("nested more than 24 deep"), "{}", problems(&block));
         let wide = format!("a: [{}]", "1,".repeat(400_000));
         assert!(problems(&wide).contains("more than 50000 values"));
         assert_eq!(

@@ -23,10 +23,11 @@ const DURATION_HINT: &str = "write it like `30s`, `5m` or `1h30m`";
 /// `30s`, `5m`, `1h30m`, `250ms`, `7d`.
 pub(super) fn duration(text: &str) -> Result<Duration, Unreadable> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return unreadable(
-            format!("{} has no unit", quote(text)),
-            format!("write `{0}s`, `{0}m` or `{0}h`", text.get(..12).unwrap_or(text)),
-        );
+        let hint = match text.trim_start_matches('0') {
+            "" => "write a duration with its unit, like `1s`".to_owned(),
+            count => format!("write `{0}s`, `{0}m` or `{0}h`", count.get(..12).unwrap_or(count)),
+        };
+        return unreadable(format!("{} has no unit", quote(text)), hint);
     }
     let mut rest = text;
     let mut units = DURATION_UNITS.iter();

@@ -43,7 +43,8 @@ raw! {
         name: Scalar = "name",
         namespace: Scalar = "namespace",
         annotations: Named<Scalar> = "annotations",
-        labels: Named<Scalar> = "labels",
+        // For the owner's own tools.
+        _labels: Named<Scalar> = "labels",
     }
 }
 
