@@ -1,0 +1,207 @@
+//! What carries effects out for one target, and turns what came of them into events. It decides nothing.
+
+use crate::actuate::Licence;
+use crate::actuate::journal::{JournalError, JournalStore, Revision};
+use crate::audit::AuditLog;
+use crate::clock::Clock;
+use crate::collect::{Collector, SignalDefinition};
+use crate::platforms::Platform;
+use crate::policy::Library;
+use crate::systems::System;
+use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
+use plimsoll_core::observation::{Observation, PlatformReport};
+use plimsoll_wire::Snapshot;
+use plimsoll_wire::journal::{Intent, Outcome, Verb};
+use plimsoll_wire::record::{Body, Record};
+use plimsoll_wire::snapshot::Signal;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a verb of a system may take. Longer than an election, shorter than a person's patience.
+const SYSTEM_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a read of everything may take before it counts as a gap.
+const READ_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The tools that all targets share.
+#[derive(Clone)]
+pub struct Tools {
+    /// The machine's clocks.
+    pub clock: Clock,
+    /// The journals.
+    pub journals: Arc<JournalStore>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// The policies.
+    pub library: Arc<Library>,
+    /// The sources of signals.
+    pub collector: Collector,
+}
+
+/// The hands of one target.
+pub struct Hands {
+    key: Arc<str>,
+    tools: Tools,
+    platform: Platform,
+    system: System,
+    signals: Vec<SignalDefinition>,
+    deadlines: Deadlines,
+    // What the platform said last: where a verb of the system goes.
+    last: Mutex<PlatformReport>,
+}
+
+/// How long the platform's commands may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// Starting a member.
+    pub start: Duration,
+    /// Stopping a member.
+    pub stop: Duration,
+}
+
+impl Hands {
+    /// Hands for a target.
+    #[must_use]
+    pub fn new(
+        key: Arc<str>,
+        tools: Tools,
+        platform: Platform,
+        system: System,
+        signals: Vec<SignalDefinition>,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self { key, tools, platform, system, signals, deadlines, last: Mutex::default() }
+    }
+
+    /// Carries an effect out. The effects that the loop carries out itself have no event of ours.
+    pub async fn carry_out(&self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Load { request } => Some(Event::Loaded { request, result: self.load().await }),
+            Effect::Observe { request, direct } => {
+                let observation = Box::new(self.observe(direct).await);
+                Some(Event::Observed { request, observation })
+            }
+            Effect::Evaluate { request, asks } => {
+                Some(Event::Evaluated { request, answers: self.evaluate(asks).await })
+            }
+            Effect::Store { request, expected, journal } => {
+                let stored = self.tools.journals.store(&self.key, expected.map(Revision), &journal).await;
+                let result = stored.map(|revision| revision.0).map_err(|error| store_error(&error));
+                Some(Event::Stored { request, result })
+            }
+            Effect::Record { request, record, snapshot } => {
+                Some(Event::Recorded { request, result: self.record(*record, snapshot).await })
+            }
+            Effect::Act { request, intent } => {
+                Some(Event::Acted { request, outcome: self.act(&intent).await })
+            }
+            Effect::AskPermit { .. } | Effect::GivePermit | Effect::Reply { .. } | Effect::Wake { .. } => {
+                None
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<Option<(plimsoll_wire::journal::Journal, u64)>, String> {
+        let loaded = self.tools.journals.load(&self.key).await;
+        loaded
+            .map(|found| found.map(|(journal, revision)| (journal, revision.0)))
+            .map_err(|error| chain(&error))
+    }
+
+    async fn observe(&self, direct: bool) -> Observation {
+        let at = self.tools.clock.now();
+        let members = async {
+            let read = async {
+                let platform = self.platform.observe(&self.key).await;
+                let system = self.system.observe(&platform).await;
+                (platform, system)
+            };
+            tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or_default()
+        };
+        let ((platform, system), signals) = tokio::join!(members, self.signals());
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
+        Observation { at, direct, platform, system, signals }
+    }
+
+    async fn signals(&self) -> BTreeMap<String, Signal> {
+        let now = self.tools.clock.now();
+        let wanted: Vec<_> =
+            self.signals.iter().map(|definition| (self.key.clone(), definition.clone())).collect();
+        let mut read = self.tools.collector.read(&wanted, &now).await;
+        read.remove(&self.key).unwrap_or_default()
+    }
+
+    /// Policies are asked one after the other: each has its own child, and a cycle has time.
+    async fn evaluate(&self, asks: Vec<(PolicyRef, Arc<Snapshot>)>) -> Vec<Evaluated> {
+        let mut answers = Vec::with_capacity(asks.len());
+        for (policy, snapshot) in asks {
+            let evaluation = self.tools.library.evaluate(&policy.module, snapshot).await;
+            for line in &evaluation.log {
+                tracing::info!(target: "policy", target = %self.key, policy = %policy.name, "{line}");
+            }
+            let answer =
+                evaluation.result.map_err(|failure| (failure.kind().to_owned(), failure.to_string()));
+            answers.push(Evaluated {
+                policy: policy.name,
+                module: evaluation.module,
+                fuel: evaluation.fuel,
+                answer,
+            });
+        }
+        answers
+    }
+
+    async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
+        let audit = self.tools.audit.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let appended = match (&record.body, snapshot) {
+                (Body::Decision(_), Some(snapshot)) => audit.append_decision(record, &snapshot),
+                _ => audit.append(&record),
+            };
+            appended.map(|_| audit.head()).map_err(|error| chain(&error))
+        });
+        written.await.unwrap_or_else(|error| Err(format!("the writer ended: {error}")))
+    }
+
+    async fn act(&self, intent: &Intent) -> Outcome {
+        let on_platform = matches!(intent.verb, Verb::Start { .. } | Verb::Stop { .. });
+        let deadline = match &intent.verb {
+            Verb::Start { .. } => self.deadlines.start,
+            Verb::Stop { .. } => self.deadlines.stop,
+            _ => SYSTEM_DEADLINE,
+        };
+        let licence = Licence {
+            target: self.key.clone(),
+            plan: intent.plan.clone(),
+            intent: intent.id.clone(),
+            deadline,
+        };
+        tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
+        let outcome = if on_platform {
+            self.platform.act(&licence, &intent.verb).await
+        } else {
+            let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.system.act(&licence, &intent.verb, &platform).await
+        };
+        tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
+        outcome
+    }
+}
+
+fn store_error(error: &JournalError) -> StoreError {
+    match error {
+        JournalError::Conflict { .. } => StoreError::Conflict(chain(error)),
+        _ => StoreError::Failed(chain(error)),
+    }
+}
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
