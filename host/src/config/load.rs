@@ -215,7 +215,14 @@ fn read_file(path: &Path, within: Option<&Path>, sink: &mut Sink) -> Option<Vec<
             None
         }
         Err(error) => {
-            sink.add(&here, format!("cannot be read: {error}"), "");
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "look at the path; `plimsoll check --print-defaults` prints a first file"
+                }
+                std::io::ErrorKind::PermissionDenied => "let the daemon's user read it",
+                _ => "",
+            };
+            sink.add(&here, format!("cannot be read: {error}"), hint);
             None
         }
     }

@@ -266,6 +266,21 @@ pub const LIMITS: [Limit; 28] = [
     ),
 ];
 
+/// The reference of `spec.safety`, as a table in Markdown.
+pub fn safety_reference() -> String {
+    let mut table =
+        String::from("| key | rule | default | least | most | what it means |\n|---|---|---|---|---|---|\n");
+    for limit in &LIMITS {
+        let (least, most) = limit.bounds_text().unwrap_or_default();
+        let Limit { key, rule, doc, .. } = limit;
+        table.push_str(&format!(
+            "| `{key}` | {rule} | {} | {least} | {most} | {doc} |\n",
+            limit.default_text()
+        ));
+    }
+    table
+}
+
 impl Limit {
     /// The default, as an owner would write it.
     pub fn default_text(&self) -> String {

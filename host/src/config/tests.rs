@@ -78,3 +78,67 @@ spec:
     let [minimal] = &minimal.targets[..] else { panic!("one target") };
     assert_eq!(TargetConfig { line: minimal.line, ..example.clone() }, *minimal);
 }
+
+/// The comments of the example are what people read; they must say what the table says.
+#[test]
+fn the_example_names_every_limit_with_its_rule_and_bounds() {
+    for limit in &LIMITS {
+        let key = format!("{}: ", limit.key);
+        let is_line = |line: &&str| {
+            line.trim_start_matches(['#', ' ']).starts_with(&key)
+                && line.contains(&format!("# {}: ", limit.rule))
+        };
+        let line =
+            EXAMPLE_TARGET.lines().find(is_line).unwrap_or_else(|| panic!("no line for {}", limit.key));
+        if let Some((least, most)) = limit.bounds_text() {
+            assert!(line.ends_with(&format!("; {least} to {most}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_limit() {
+    let reference = safety_reference();
+    assert_eq!(reference.lines().count(), LIMITS.len() + 2);
+    assert!(reference.contains("| `headroom` | CAP-1 | 25% | 5% | 90% | "));
+    assert!(reference.contains("| `cooldownIn` | STEP-3 | 30m | 1s | 7d | "));
+    assert!(reference.contains("| `allowEven` | QUORUM-5 | false |  |  | "));
+}
+
+#[test]
+fn safety_values_arrive_in_the_units_of_the_wire() {
+    let text = EXAMPLE_TARGET
+        .replace("    hold: 2m ", "    hold: 1s ")
+        .replace("    headroom: 25% ", "    headroom: 0.5 ")
+        .replace("    promote: 95% ", "    promote: 912m ")
+        .replace("    maxLag: 0 ", "    maxLag: 4Mi ")
+        .replace("    acceptUnavailable: [] ", "    acceptUnavailable: [a, b] ")
+        .replace("#    scaleIn: true", "    scaleIn: false");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let expected = plimsoll_wire::safety::Safety {
+        hold_ms: 1_000,
+        headroom_permille: 500,
+        promote_permille: 912,
+        max_lag_bytes: 4 << 20,
+        accept_unavailable: vec!["a".to_owned(), "b".to_owned()],
+        scale_in: Some(false),
+        ..plimsoll_wire::safety::Safety::default()
+    };
+    assert_eq!(loaded.targets[0].safety, expected);
+}
+
+#[test]
+fn settings_reach_a_policy_as_json() {
+    let settings =
+        "settings: {a: 1, b: 1.5, c: yes, d: true, e: '2', f: [x, 0x10, -3], g: ~, h: 1.2.3, i: {j: 1e3}}";
+    let text = EXAMPLE_TARGET
+        .replace("settings:\n        signal: requests\n        target: 1000\n", &format!("{settings}\n"));
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let expected = serde_json::json!({
+        "a": 1, "b": 1.5, "c": "yes", "d": true, "e": "2", "f": ["x", 16, -3], "g": null, "h": "1.2.3",
+        "i": {"j": 1000.0}
+    });
+    assert_eq!(loaded.targets[0].policies[0].settings, expected);
+}
