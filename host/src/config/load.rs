@@ -215,13 +215,8 @@ fn read_file(path: &Path, within: Option<&Path>, sink: &mut Sink) -> Option<Vec<
             None
         }
         Err(error) => {
-            let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    "look at the path; `plimsoll check --print-defaults` prints a first file"
-                }
-                std::io::ErrorKind::PermissionDenied => "let the daemon's user read it",
-                _ => "",
-            };
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            let hint = if is_missing { "`plimsoll check --print-defaults` prints a first file" } else { "" };
             sink.add(&here, format!("cannot be read: {error}"), hint);
             None
         }

@@ -295,7 +295,7 @@ impl Limit {
             Kind::Ratio(bounds) => unit::show_permille((*(bounds.slot)(safety)).into()),
             Kind::Count(bounds) => (bounds.slot)(safety).to_string(),
             Kind::Switch(slot) => slot(safety).to_string(),
-            Kind::ProfileSwitch(slot) => slot(safety).map_or_else(String::new, |value| value.to_string()),
+            Kind::ProfileSwitch(slot) => slot(safety).map_or("the profile's", show_switch).to_owned(),
             Kind::Names(slot) => format!("[{}]", slot(safety).join(", ")),
         }
     }
@@ -337,6 +337,10 @@ impl Limit {
         }
         Some(())
     }
+}
+
+fn show_switch(on: bool) -> &'static str {
+    if on { "true" } else { "false" }
 }
 
 fn show_wait(ms: u64) -> String {

@@ -142,3 +142,57 @@ fn settings_reach_a_policy_as_json() {
     });
     assert_eq!(loaded.targets[0].policies[0].settings, expected);
 }
+
+/// What the reference shows behind `#` is what people will uncomment.
+#[test]
+fn everything_that_the_reference_file_comments_out_can_be_used() {
+    let text = DEFAULT_DAEMON.replace(": {}\n", ":\n").replace("\n#  ", "\n  ");
+    let config = read_daemon(&text).expect("a good file");
+    assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["main"]);
+    assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["playground", "vms"]);
+    assert_eq!(config.systems.keys().collect::<Vec<_>>(), ["etcd-main"]);
+    assert!(config.systems["etcd-main"].identity.is_some() && config.systems["etcd-main"].login.is_some());
+    let PlatformKind::Exec(exec) = &config.platforms["vms"].kind else { panic!("commands") };
+    assert_eq!(exec.list.argv, ["/usr/local/bin/members", "list"]);
+    assert_eq!(exec.add.as_ref().map(|add| add.timeout), Some(std::time::Duration::from_secs(300)));
+}
+
+#[test]
+fn everything_that_the_example_comments_out_can_be_used() {
+    let text = EXAMPLE_TARGET
+        .replace(
+            "annotations: {}\n#    plimsoll.dev/paused: \"why, who, until when\" ",
+            "annotations:\n    plimsoll.dev/paused: x #",
+        )
+        .replace("\n#      aggregation", "\n      aggregation")
+        .replace("\n#      batchBy", "\n      batchBy")
+        .replace("\n#    scaleIn", "\n    scaleIn");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let target = &loaded.targets[0];
+    assert_eq!(target.annotations.get("plimsoll.dev/paused").map(String::as_str), Some("x"));
+    assert_eq!(target.signals[0].aggregation, Some(Aggregation::Sum));
+    assert_eq!(target.signals[0].batch_by.as_deref(), Some("cluster"));
+    assert_eq!(target.safety.scale_in, Some(true));
+}
+
+#[test]
+fn relative_paths_start_at_the_daemons_file() {
+    let config = read_daemon(&format!("{DAEMON}stateDir: ../state\naudit: {{dir: /srv/audit}}\n"))
+        .expect("a good file");
+    assert_eq!(config.state_dir, Path::new("/etc/plimsoll/../state"));
+    assert_eq!(config.control_socket, Path::new("/etc/plimsoll/../state/control.sock"));
+    assert_eq!(config.audit.dir, Path::new("/srv/audit"));
+    assert_eq!(config.policies_dir, Path::new("/etc/plimsoll/policies"));
+}
+
+#[test]
+fn a_simulated_target_needs_no_system_of_the_daemons_file() {
+    let text = EXAMPLE_TARGET
+        .replace("kind: Exec", "kind: Sim")
+        .replace("name: vms", "name: playground")
+        .replace("kind: etcd\n    ref: etcd-main", "kind: sim");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    assert_eq!(loaded.targets[0].system, System::Sim);
+}

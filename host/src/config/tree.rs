@@ -145,7 +145,9 @@ fn reworded(info: &str, line: Option<&str>) -> (String, &'static str) {
     if info.contains("unknown anchor") {
         return ("aliases (`*name`) are not read".to_owned(), "write the value out, or put it in quotes");
     }
-    let hint = if info.contains("flow") {
+    let hint = if info.contains("quoted scalar") {
+        "close the quotes; a backslash means itself in single quotes only"
+    } else if info.contains("flow") {
         "close every bracket and brace, and put a value that contains `,`, `[` or `{` in quotes"
     } else {
         hint_for(line)

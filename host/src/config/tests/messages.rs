@@ -287,6 +287,11 @@ const TARGET_SLIPS: &[Slip] = &[
     ),
     (
         "query: up",
+        "query: \"up{job=~'a\\d'}\"",
+        &["orders.yaml:14: is not YAML: while parsing a quoted scalar, found unknown escape character (close the quotes; a backslash means itself in single quotes only)"],
+    ),
+    (
+        "query: up",
         "query: 'reads_total{job=\"x\"}'",
         &["orders.yaml:14: spec.signals[0].query: `reads_total` looks like a counter, which only rises (write `rate(...)` around it; if the counter itself is meant, `counter: true`; if it is none, `false`)"],
     ),
