@@ -23,7 +23,7 @@ pub use daemon::{
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use problem::{Problem, Problems};
 pub use reload::{Change, Configuration, Reloaded, load, merge, reload};
-pub use safety::{Bounds, Kind, LIMITS, Limit};
+pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
 pub use target::{Aggregation, OnError, PolicyConfig, SignalConfig, System, TargetConfig, TargetKey};
 pub use watch::Watch;
 

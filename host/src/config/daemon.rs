@@ -2,6 +2,7 @@
 //! credentials stand here and nowhere else; a target's document refers to them by name.
 
 mod document;
+mod reach;
 
 pub(super) use document::read;
 

@@ -215,7 +215,9 @@ fn read_file(path: &Path, within: Option<&Path>, sink: &mut Sink) -> Option<Vec<
             None
         }
         Err(error) => {
-            sink.add(&here, format!("cannot be read: {error}"), "");
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            let hint = if is_missing { "`plimsoll check --print-defaults` prints a first file" } else { "" };
+            sink.add(&here, format!("cannot be read: {error}"), hint);
             None
         }
     }

@@ -9,6 +9,9 @@ const MAX_PROBLEMS: usize = 200;
 /// How much of the owner's own text a message repeats.
 const QUOTE_CHARS: usize = 60;
 
+/// How much of a path is shown; the known ones have a tenth of it.
+const MAX_PATH_CHARS: usize = 600;
+
 /// One thing that is wrong in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -151,7 +154,7 @@ impl Sink {
             file: self.file.clone(),
             line: at.line,
             column: at.column,
-            path: at.path.clone(),
+            path: at.path.chars().take(MAX_PATH_CHARS).flat_map(shown).collect(),
             message: message.into(),
             hint: hint.into(),
         });

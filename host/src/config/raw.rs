@@ -1,7 +1,7 @@
 //! The documents as they are written: one declaration a map, from which reading, the list of known keys and
 //! the place of every value follow. Nothing is judged here but shape and unknown keys.
 
-use super::problem::{At, Sink, nearest, quote};
+use super::problem::{At, Sink, nearest};
 use super::tree::{Entry, Node, Value};
 
 /// Something that can be read from a node.
@@ -179,8 +179,7 @@ pub(super) fn refuse_unknown<'a>(
         let meant = nearest(&entry.key, known.iter().copied());
         let hint =
             meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));
-        let shown = At { path: at.child(quote(&entry.key).trim_matches('`')).path, ..place(entry, at) };
-        sink.add(&shown, "is not a known key", hint);
+        sink.add(&place(entry, at), "is not a known key", hint);
         all_meant.extend(meant);
     }
     all_meant

@@ -266,6 +266,21 @@ pub const LIMITS: [Limit; 28] = [
     ),
 ];
 
+/// The reference of `spec.safety`, as a table in Markdown.
+pub fn safety_reference() -> String {
+    let mut table =
+        String::from("| key | rule | default | least | most | what it means |\n|---|---|---|---|---|---|\n");
+    for limit in &LIMITS {
+        let (least, most) = limit.bounds_text().unwrap_or_default();
+        let Limit { key, rule, doc, .. } = limit;
+        table.push_str(&format!(
+            "| `{key}` | {rule} | {} | {least} | {most} | {doc} |\n",
+            limit.default_text()
+        ));
+    }
+    table
+}
+
 impl Limit {
     /// The default, as an owner would write it.
     pub fn default_text(&self) -> String {
@@ -280,7 +295,7 @@ impl Limit {
             Kind::Ratio(bounds) => unit::show_permille((*(bounds.slot)(safety)).into()),
             Kind::Count(bounds) => (bounds.slot)(safety).to_string(),
             Kind::Switch(slot) => slot(safety).to_string(),
-            Kind::ProfileSwitch(slot) => slot(safety).map_or_else(String::new, |value| value.to_string()),
+            Kind::ProfileSwitch(slot) => slot(safety).map_or("the profile's", show_switch).to_owned(),
             Kind::Names(slot) => format!("[{}]", slot(safety).join(", ")),
         }
     }
@@ -322,6 +337,10 @@ impl Limit {
         }
         Some(())
     }
+}
+
+fn show_switch(on: bool) -> &'static str {
+    if on { "true" } else { "false" }
 }
 
 fn show_wait(ms: u64) -> String {

@@ -78,3 +78,121 @@ spec:
     let [minimal] = &minimal.targets[..] else { panic!("one target") };
     assert_eq!(TargetConfig { line: minimal.line, ..example.clone() }, *minimal);
 }
+
+/// The comments of the example are what people read; they must say what the table says.
+#[test]
+fn the_example_names_every_limit_with_its_rule_and_bounds() {
+    for limit in &LIMITS {
+        let key = format!("{}: ", limit.key);
+        let is_line = |line: &&str| {
+            line.trim_start_matches(['#', ' ']).starts_with(&key)
+                && line.contains(&format!("# {}: ", limit.rule))
+        };
+        let line =
+            EXAMPLE_TARGET.lines().find(is_line).unwrap_or_else(|| panic!("no line for {}", limit.key));
+        if let Some((least, most)) = limit.bounds_text() {
+            assert!(line.ends_with(&format!("; {least} to {most}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_limit() {
+    let reference = safety_reference();
+    assert_eq!(reference.lines().count(), LIMITS.len() + 2);
+    assert!(reference.contains("| `headroom` | CAP-1 | 25% | 5% | 90% | "));
+    assert!(reference.contains("| `cooldownIn` | STEP-3 | 30m | 1s | 7d | "));
+    assert!(reference.contains("| `allowEven` | QUORUM-5 | false |  |  | "));
+}
+
+#[test]
+fn safety_values_arrive_in_the_units_of_the_wire() {
+    let text = EXAMPLE_TARGET
+        .replace("    hold: 2m ", "    hold: 1s ")
+        .replace("    headroom: 25% ", "    headroom: 0.5 ")
+        .replace("    promote: 95% ", "    promote: 912m ")
+        .replace("    maxLag: 0 ", "    maxLag: 4Mi ")
+        .replace("    acceptUnavailable: [] ", "    acceptUnavailable: [a, b] ")
+        .replace("#    scaleIn: true", "    scaleIn: false");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let expected = plimsoll_wire::safety::Safety {
+        hold_ms: 1_000,
+        headroom_permille: 500,
+        promote_permille: 912,
+        max_lag_bytes: 4 << 20,
+        accept_unavailable: vec!["a".to_owned(), "b".to_owned()],
+        scale_in: Some(false),
+        ..plimsoll_wire::safety::Safety::default()
+    };
+    assert_eq!(loaded.targets[0].safety, expected);
+}
+
+#[test]
+fn settings_reach_a_policy_as_json() {
+    let settings =
+        "settings: {a: 1, b: 1.5, c: yes, d: true, e: '2', f: [x, 0x10, -3], g: ~, h: 1.2.3, i: {j: 1e3}}";
+    let text = EXAMPLE_TARGET
+        .replace("settings:\n        signal: requests\n        target: 1000\n", &format!("{settings}\n"));
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let expected = serde_json::json!({
+        "a": 1, "b": 1.5, "c": "yes", "d": true, "e": "2", "f": ["x", 16, -3], "g": null, "h": "1.2.3",
+        "i": {"j": 1000.0}
+    });
+    assert_eq!(loaded.targets[0].policies[0].settings, expected);
+}
+
+/// What the reference shows behind `#` is what people will uncomment.
+#[test]
+fn everything_that_the_reference_file_comments_out_can_be_used() {
+    let text = DEFAULT_DAEMON.replace(": {}\n", ":\n").replace("\n#  ", "\n  ");
+    let config = read_daemon(&text).expect("a good file");
+    assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["main"]);
+    assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["playground", "vms"]);
+    assert_eq!(config.systems.keys().collect::<Vec<_>>(), ["etcd-main"]);
+    assert!(config.systems["etcd-main"].identity.is_some() && config.systems["etcd-main"].login.is_some());
+    let PlatformKind::Exec(exec) = &config.platforms["vms"].kind else { panic!("commands") };
+    assert_eq!(exec.list.argv, ["/usr/local/bin/members", "list"]);
+    assert_eq!(exec.add.as_ref().map(|add| add.timeout), Some(std::time::Duration::from_secs(300)));
+}
+
+#[test]
+fn everything_that_the_example_comments_out_can_be_used() {
+    let text = EXAMPLE_TARGET
+        .replace(
+            "annotations: {}\n#    plimsoll.dev/paused: \"why, who, until when\" ",
+            "annotations:\n    plimsoll.dev/paused: x #",
+        )
+        .replace("\n#      aggregation", "\n      aggregation")
+        .replace("\n#      batchBy", "\n      batchBy")
+        .replace("\n#    scaleIn", "\n    scaleIn");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let target = &loaded.targets[0];
+    assert_eq!(target.annotations.get("plimsoll.dev/paused").map(String::as_str), Some("x"));
+    assert_eq!(target.signals[0].aggregation, Some(Aggregation::Sum));
+    assert_eq!(target.signals[0].batch_by.as_deref(), Some("cluster"));
+    assert_eq!(target.safety.scale_in, Some(true));
+}
+
+#[test]
+fn relative_paths_start_at_the_daemons_file() {
+    let config = read_daemon(&format!("{DAEMON}stateDir: ../state\naudit: {{dir: /srv/audit}}\n"))
+        .expect("a good file");
+    assert_eq!(config.state_dir, Path::new("/etc/plimsoll/../state"));
+    assert_eq!(config.control_socket, Path::new("/etc/plimsoll/../state/control.sock"));
+    assert_eq!(config.audit.dir, Path::new("/srv/audit"));
+    assert_eq!(config.policies_dir, Path::new("/etc/plimsoll/policies"));
+}
+
+#[test]
+fn a_simulated_target_needs_no_system_of_the_daemons_file() {
+    let text = EXAMPLE_TARGET
+        .replace("kind: Exec", "kind: Sim")
+        .replace("name: vms", "name: playground")
+        .replace("kind: etcd\n    ref: etcd-main", "kind: sim");
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    assert_eq!(loaded.targets[0].system, System::Sim);
+}

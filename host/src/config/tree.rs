@@ -10,6 +10,8 @@ pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 24;
 /// Bounds the memory that a file of a megabyte can take as a tree.
 const MAX_NODES: usize = 50_000;
+/// No map of ours has a hundred keys but the owner's own lists of names, of which a thousand are read.
+const MAX_KEYS: usize = 2_000;
 /// No key of ours has more than 30 letters; annotations may have 253 and a slash and 63.
 const MAX_KEY_CHARS: usize = 320;
 
@@ -143,7 +145,9 @@ fn reworded(info: &str, line: Option<&str>) -> (String, &'static str) {
     if info.contains("unknown anchor") {
         return ("aliases (`*name`) are not read".to_owned(), "write the value out, or put it in quotes");
     }
-    let hint = if info.contains("flow") {
+    let hint = if info.contains("quoted scalar") {
+        "close the quotes; a backslash means itself in single quotes only"
+    } else if info.contains("flow") {
         "close every bracket and brace, and put a value that contains `,`, `[` or `{` in quotes"
     } else {
         hint_for(line)
@@ -261,6 +265,11 @@ impl Builder {
         match self.open.last_mut() {
             None => return Taken::Document(node),
             Some(Open::List(_, items)) => items.push(node),
+            Some(Open::Map(_, entries, None)) if entries.len() >= MAX_KEYS => {
+                let at = At { line: node.line, column: node.column, path };
+                sink.add(&at, format!("a map has more than {MAX_KEYS} keys"), "split it into several files");
+                return Taken::TooMuch;
+            }
             Some(Open::Map(_, entries, waiting @ None)) => {
                 *waiting = Some(key_of(node, entries, &path, sink))
             }

@@ -156,7 +156,12 @@ pub(super) fn show_permille(value: u64) -> String {
 /// Whole numbers without a unit.
 pub(super) fn whole(text: &str) -> Result<u64, Unreadable> {
     match text.parse::<u64>() {
-        Ok(value) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(value),
+        // `010` is eight to some readers and ten to others.
+        Ok(value)
+            if text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0')) =>
+        {
+            Ok(value)
+        }
         Ok(_) | Err(_) => {
             unreadable(format!("{} is not a whole number", quote(text)), "write digits only, like `3`")
         }

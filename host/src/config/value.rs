@@ -39,6 +39,10 @@ impl Scalar {
 
     /// A whole number within bounds.
     pub(super) fn whole(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
+        if !self.plain && unit::whole(&self.text).is_ok() {
+            sink.add(&self.at, format!("{} is text", quote(&self.text)), "write the number without quotes");
+            return *bounds.start();
+        }
         self.bounded(unit::whole(&self.text), bounds, |value| value.to_string(), sink)
     }
 
@@ -120,6 +124,8 @@ impl Scalar {
             sink.add(&self.at, "is empty", "give it a value or remove the key");
         } else if self.text.len() > MAX_TEXT {
             sink.add(&self.at, format!("is longer than {MAX_TEXT} bytes"), "");
+        } else if self.text.contains(char::is_control) {
+            sink.add(&self.at, format!("{} has a control character", quote(&self.text)), "remove it");
         }
         self.text.clone()
     }
@@ -182,8 +188,11 @@ fn plain_json(text: &str, at: &At, sink: &mut Sink) -> serde_json::Value {
         );
         return serde_json::Value::Null;
     }
-    if let Ok(whole) = text.parse::<i64>() {
-        return whole.into();
+    if let Some(whole) = whole_json(text) {
+        return whole.unwrap_or_else(|| {
+            sink.add(at, format!("{} is too large for a number", quote(text)), "put it in quotes");
+            serde_json::Value::Null
+        });
     }
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
         && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
@@ -195,4 +204,19 @@ fn plain_json(text: &str, at: &At, sink: &mut Sink) -> serde_json::Value {
         }
         Ok(_) | Err(_) => text.into(),
     }
+}
+
+/// A whole number by YAML's core schema: decimal, octal (`0o17`) or hexadecimal (`0x1f`). One that no JSON
+/// reader would keep whole gives `Some(None)`.
+fn whole_json(text: &str) -> Option<Option<serde_json::Value>> {
+    let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) => (digits, 8),
+        (None, None) => (text.strip_prefix(['-', '+']).unwrap_or(text), 10),
+    };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    let value = i64::from_str_radix(digits, radix).ok();
+    Some(value.map(|value| if text.starts_with('-') { -value } else { value }.into()))
 }

@@ -179,6 +179,9 @@ fn annotations(field: &Field<Named<Scalar>>, sink: &mut Sink) -> BTreeMap<String
             sink.add(&name.at, "is not a known annotation", hint);
         }
     }
+    for (_, value) in named.items.iter().filter(|(_, value)| value.text.contains(char::is_control)) {
+        sink.add(&value.at, "has a control character", "write it in one line of plain text");
+    }
     named
         .items
         .iter()
@@ -320,7 +323,7 @@ fn size<'a>(
 
 /// What a group that agrees by majority needs (QUORUM-4, QUORUM-5).
 fn voters(min_at: &At, max_at: &At, min: u32, max: u32, safety: &Safety, sink: &mut Sink) {
-    if min == max && min % 2 == 0 && !safety.allow_even {
+    if min == max && min.is_multiple_of(2) && !safety.allow_even {
         let message = format!("`{min}` is even, and no other size is allowed");
         sink.add(min_at, message, "choose an odd number, or set `spec.safety.allowEven: true`");
     }

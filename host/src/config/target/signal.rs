@@ -132,6 +132,7 @@ fn signal(
         batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
     };
     fits(raw, &signal, sink);
+    bare_counter(raw, sink);
     signal
 }
 
@@ -170,5 +171,19 @@ fn fits(raw: &RawSignal, signal: &SignalConfig, sink: &mut Sink) {
     if samples > u128::from(MAX_SAMPLES) {
         let hint = "choose a longer step or a shorter window";
         sink.add(&place.at, format!("a window of {samples} samples is more than {MAX_SAMPLES}"), hint);
+    }
+}
+
+/// A bare counter measures how long something has run, not how busy it is. Whoever means it says so.
+fn bare_counter(raw: &RawSignal, sink: &mut Sink) {
+    let Some(query) = raw.query.get().filter(|_| raw.counter.is_absent()) else { return };
+    let text = query.text.trim();
+    let name = text.split_once('{').map_or(text, |(name, _)| name.trim_end());
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
+    // With a selector the query ends where the selector does; anything behind it is a calculation.
+    let bare = text == name || text.ends_with('}');
+    if is_name && bare && name.ends_with("_total") {
+        let hint = "write `rate(...)` around it; if the counter itself is meant, `counter: true`; if it is none, `false`";
+        sink.add(&query.at, format!("{} looks like a counter, which only rises", quote(name)), hint);
     }
 }

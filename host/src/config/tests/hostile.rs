@@ -31,7 +31,7 @@ proptest! {
         let text = format!("{}{patch}{}", &EXAMPLE_TARGET[..start], &EXAMPLE_TARGET[end..]);
         let (loaded, problems) = read_targets(text.as_bytes());
         prop_assert!(loaded.targets.len() <= 1 || text.contains("---"));
-        prop_assert!(loaded.broken.is_empty() != !problems.is_empty());
+        prop_assert!(loaded.broken.is_empty() == problems.is_empty());
     }
 
     /// Whatever the text of a value, what comes of it lies within the hard bounds.
@@ -79,11 +79,11 @@ fn a_file_that_only_begins_like_a_document_is_refused() {
     let cut = &DAEMON[..DAEMON.len() / 2];
     assert!(read_daemon(cut).is_err());
     assert_eq!(
-        read_daemon("").unwrap_err(),
+        read_daemon("").expect_err("nothing to read"),
         "plimsoll.yaml: is empty (begin with what `plimsoll check --print-defaults` prints)"
     );
     assert_eq!(
-        read_daemon("- a\n").unwrap_err(),
+        read_daemon("- a\n").expect_err("a list"),
         "plimsoll.yaml:1: must be a map (write `key: value` lines below it, indented)"
     );
 }

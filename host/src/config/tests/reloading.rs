@@ -210,6 +210,17 @@ fn a_target_is_switched_off_when_its_platform_is_taken_from_it() {
     assert_eq!(after.configuration.targets[&key("orders")].mode, Mode::Off);
 }
 
+#[test]
+fn a_changed_platform_changes_the_targets_that_use_it() {
+    let files = Files::new();
+    files.write("users", &second("users", "vms2"));
+    let before = files.load();
+    files.daemon(&two_platforms().replace("[/bin/members, add]", "[/bin/members, create]"));
+    let after = reload(&before);
+    assert_eq!(after.changes, [Change::Daemon, Change::Changed(key("orders"))]);
+    assert!(after.problems.is_empty(), "{}", after.problems);
+}
+
 /// Reads again at every hint until what is in force is as wanted; a hint that never comes fails the test.
 async fn until(
     watch: &mut Watch,
