@@ -1,7 +1,7 @@
 //! Collect: turns what metric sources answer into [`Signal`]s, each a series with a state.
 //!
 //! Unknown is not zero: whatever is wrong with an answer becomes a state other than `ok`, never a number.
-//! [`judge`] decides and does no I/O; [`prometheus`] transports and decides nothing.
+//! `judge` decides and does no I/O; `prometheus` transports and decides nothing.
 
 mod breaker;
 mod definition;

@@ -409,3 +409,16 @@ async fn a_read_that_is_given_up_blocks_nobody() {
     .unwrap();
     assert_eq!(again.await.unwrap()["default/t"]["held"].state, SignalState::Ok);
 }
+
+#[tokio::test]
+async fn a_recent_answer_serves_other_targets_but_none_twice() {
+    let server = Scripted::sending(good()).await;
+    let collector = server.collector();
+    let steps = [("a", 0, 1), ("b", 1_000, 1), ("a", 1_500, 2), ("b", 2_000, 2), ("c", 9_000, 3)];
+    for (target, mono_ms, asked) in steps {
+        let wanted = [(TargetKey::from(target), load("up"))];
+        let read = collector.read(&wanted, &now(mono_ms)).await;
+        assert_eq!(read[target]["up"].state, SignalState::Ok);
+        assert_eq!(server.asked(), asked, "{target} at {mono_ms}");
+    }
+}

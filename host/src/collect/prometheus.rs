@@ -13,7 +13,7 @@ use super::definition::{Question, SignalDefinition};
 use super::judge::{Failure, Fault, Parsed, Reply, fault, judge_outcome, read_reply};
 use super::{Moment, SignalsByTarget, TargetKey};
 use plimsoll_wire::snapshot::{Now, SignalState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -24,7 +24,8 @@ use transport::Transport;
 const MAX_IN_FLIGHT: usize = 8;
 /// Different questions at one time, at most.
 const MAX_QUESTIONS: usize = 1_024;
-/// An answer younger than this (and than a step) serves other targets that ask the same.
+/// An answer younger than this (and than a step) serves other targets that ask the same. Never a target that it
+/// has served before: that one wants to know what is new.
 const MAX_SHARED_MS: u64 = 5_000;
 
 /// One metric source. Cloning is cheap; clones share connections, answers and breakers.
@@ -52,6 +53,7 @@ type Outcome = Arc<Result<Parsed, Fault>>;
 #[derive(Debug)]
 struct Recent {
     asked_mono_ms: u64,
+    served: BTreeSet<TargetKey>,
     outcome: Outcome,
 }
 
@@ -81,10 +83,11 @@ impl Prometheus {
             wanted_by_question.entry(one.1.question()).or_default().push(one);
         }
         let mut asked = JoinSet::new();
-        for question in wanted_by_question.keys().cloned() {
-            let shared = self.shared.clone();
+        for (question, wanted) in &wanted_by_question {
+            let targets: BTreeSet<TargetKey> = wanted.iter().map(|(target, _)| target.clone()).collect();
+            let (shared, question) = (self.shared.clone(), question.clone());
             asked.spawn(async move {
-                let outcome = shared.ask(&question, moment).await;
+                let outcome = shared.ask(&question, targets, moment).await;
                 (question, outcome)
             });
         }
@@ -107,7 +110,7 @@ impl Prometheus {
 
 impl Shared {
     /// Asks, or takes the answer that somebody else has just got. Waits for its turn for at most one deadline.
-    async fn ask(&self, question: &Question, moment: Moment) -> Outcome {
+    async fn ask(&self, question: &Question, targets: BTreeSet<TargetKey>, moment: Moment) -> Outcome {
         let deadline = self.transport.deadline();
         let busy = || refusal(question, Failure::Busy, format!("waited {} ms", deadline.as_millis()));
         let Some(slot) = self.slot(question) else {
@@ -117,15 +120,20 @@ impl Shared {
             let recent = slot.lock().await;
             // Measured from when this caller began: what was asked since then is as fresh as it wants, however
             // long the answer took.
-            if recent.as_ref().is_some_and(|recent| recent.serves(question, moment.mono_ms)) {
+            let serves = |recent: &Recent| {
+                recent.asked_mono_ms >= moment.mono_ms
+                    || (recent.is_young(question, moment.mono_ms) && recent.served.is_disjoint(&targets))
+            };
+            if recent.as_ref().is_some_and(serves) {
                 return (recent, None);
             }
             let turn = self.turns.acquire().await.ok();
             (recent, turn)
         };
         let Ok((mut recent, turn)) = timeout(deadline, waiting).await else { return busy() };
-        if turn.is_none() {
-            return recent.as_ref().map_or_else(busy, |recent| recent.outcome.clone());
+        if let (None, Some(recent)) = (&turn, recent.as_mut()) {
+            recent.served.extend(targets);
+            return recent.outcome.clone();
         }
         let asked_mono_ms = moment.mono_ms();
         if let Err(wait_ms) = self.admit(question, asked_mono_ms) {
@@ -134,7 +142,7 @@ impl Shared {
         let reply = self.transport.exchange(question, moment.wall_ms()).await;
         self.note(question, &reply, moment.mono_ms());
         let outcome = Arc::new(read_reply(question, &reply));
-        *recent = Some(Recent { asked_mono_ms, outcome: outcome.clone() });
+        *recent = Some(Recent { asked_mono_ms, served: targets, outcome: outcome.clone() });
         outcome
     }
 
@@ -152,7 +160,7 @@ impl Shared {
             let is_waited_for = Arc::strong_count(slot) > 1;
             let serves = || {
                 slot.try_lock().is_ok_and(|recent| {
-                    recent.as_ref().is_some_and(|recent| recent.serves(question, now_mono_ms))
+                    recent.as_ref().is_some_and(|recent| recent.is_young(question, now_mono_ms))
                 })
             };
             is_waited_for || serves()
@@ -195,8 +203,8 @@ impl Shared {
 }
 
 impl Recent {
-    /// Whether this answer is young enough to serve another who asks the same.
-    fn serves(&self, question: &Question, now_mono_ms: u64) -> bool {
+    /// Whether this answer is young enough to serve another target that asks the same.
+    fn is_young(&self, question: &Question, now_mono_ms: u64) -> bool {
         let shared_ms = match question.step_ms {
             0 => question.lookback_ms / 4,
             step_ms => step_ms.min(question.lookback_ms / 4),

@@ -124,7 +124,8 @@ impl Transport {
     ) -> Result<Response, QueryError> {
         let end_ms = question.end_ms(asked_ms);
         let timeout_ms = i64::try_from(self.config.deadline.as_millis()).unwrap_or(i64::MAX);
-        // Understood by Prometheus from 2.43 on; older ones ignore it and reach back five minutes.
+        // Came in 2023 (prometheus#12088); older ones, such as 2.42, ignore it and reach back five minutes for a
+        // series that ended without a staleness marker.
         let lookback = format!("{}ms", question.lookback_ms);
         if question.window_ms == 0 {
             let query = self.client.query(&question.query).at(end_ms / 1_000).timeout(timeout_ms);
