@@ -6,18 +6,24 @@
 
 mod answer;
 mod artefact;
+pub mod bench;
 pub mod child;
 pub mod fault;
+mod folder;
 mod frame;
 mod guest;
+pub mod library;
 pub mod limits;
+mod manifest;
 pub mod offline;
 mod process;
 mod scan;
 mod version;
+mod watch;
 
 pub use fault::{Failure, Fault, Flaw, Rejection};
 pub use frame::{Confinement, Contract, Sandbox};
+pub use library::{Library, LibraryConfig, PolicyStatus, Trouble};
 pub use limits::{Class, Limits};
 pub use offline::{Host, Loaded};
 pub use process::Launch;

@@ -1,17 +1,22 @@
 //! Guest code and everything that touches it: the only module that knows wasmtime's types. All of it runs in
 //! the confined child; the daemon uses [`names`] alone.
 
-pub(crate) mod artefact;
+mod artefact;
+mod bindings;
+mod component;
+mod convert;
 pub(crate) mod engine;
 pub(crate) mod names;
-pub(crate) mod program;
-pub(crate) mod store;
-pub(crate) mod wasi;
+mod program;
+mod store;
+mod surroundings;
+mod wasi;
 
 use super::fault::{Failure, Rejection};
 use super::frame::Contract;
 use super::limits::{Class, Limits};
 use store::Spent;
+use wasmtime::{Config, Engine};
 
 /// What one evaluation gives: the answer's bytes or a failure, and what was used.
 pub(crate) struct Outcome {
@@ -22,6 +27,7 @@ pub(crate) struct Outcome {
 /// A compiled module that is ready to be instantiated.
 pub(crate) enum Guest {
     Program(program::Program),
+    Component(Box<component::Typed>),
 }
 
 impl Guest {
@@ -32,14 +38,20 @@ impl Guest {
         class: Class,
         limits: Limits,
     ) -> Result<Self, Rejection> {
-        let engine = engine::engine(class)?;
+        Self::with(&engine::engine(class)?, artefact, contract, limits)
+    }
+
+    fn with(engine: &Engine, artefact: &[u8], contract: Contract, limits: Limits) -> Result<Self, Rejection> {
         match contract {
             Contract::Program => Ok(Self::Program(program::Program::new(
                 &engine,
                 artefact::module(&engine, artefact)?,
                 limits,
             )?)),
-            Contract::Component => Err(Rejection::new(super::fault::Flaw::Contract, "components: to come")),
+            Contract::Component => {
+                let component = artefact::component(engine, artefact)?;
+                Ok(Self::Component(Box::new(component::Typed::new(engine, &component, limits)?)))
+            }
         }
     }
 
@@ -47,6 +59,7 @@ impl Guest {
     pub(crate) fn evaluate(&self, snapshot: Vec<u8>, wall_ms: i64, fuel: u64) -> Outcome {
         match self {
             Self::Program(program) => program.evaluate(snapshot, wall_ms, fuel),
+            Self::Component(component) => component.evaluate(snapshot, wall_ms, fuel),
         }
     }
 
@@ -54,6 +67,19 @@ impl Guest {
     pub(crate) fn describe(&self) -> Result<serde_json::Value, Failure> {
         match self {
             Self::Program(_) => Ok(serde_json::Value::Null),
+            Self::Component(component) => component.describe(),
         }
+    }
+
+    /// For the benchmark: a trusted module in this very process, with the host's settings or with wasmtime's
+    /// own defaults and no limits.
+    pub(crate) fn in_process(module: &[u8], contract: Contract, is_bare: bool) -> wasmtime::Result<Self> {
+        let class = Class::Compiled;
+        let engine = if is_bare { Engine::new(&Config::new())? } else { engine::engine(class)? };
+        let artefact = match contract {
+            Contract::Program => engine.precompile_module(module)?,
+            Contract::Component => engine.precompile_component(module)?,
+        };
+        Ok(Self::with(&engine, &artefact, contract, Limits::of(class))?)
     }
 }
