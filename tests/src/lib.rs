@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests of Plimsoll as a whole share.
+
+pub mod audit;
