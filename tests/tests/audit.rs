@@ -19,7 +19,6 @@ fn config() -> AuditConfig {
         segment_bytes: 1 << 11,
         ballast_bytes: 1 << 12,
         min_free_bytes: 0,
-        wall_ms: || 1_800_000_000_000,
         ..AuditConfig::default()
     }
 }
