@@ -280,10 +280,10 @@ fn a_missing_or_altered_snapshot_is_noticed() {
     let digest = read(log.path())
         .unwrap()
         .find_map(|entry| match entry.unwrap().body {
-            EntryBody::Record(record) => match record.body {
-                plimsoll_wire::record::Body::Decision(decision) => Some(decision.snapshot),
-                _ => None,
-            },
+            EntryBody::Record(record) => {
+                let plimsoll_wire::record::Body::Decision(decision) = record.body else { return None };
+                Some(decision.snapshot)
+            }
             EntryBody::Event(_) => None,
         })
         .unwrap();

@@ -127,7 +127,8 @@ impl AuditLog {
         if head.sequence == 0 { String::new() } else { head.to_string() }
     }
 
-    /// Why nothing is begun now, if nothing is: the log failed or the disk is full.
+    /// Why nothing is begun now, if nothing is: the log failed or the disk is full. For readiness and
+    /// metrics only: the next append is what finds out that it is over.
     #[must_use]
     pub fn halted(&self) -> Option<String> {
         let inner = self.lock();
