@@ -1,6 +1,7 @@
 //! What tests against real systems are made of: processes, real servers, load that remembers what was
 //! acknowledged, and a watcher that judges a cluster without any of the product's code.
 
+pub mod audit;
 pub mod etcd;
 pub mod guest;
 pub mod load;
