@@ -1,7 +1,7 @@
 //! A real etcd cluster on loopback, run by the commands of `examples/etcd`, so that what tests rely on is
 //! what users are shown.
 
-use crate::process::{Ports, Process, wait_until};
+use crate::process::{Ports, Process, is_running, wait_until};
 use anyhow::Context as _;
 use etcd_client::{Client, ConnectOptions};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Long enough for three members to start on a busy machine; a wait ends as soon as it can.
@@ -212,17 +212,19 @@ impl Rig {
     /// Ends the member of a slot at once, as a crash would.
     ///
     /// # Errors
-    /// When no member was started in the slot.
+    /// When no member runs in the slot, or it does not end.
     pub fn kill(&self, slot: &str) -> anyhow::Result<()> {
-        let pid: i32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
-        let pid = rustix::process::Pid::from_raw(pid).context("a process id is not zero")?;
-        let running = |rig: &Self| -> anyhow::Result<bool> {
-            Ok(rig.list()?.members.iter().any(|entry| entry.slot == slot && entry.running))
-        };
-        anyhow::ensure!(running(self)?, "no member runs in slot {slot}");
+        anyhow::ensure!(
+            self.list()?.members.iter().any(|entry| entry.slot == slot && entry.running),
+            "no member runs in slot {slot}"
+        );
+        let number: u32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(number)?).context("no process id")?;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-        while running(self)? {
-            std::thread::yield_now();
+        let deadline = Instant::now() + PATIENCE;
+        while is_running(number) {
+            anyhow::ensure!(Instant::now() < deadline, "the member of slot {slot} does not end");
+            std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Subject {
     async fn act_until_applied(&self, verb: Verb) -> anyhow::Result<()> {
         wait_until(verb.kind(), PATIENCE, async || match self.act(verb.clone()).await? {
             Outcome::Applied => Ok(()),
-            other => anyhow::bail!("{other:?}"),
+            Outcome::Refused { message } | Outcome::Unknown { message } => anyhow::bail!(message),
         })
         .await
     }
