@@ -1,12 +1,16 @@
 //! Guest code and everything that touches it: the only module that knows wasmtime's types. All of it runs in
 //! the confined child; the daemon uses [`names`] alone.
 
-pub(crate) mod artefact;
+mod artefact;
+mod bindings;
+mod component;
+mod convert;
 pub(crate) mod engine;
 pub(crate) mod names;
-pub(crate) mod program;
-pub(crate) mod store;
-pub(crate) mod wasi;
+mod program;
+mod store;
+mod surroundings;
+mod wasi;
 
 use super::fault::{Failure, Rejection};
 use super::frame::Contract;
@@ -22,6 +26,7 @@ pub(crate) struct Outcome {
 /// A compiled module that is ready to be instantiated.
 pub(crate) enum Guest {
     Program(program::Program),
+    Component(Box<component::Typed>),
 }
 
 impl Guest {
@@ -39,7 +44,10 @@ impl Guest {
                 artefact::module(&engine, artefact)?,
                 limits,
             )?)),
-            Contract::Component => Err(Rejection::new(super::fault::Flaw::Contract, "components: to come")),
+            Contract::Component => {
+                let component = artefact::component(&engine, artefact)?;
+                Ok(Self::Component(Box::new(component::Typed::new(&engine, &component, limits)?)))
+            }
         }
     }
 
@@ -47,6 +55,7 @@ impl Guest {
     pub(crate) fn evaluate(&self, snapshot: Vec<u8>, wall_ms: i64, fuel: u64) -> Outcome {
         match self {
             Self::Program(program) => program.evaluate(snapshot, wall_ms, fuel),
+            Self::Component(component) => component.evaluate(snapshot, wall_ms, fuel),
         }
     }
 
@@ -54,6 +63,7 @@ impl Guest {
     pub(crate) fn describe(&self) -> Result<serde_json::Value, Failure> {
         match self {
             Self::Program(_) => Ok(serde_json::Value::Null),
+            Self::Component(component) => component.describe(),
         }
     }
 }

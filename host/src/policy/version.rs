@@ -54,7 +54,7 @@ pub(crate) struct Version {
     pub inspection: Inspection,
     contract: Contract,
     class: Class,
-    limits: Limits,
+    pub limits: Limits,
     launch: Launch,
     artefact: Artefact,
     /// The child, while it is idle and well. Whoever evaluates takes it out and puts it back only after a
