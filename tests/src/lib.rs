@@ -1,1 +1,26 @@
-//! Placeholder.
+//! What the tests of the whole share.
+
+pub mod guest;
+
+use std::path::PathBuf;
+
+/// The `plimsoll` binary that was built with these tests.
+///
+/// # Panics
+/// When it has not been built: it belongs to another package, so Cargo does not build it by itself.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // target/PROFILE/deps/TEST-HASH, or target/PROFILE/examples/NAME
+    let folder = test.ancestors().nth(2).expect("a target directory");
+    let path = folder.join("plimsoll");
+    assert!(path.is_file(), "{} is missing: run `cargo build -p plimsoll` first", path.display());
+    path
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
