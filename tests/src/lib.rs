@@ -24,3 +24,10 @@ pub fn binary() -> PathBuf {
     assert!(path.is_file(), "{} is missing: run `cargo build -p plimsoll` first", path.display());
     path
 }
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
