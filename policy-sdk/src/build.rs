@@ -173,6 +173,8 @@ impl Builder {
         let mono_ms = now.mono_ms.saturating_sub(age_ms);
         let started = Stamp { boot: now.boot.clone(), mono_ms, wall_ms: now.wall_ms };
         self.snapshot.plan = Some(PlanState {
+            members: Vec::new(),
+            victims: Vec::new(),
             id: "plan-1".into(),
             decision: "decision-1".into(),
             from,

@@ -2,6 +2,7 @@
 //! acknowledged, and a watcher that judges a cluster without any of the product's code.
 
 pub mod audit;
+pub mod daemon;
 pub mod etcd;
 pub mod guest;
 pub mod load;

@@ -26,10 +26,16 @@ pub struct Cost {
 ///
 /// # Errors
 /// When the module cannot be loaded or gives no answer.
-pub async fn compare(host: &Host, module: &[u8], snapshot: &Snapshot, rounds: usize) -> Result<Cost, Failure> {
+pub async fn compare(
+    host: &Host,
+    module: &[u8],
+    snapshot: &Snapshot,
+    rounds: usize,
+) -> Result<Cost, Failure> {
     let failed = |detail: String| Failure::new(Fault::Instantiate, detail);
     let class = Class::Compiled;
-    let loaded = host.load_bytes(module, class, Limits::of(class)).await.map_err(|r| failed(r.to_string()))?;
+    let loaded =
+        host.load_bytes(module, class, Limits::of(class)).await.map_err(|r| failed(r.to_string()))?;
     let contract = loaded.inspection().contract.unwrap_or(Contract::Program);
     let guest = |is_bare| Guest::in_process(module, contract, is_bare).map_err(|e| failed(format!("{e:#}")));
     let (bare, ours) = (guest(true)?, guest(false)?);

@@ -25,7 +25,8 @@ impl Stamp {
     /// For how long nothing has changed, as far as the file system's clock and ours agree.
     pub(crate) fn age(&self) -> Duration {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let newest = self.0.iter().map(|[_, _, _, modified, changed]| *modified.max(changed)).max().unwrap_or(0);
+        let newest =
+            self.0.iter().map(|[_, _, _, modified, changed]| *modified.max(changed)).max().unwrap_or(0);
         let newest = u128::try_from(newest).unwrap_or(0);
         Duration::from_nanos(u64::try_from(now.saturating_sub(newest)).unwrap_or(u64::MAX))
     }
@@ -55,7 +56,8 @@ pub(crate) fn list(path: &Path) -> Result<Listing, Rejection> {
     let mut listing = Listing::default();
     for (index, entry) in entries.enumerate() {
         if index >= ENTRIES {
-            let detail = format!("more than {ENTRIES} entries in the policy directory; the rest is not looked at");
+            let detail =
+                format!("more than {ENTRIES} entries in the policy directory; the rest is not looked at");
             listing.skipped.push(("...".to_owned(), Rejection::new(Flaw::TooMany, detail)));
             break;
         }
@@ -102,13 +104,16 @@ fn open(path: &Path) -> Result<OwnedFd, Rejection> {
 }
 
 fn is_name(name: &str) -> bool {
-    let outer = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let outer =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     name.len() <= NAME_BYTES
         && outer(name.as_bytes().first())
         && outer(name.as_bytes().last())
         && !name.contains("..")
         && !name.ends_with(".wasm")
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
 }
 
 fn stamp(folder: &OwnedFd, name: &str) -> Result<Stamp, Rejection> {
@@ -195,7 +200,8 @@ mod tests {
         for name in ["a", "target-utilization", "v1.2", "a_b"] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", "-a", "a-", "A", "ä", "a\nb", "..", "a..b", ".a", "a.wasm", "a/b", &"x".repeat(64)] {
+        for name in ["", "-a", "a-", "A", "ä", "a\nb", "..", "a..b", ".a", "a.wasm", "a/b", &"x".repeat(64)]
+        {
             assert!(!is_name(name), "{name}");
         }
     }

@@ -210,7 +210,8 @@ impl Shared {
     fn end(&self, name: &str, version: &Arc<Version>, result: &Result<Answer, Failure>) {
         let mut state = self.lock();
         let Some(policy) = state.policies.get_mut(name) else { return };
-        let Some(active) = policy.active.as_mut().filter(|active| Arc::ptr_eq(&active.version, version)) else {
+        let Some(active) = policy.active.as_mut().filter(|active| Arc::ptr_eq(&active.version, version))
+        else {
             return;
         };
         let failure = match result {
@@ -257,7 +258,9 @@ impl Shared {
                         news |= policy.blame(Rejection::new(Flaw::Missing, detail), None);
                     }
                 }
-                state.policies.retain(|name, policy| policy.active.is_some() || listing.found.contains_key(name));
+                state
+                    .policies
+                    .retain(|name, policy| policy.active.is_some() || listing.found.contains_key(name));
             }
         }
         news |= before != (state.directory.is_some(), state.skipped.len());

@@ -74,7 +74,8 @@ pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Result<Manifest, Rejection> 
         }
     }
     let sha256 = raw.sha256.map(|digest| digest.to_ascii_lowercase());
-    if sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+    if sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    {
         problems.push("sha256: 64 hexadecimal digits".to_owned());
     }
     if !problems.is_empty() {
@@ -142,7 +143,10 @@ mod tests {
         let json = parse(br#"{"class":"interpreter","memory":67108864,"fuel":7}"#, true).expect("a manifest");
         assert_eq!(yaml, json);
         assert_eq!(yaml.class, Class::Interpreter);
-        assert_eq!(yaml.limits(), Limits { fuel: 7, memory_bytes: 64 << 20, ..Limits::of(Class::Interpreter) });
+        assert_eq!(
+            yaml.limits(),
+            Limits { fuel: 7, memory_bytes: 64 << 20, ..Limits::of(Class::Interpreter) }
+        );
     }
 
     #[test]

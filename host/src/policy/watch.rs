@@ -88,8 +88,8 @@ impl Round {
     async fn turn(&mut self, first: bool) -> Option<Instant> {
         let path = self.shared.folder.clone();
         let listing = spawn_blocking(move || folder::list(&path)).await;
-        let listing =
-            listing.unwrap_or_else(|error| Err(Rejection::new(Flaw::Unreadable, format!("listing: {error}"))));
+        let listing = listing
+            .unwrap_or_else(|error| Err(Rejection::new(Flaw::Unreadable, format!("listing: {error}"))));
         self.shared.note(&listing);
         let listing = listing.ok()?;
         self.seen.retain(|name, _| listing.found.contains_key(name));
@@ -139,7 +139,12 @@ impl Round {
         match release(&self.shared, name, &expected).await {
             Ok(()) => {}
             Err(End::Rejected(rejection, module)) => {
-                tracing::warn!(policy = name, kind = rejection.kind(), detail = rejection.detail, "policy refused");
+                tracing::warn!(
+                    policy = name,
+                    kind = rejection.kind(),
+                    detail = rejection.detail,
+                    "policy refused"
+                );
                 self.shared.blame(name, rejection, module);
             }
             Err(End::Changed) => return Some(Instant::now() + config.settle),

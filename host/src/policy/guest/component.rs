@@ -100,7 +100,9 @@ impl Typed {
     }
 
     fn instance(&self, store: &mut Store<Host>) -> Result<Policy, Failure> {
-        self.ready.instantiate(store).map_err(|error| Failure::new(Fault::Instantiate, ended(&error).to_string()))
+        self.ready
+            .instantiate(store)
+            .map_err(|error| Failure::new(Fault::Instantiate, ended(&error).to_string()))
     }
 
     /// What the component says of itself.

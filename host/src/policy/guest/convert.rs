@@ -35,21 +35,26 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
     let json = |value: &serde_json::Value| value.to_string();
     Ok(typed::Snapshot {
         format_version: from.format_version,
-        now: typed::Now { mono_ms: from.now.mono_ms, wall_ms: from.now.wall_ms, boot: from.now.boot.to_string() },
+        now: typed::Now {
+            mono_ms: from.now.mono_ms,
+            wall_ms: from.now.wall_ms,
+            boot: from.now.boot.to_string(),
+        },
         target: target(&from.target),
         safety: serde_json::to_string(&from.safety).map_err(|error| error.to_string())?,
         size: fact!(&from.size, FactU32, |size: &u32| *size),
         fingerprint: fact!(&from.fingerprint, FactString, String::clone),
         epoch: fact!(&from.epoch, FactString, String::clone),
-        generation: fact!(&from.generation, FactGeneration, |generation: &wire::Generation| typed::Generation {
-            spec: generation.spec,
-            observed: generation.observed,
+        generation: fact!(&from.generation, FactGeneration, |generation: &wire::Generation| {
+            typed::Generation { spec: generation.spec, observed: generation.observed }
         }),
         owner: fact!(&from.owner, FactString, String::clone),
         members: fact!(&from.members, FactMembers, |list: &Vec<wire::Member>| each(list, member)),
         vacant: fact!(&from.vacant, FactVacancies, |list: &Vec<wire::Vacancy>| each(list, vacancy)),
         groups: fact!(&from.groups, FactGroups, |list: &Vec<wire::Group>| each(list, group)),
-        operations: fact!(&from.operations, FactOperations, |list: &Vec<wire::Operation>| each(list, operation)),
+        operations: fact!(&from.operations, FactOperations, |list: &Vec<wire::Operation>| each(
+            list, operation
+        )),
         debts: fact!(&from.debts, FactDebts, |list: &Vec<wire::Debt>| each(list, |debt| typed::Debt {
             kind: debt.kind.clone(),
             member: debt.member.to_string(),
@@ -69,7 +74,15 @@ fn each<T, U>(list: &[T], change: impl Fn(&T) -> U) -> Vec<U> {
 fn provenance<T>(known: &Known<T>) -> typed::Provenance {
     typed::Provenance {
         authority: words!(
-            known.authority, Authority, typed::Authority, Cache, Own, Platform, Survivors, Leader, Consensus
+            known.authority,
+            Authority,
+            typed::Authority,
+            Cache,
+            Own,
+            Platform,
+            Survivors,
+            Leader,
+            Consensus
         ),
         age_ms: known.age_ms,
         observer: known.observer.to_string(),
@@ -167,8 +180,17 @@ fn member(from: &wire::Member) -> typed::Member {
 
 fn lifecycle(from: &wire::Lifecycle) -> typed::Lifecycle {
     words!(
-        from, wire::Lifecycle, typed::Lifecycle, Provisioning, Joining, CatchingUp, Serving, Draining, Drained,
-        Removed, Dead
+        from,
+        wire::Lifecycle,
+        typed::Lifecycle,
+        Provisioning,
+        Joining,
+        CatchingUp,
+        Serving,
+        Draining,
+        Drained,
+        Removed,
+        Dead
     )
 }
 
@@ -193,12 +215,12 @@ fn group(from: &wire::Group) -> typed::Group {
     typed::Group {
         id: from.id.to_string(),
         kind: words!(from.kind, wire::GroupKind, typed::GroupKind, Control, Data, System),
-        model: words!(
-            from.model, wire::GroupModel, typed::GroupModel, StaticMajority, AckSet, AsyncPrimary
-        ),
+        model: words!(from.model, wire::GroupModel, typed::GroupModel, StaticMajority, AckSet, AsyncPrimary),
         target_copies: fact!(&from.target_copies, FactU32, |value: &u32| *value),
         min_ack: fact!(&from.min_ack, FactU32, |value: &u32| *value),
-        placements: fact!(&from.placements, FactPlacements, |list: &Vec<wire::Placement>| each(list, placement)),
+        placements: fact!(&from.placements, FactPlacements, |list: &Vec<wire::Placement>| each(
+            list, placement
+        )),
         leader: fact!(&from.leader, FactString, ToString::to_string),
         config_version: fact!(&from.config_version, FactU64, |value: &u64| *value),
         in_joint_config: fact!(&from.in_joint_config, FactBool, |value: &bool| *value),
@@ -211,7 +233,14 @@ fn placement(from: &wire::Placement) -> typed::Placement {
         member: from.member.to_string(),
         weight: from.weight,
         state: words!(
-            from.state, wire::PlacementState, typed::PlacementState, InSync, CatchingUp, Stale, Learner, Leaving
+            from.state,
+            wire::PlacementState,
+            typed::PlacementState,
+            InSync,
+            CatchingUp,
+            Stale,
+            Learner,
+            Leaving
         ),
         lag: fact!(&from.lag, FactU64, |value: &u64| *value),
         progress_permille: fact!(&from.progress_permille, FactU32, |value: &u32| *value),
@@ -222,8 +251,25 @@ fn operation(from: &wire::Operation) -> typed::Operation {
     typed::Operation {
         id: from.id.clone(),
         kind: words!(
-            from.kind, wire::OperationKind, typed::OperationKind, Join, Drain, Remove, Rebalance, Repair, Cleanup,
-            Backup, Restore, Restart, Upgrade, SchemaChange, VolumeResize, Failover, Recovery, Reshard, Command
+            from.kind,
+            wire::OperationKind,
+            typed::OperationKind,
+            Join,
+            Drain,
+            Remove,
+            Rebalance,
+            Repair,
+            Cleanup,
+            Backup,
+            Restore,
+            Restart,
+            Upgrade,
+            SchemaChange,
+            VolumeResize,
+            Failover,
+            Recovery,
+            Reshard,
+            Command
         ),
         owner: from.owner.clone(),
         scope: from.scope.clone(),
@@ -254,7 +300,15 @@ fn plan(from: &PlanState) -> typed::PlanState {
         base_epoch: from.base_epoch.clone(),
         module: from.module.clone(),
         status: words!(
-            from.status, PlanStatus, typed::PlanStatus, AwaitingApproval, Running, Held, Stopping, Done, Aborted
+            from.status,
+            PlanStatus,
+            typed::PlanStatus,
+            AwaitingApproval,
+            Running,
+            Held,
+            Stopping,
+            Done,
+            Aborted
         ),
         unit: from.unit,
         subject: from.subject.as_ref().map(|subject: &Subject| typed::Subject {
@@ -279,8 +333,18 @@ fn stamp(from: &Stamp) -> typed::Stamp {
 fn signal(from: &wire::Signal) -> typed::Signal {
     typed::Signal {
         state: words!(
-            from.state, wire::SignalState, typed::SignalState, Ok, Stale, Absent, Partial, NotANumber, Ambiguous,
-            Skewed, Malformed, Unavailable
+            from.state,
+            wire::SignalState,
+            typed::SignalState,
+            Ok,
+            Stale,
+            Absent,
+            Partial,
+            NotANumber,
+            Ambiguous,
+            Skewed,
+            Malformed,
+            Unavailable
         ),
         age_ms: from.age_ms,
         coverage_permille: from.coverage_permille,

@@ -35,7 +35,9 @@ fn random(linker: &mut Linker<Host>) -> Result<()> {
             host.fill(&mut bytes)?;
             Ok((bytes,))
         })?;
-        instance.func_wrap(number, |mut store: StoreContextMut<'_, Host>, (): ()| Ok((word(store.data_mut())?,)))?;
+        instance.func_wrap(number, |mut store: StoreContextMut<'_, Host>, (): ()| {
+            Ok((word(store.data_mut())?,))
+        })?;
     }
     linker.instance("wasi:random/insecure-seed@0.2.0")?.func_wrap(
         "insecure-seed",
@@ -99,18 +101,19 @@ fn command(linker: &mut Linker<Host>) -> Result<()> {
             Err(Stop::Exit(u32::from(status.is_err())).into())
         },
     )?;
-    linker.instance("wasi:cli/stdin@0.2.0")?.func_wrap(
-        "get-stdin",
-        |_: StoreContextMut<'_, Host>, (): ()| Ok((Resource::<Input>::new_own(0),)),
-    )?;
-    linker.instance("wasi:cli/stdout@0.2.0")?.func_wrap(
-        "get-stdout",
-        |_: StoreContextMut<'_, Host>, (): ()| Ok((Resource::<Output>::new_own(1),)),
-    )?;
-    linker.instance("wasi:cli/stderr@0.2.0")?.func_wrap(
-        "get-stderr",
-        |_: StoreContextMut<'_, Host>, (): ()| Ok((Resource::<Output>::new_own(2),)),
-    )
+    linker
+        .instance("wasi:cli/stdin@0.2.0")?
+        .func_wrap("get-stdin", |_: StoreContextMut<'_, Host>, (): ()| {
+            Ok((Resource::<Input>::new_own(0),))
+        })?;
+    linker
+        .instance("wasi:cli/stdout@0.2.0")?
+        .func_wrap("get-stdout", |_: StoreContextMut<'_, Host>, (): ()| {
+            Ok((Resource::<Output>::new_own(1),))
+        })?;
+    linker
+        .instance("wasi:cli/stderr@0.2.0")?
+        .func_wrap("get-stderr", |_: StoreContextMut<'_, Host>, (): ()| Ok((Resource::<Output>::new_own(2),)))
 }
 
 fn streams(linker: &mut Linker<Host>) -> Result<()> {
