@@ -274,7 +274,7 @@ async fn compiled_code_is_taken_from_the_cache_unless_it_was_altered() {
     std::fs::write(&file, &code).expect("the file");
     let library = Library::open(folder.path(), config).await.expect("a library");
     assert_eq!(wished(&library).await, "3");
-    assert_eq!(names(), [file.clone()]);
+    assert_eq!(names(), std::slice::from_ref(&file));
     assert_ne!(std::fs::read(&file).expect("the file"), code);
 }
 
