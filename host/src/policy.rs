@@ -6,6 +6,7 @@
 
 mod answer;
 mod artefact;
+pub mod bench;
 pub mod child;
 pub mod fault;
 mod folder;

@@ -16,6 +16,7 @@ use super::fault::{Failure, Rejection};
 use super::frame::Contract;
 use super::limits::{Class, Limits};
 use store::Spent;
+use wasmtime::{Config, Engine};
 
 /// What one evaluation gives: the answer's bytes or a failure, and what was used.
 pub(crate) struct Outcome {
@@ -37,16 +38,19 @@ impl Guest {
         class: Class,
         limits: Limits,
     ) -> Result<Self, Rejection> {
-        let engine = engine::engine(class)?;
+        Self::with(&engine::engine(class)?, artefact, contract, limits)
+    }
+
+    fn with(engine: &Engine, artefact: &[u8], contract: Contract, limits: Limits) -> Result<Self, Rejection> {
         match contract {
             Contract::Program => Ok(Self::Program(program::Program::new(
-                &engine,
-                artefact::module(&engine, artefact)?,
+                engine,
+                artefact::module(engine, artefact)?,
                 limits,
             )?)),
             Contract::Component => {
-                let component = artefact::component(&engine, artefact)?;
-                Ok(Self::Component(Box::new(component::Typed::new(&engine, &component, limits)?)))
+                let component = artefact::component(engine, artefact)?;
+                Ok(Self::Component(Box::new(component::Typed::new(engine, &component, limits)?)))
             }
         }
     }
@@ -65,5 +69,17 @@ impl Guest {
             Self::Program(_) => Ok(serde_json::Value::Null),
             Self::Component(component) => component.describe(),
         }
+    }
+
+    /// For the benchmark: a trusted module in this very process, with the host's settings or with wasmtime's
+    /// own defaults and no limits.
+    pub(crate) fn in_process(module: &[u8], contract: Contract, is_bare: bool) -> wasmtime::Result<Self> {
+        let class = Class::Compiled;
+        let engine = if is_bare { Engine::new(&Config::new())? } else { engine::engine(class)? };
+        let artefact = match contract {
+            Contract::Program => engine.precompile_module(module)?,
+            Contract::Component => engine.precompile_component(module)?,
+        };
+        Ok(Self::with(&engine, &artefact, contract, Limits::of(class))?)
     }
 }
