@@ -75,7 +75,7 @@ fn plain(all: &mut Vec<Snapshot>) {
     all.push(bare("sum-of-none").settings(share).members(0).signal("requests", [4_000.0]).build());
     let huge = json!({"signal": "bytes", "target": 1e12, "type": "AverageValue"});
     all.push(bare("huge").settings(huge).bounds(1, 4_000_000_000).signal("bytes", [1e300]).build());
-    let odd = "cpu <p99> & \"q\" \\ é \u{2028} \u{7f} \t\u{1}";
+    let odd = "cpu <p99> & \"q\" \\ é 日本";
     let settings = json!({"signal": odd, "target": 1.0 / 3.0});
     all.push(bare("odd-name").settings(settings).signal(odd, [0.1 + 0.2, 2.0 / 3.0]).build());
 }
