@@ -254,6 +254,31 @@ impl Rig {
         served.with_context(|| self.log_tail(slot))
     }
 
+    /// How many voters and how many learners the cluster has, by a linearizable read.
+    ///
+    /// # Errors
+    /// When no member answers.
+    pub async fn size(&self) -> anyhow::Result<(usize, usize)> {
+        let mut why = anyhow::anyhow!("no slots");
+        for place in &self.slots {
+            let ask = async {
+                let client = connect(&[self.endpoint(&place.slot)?]).await?;
+                // The list comes out of the member's memory; the read makes that catch up.
+                client.kv_client().get("plimsoll-tests/ping", None).await?;
+                anyhow::Ok(client.cluster_client().member_list().await?)
+            };
+            match tokio::time::timeout(Duration::from_secs(2), ask).await {
+                Ok(Ok(list)) => {
+                    let learners = list.members().iter().filter(|member| member.is_learner()).count();
+                    return Ok((list.members().len() - learners, learners));
+                }
+                Ok(Err(error)) => why = error,
+                Err(late) => why = late.into(),
+            }
+        }
+        Err(why.context("no member tells the cluster's size"))
+    }
+
     /// The logs of all members that ever ran, with the names of their folders.
     ///
     /// # Errors

@@ -342,6 +342,7 @@ async fn keeps_the_removed_member_apart_while_its_process_still_runs() -> anyhow
     subject.rig.remove("e4", &id)?;
     // Again: the end is reached already.
     subject.rig.remove("e4", &id)?;
+    assert_eq!(subject.rig.size().await?, (3, 0));
     // The slot is blank again and takes a new member with a new id.
     let again = subject.grow().await?;
     assert_ne!(again, id);

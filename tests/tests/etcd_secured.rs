@@ -123,7 +123,7 @@ async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()>
 async fn reads_with_the_right_password_only() -> anyhow::Result<()> {
     let rig = Rig::start(1, 1).await?;
     let endpoint = rig.endpoint("e1")?;
-    let auth = connect(&[endpoint.clone()]).await?.auth_client();
+    let auth = connect(std::slice::from_ref(&endpoint)).await?.auth_client();
     auth.clone().user_add("root", "secret", None).await?;
     auth.clone().user_grant_role("root", "root").await?;
     auth.clone().auth_enable().await?;

@@ -179,6 +179,7 @@ fn takes_the_uptime_that_a_majority_has() {
     let report = assemble(&healthy(), &platform(3));
     let Told::Value { source, .. } = &report.epoch else { panic!("{:?}", report.epoch) };
     assert_eq!((source.authority, source.observer_up_ms), (Authority::Consensus, 2000));
+    assert_eq!(report.facts["confirmedBy"].value(), Some(&json!(["1", "2", "3"])));
 }
 
 #[test]
