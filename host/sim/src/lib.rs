@@ -36,6 +36,7 @@ pub mod oracle;
 pub mod platform;
 pub mod quorum;
 pub mod rng;
+pub mod sharded;
 pub mod sim;
 pub mod trace;
 pub mod world;

@@ -92,7 +92,7 @@ impl Platform {
     pub(crate) fn new(setup: PlatformSetup, seed: u64, fingerprint: &str) -> Self {
         let places = (0..setup.slots).map(|at| Place {
             name: format!("db-{at}").into(),
-            domain: format!("region-1/zone-{}", at % setup.domains.max(1)),
+            domain: format!("zone-{}", at % setup.domains.max(1)),
             state: if at < setup.running { State::Running } else { State::Vacant },
             incarnation: 1,
             up_since_ms: 0,

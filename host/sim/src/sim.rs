@@ -6,6 +6,7 @@ use crate::load::Load;
 use crate::oracle::{Cause, Oracle};
 use crate::platform::State;
 use crate::quorum::{Quorum, QuorumSetup};
+use crate::sharded::{Sharded, ShardedSetup};
 use crate::trace::Trace;
 use crate::world::{Call, Effect, Mishap, World};
 use plimsoll_core::observation::Observation;
@@ -45,6 +46,8 @@ pub struct Setup {
 pub enum WorldSetup {
     /// Voters and learners.
     Quorum(QuorumSetup),
+    /// Shards with copies, which drain and move.
+    Sharded(ShardedSetup),
 }
 
 /// One run.
@@ -105,6 +108,7 @@ impl Sim {
     pub fn new(setup: Setup) -> Self {
         let world: Box<dyn World> = match setup.world {
             WorldSetup::Quorum(quorum) => Box::new(Quorum::new(quorum, setup.seed, ORIGIN_MS)),
+            WorldSetup::Sharded(sharded) => Box::new(Sharded::new(sharded, setup.seed, ORIGIN_MS)),
         };
         let mut sim = Self {
             clients: Clients::new(world.groups()),
