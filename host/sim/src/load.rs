@@ -143,7 +143,11 @@ impl Shape {
                 }
             }
             Self::Spikes { height, every_ms, width_ms } => {
-                if at_ms % (*every_ms).max(1) < *width_ms { height * 1_000 } else { 0 }
+                if at_ms % (*every_ms).max(1) < *width_ms {
+                    height * 1_000
+                } else {
+                    0
+                }
             }
             Self::FlashCrowd { peak, start_ms, rise_ms, fall_ms } => {
                 let Some(since) = at_ms.checked_sub(*start_ms) else { return 0 };
@@ -264,11 +268,11 @@ mod tests {
         assert_eq!([0, 6_000, 60_000].map(|at| ramp.milli_per_s(at)), [10_000, 5_000, 0]);
         let spikes = Load::new(Shape::Spikes { height: 7, every_ms: 100, width_ms: 10 });
         assert_eq!([5, 10, 105].map(|at| spikes.milli_per_s(at)), [7_000, 0, 7_000]);
-        let crowd =
-            Load::new(Shape::FlashCrowd { peak: 100, start_ms: 1_000, rise_ms: 100, fall_ms: 1_000 });
-        assert_eq!([999, 1_050, 1_100, 1_600, 9_000].map(|at| crowd.milli_per_s(at)), [
-            0, 50_000, 100_000, 50_000, 0
-        ]);
+        let crowd = Load::new(Shape::FlashCrowd { peak: 100, start_ms: 1_000, rise_ms: 100, fall_ms: 1_000 });
+        assert_eq!(
+            [999, 1_050, 1_100, 1_600, 9_000].map(|at| crowd.milli_per_s(at)),
+            [0, 50_000, 100_000, 50_000, 0]
+        );
     }
 
     #[test]
@@ -285,9 +289,10 @@ mod tests {
         let text = "# a comment\ntimestamp_s,value\n100,1.5\n400,3\n700,0.0004\n";
         let trace = Trace::parse(text)?.compressed(10).scaled_to(600);
         let load = Load::new(Shape::Trace(trace));
-        assert_eq!([0, 30_000, 60_000, 90_000].map(|at| load.milli_per_s(at)), [
-            300_000, 600_000, 0, 300_000
-        ]);
+        assert_eq!(
+            [0, 30_000, 60_000, 90_000].map(|at| load.milli_per_s(at)),
+            [300_000, 600_000, 0, 300_000]
+        );
         Ok(())
     }
 

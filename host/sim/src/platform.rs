@@ -82,10 +82,14 @@ pub(crate) struct Volume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Vacant,
-    Booting { until_ms: u64 },
+    Booting {
+        until_ms: u64,
+    },
     Running,
     /// Crashed; comes back by itself, or never.
-    Down { until_ms: Option<u64> },
+    Down {
+        until_ms: Option<u64>,
+    },
 }
 
 impl Platform {
@@ -125,12 +129,6 @@ impl Platform {
 
     pub(crate) fn is_running(&self, slot: usize) -> bool {
         self.places.get(slot).is_some_and(|place| place.state == State::Running)
-    }
-
-    pub(crate) fn is_busy(&self) -> bool {
-        self.places
-            .iter()
-            .any(|place| matches!(place.state, State::Booting { .. } | State::Down { until_ms: Some(_) }))
     }
 
     /// Members in use.
@@ -210,7 +208,8 @@ impl Platform {
     /// Sets the volume of a stopped member aside; false when there is none.
     pub(crate) fn set_aside(&mut self, member: &str) -> bool {
         let held = |place: &&mut Place| {
-            place.state == State::Vacant && place.volume.as_ref().is_some_and(|volume| &*volume.member == member)
+            place.state == State::Vacant
+                && place.volume.as_ref().is_some_and(|volume| &*volume.member == member)
         };
         self.places.iter_mut().find(held).is_some_and(|place| place.volume.take().is_some())
     }
@@ -227,12 +226,13 @@ impl Platform {
             domain: source.tells(place.domain.clone()),
             marker: source.tells(self.marker(place)),
         });
-        let vacant = self.places.iter().filter(|place| place.state == State::Vacant).map(|place| VacantSlot {
-            slot: place.name.clone(),
-            endpoints: endpoints(&place.name),
-            domain: source.tells(place.domain.clone()),
-            marker: source.tells(self.marker(place)),
-        });
+        let vacant =
+            self.places.iter().filter(|place| place.state == State::Vacant).map(|place| VacantSlot {
+                slot: place.name.clone(),
+                endpoints: endpoints(&place.name),
+                domain: source.tells(place.domain.clone()),
+                marker: source.tells(self.marker(place)),
+            });
         PlatformReport {
             slots: source.tells(slots.collect()),
             vacant: source.tells(vacant.collect()),

@@ -109,7 +109,8 @@ impl Quorum {
             if let Some(place) = platform.place_mut(slot) {
                 place.volume = Some(Volume { member: name.clone(), removed: false });
             }
-            let peer = Peer { name, slot, voter: true, holds: HISTORY, started: true, filling: false, gone: false };
+            let peer =
+                Peer { name, slot, voter: true, holds: HISTORY, started: true, filling: false, gone: false };
             members.insert(id, peer);
         }
         let mut chance = Rng::stream(seed, "election");
@@ -160,9 +161,8 @@ impl Quorum {
 
     /// The leader, where it can get a change committed.
     fn acting_leader(&self) -> Option<u64> {
-        self.leader.filter(|id| {
-            self.members.get(id).is_some_and(|peer| self.is_alive(peer)) && self.has_majority()
-        })
+        self.leader
+            .filter(|id| self.members.get(id).is_some_and(|peer| self.is_alive(peer)) && self.has_majority())
     }
 
     fn by_name(&self, name: &str) -> Option<u64> {
@@ -179,7 +179,8 @@ impl Quorum {
 
     /// Elections: a leader that is gone is missed at once and replaced after a while, if a majority is alive.
     fn lead(&mut self, trace: &mut Trace) {
-        let leads = self.leader.is_some_and(|id| self.members.get(&id).is_some_and(|peer| self.is_alive(peer)));
+        let leads =
+            self.leader.is_some_and(|id| self.members.get(&id).is_some_and(|peer| self.is_alive(peer)));
         if leads {
             self.election_ends_ms = None;
             return;
@@ -269,7 +270,8 @@ impl Quorum {
 
     /// How many writes more than half of all voters hold.
     fn confirmed(&self) -> u64 {
-        let mut held: Vec<u64> = self.voters().map(|(_, peer)| if peer.gone { 0 } else { peer.holds }).collect();
+        let mut held: Vec<u64> =
+            self.voters().map(|(_, peer)| if peer.gone { 0 } else { peer.holds }).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
         held.get(self.need() - 1).copied().unwrap_or(0)
     }
@@ -328,7 +330,9 @@ impl Quorum {
     fn promote(&mut self, member: &str) -> Effect {
         let Some(id) = self.by_name(member) else { return Effect::refused("etcdserver: member not found") };
         let longest = self.longest();
-        let Some(peer) = self.members.get(&id) else { return Effect::refused("etcdserver: member not found") };
+        let Some(peer) = self.members.get(&id) else {
+            return Effect::refused("etcdserver: member not found");
+        };
         if peer.voter {
             return Effect::refused("etcdserver: can only promote a learner member");
         }
@@ -349,9 +353,9 @@ impl Quorum {
         if self.by_name(from) != self.leader {
             return Effect::refused("etcdserver: not leader");
         }
-        let heir = self.by_name(to).filter(|id| {
-            self.members.get(id).is_some_and(|peer| peer.voter && self.is_alive(peer))
-        });
+        let heir = self
+            .by_name(to)
+            .filter(|id| self.members.get(id).is_some_and(|peer| peer.voter && self.is_alive(peer)));
         let Some(heir) = heir else { return Effect::refused("etcdserver: bad leader transferee") };
         // Raft brings the heir up to date before it lets go.
         let longest = self.longest();
@@ -452,10 +456,12 @@ impl Quorum {
 
     /// Slots whose joining or leaving is under way: learners, and what still runs of members struck out.
     fn open(&self) -> Vec<Arc<str>> {
-        let learns = |slot: usize| self.by_slot(slot).and_then(|id| self.members.get(&id)).map(|peer| !peer.voter);
+        let learns =
+            |slot: usize| self.by_slot(slot).and_then(|id| self.members.get(&id)).map(|peer| !peer.voter);
         (0..self.platform.places().len())
             .filter(|slot| {
-                let used = self.platform.places().get(*slot).is_some_and(|place| place.state != State::Vacant);
+                let used =
+                    self.platform.places().get(*slot).is_some_and(|place| place.state != State::Vacant);
                 learns(*slot).unwrap_or(used)
             })
             .map(|slot| self.platform.name(slot))
@@ -488,8 +494,9 @@ impl World for Quorum {
     }
 
     fn is_calm(&self) -> bool {
-        let whole = self.members.values().all(|peer| peer.gone || self.is_in_sync(peer));
-        self.leader.is_some() && !self.platform.is_busy() && whole
+        let behind = self.members.values().any(|peer| self.is_alive(peer) && !self.is_in_sync(peer));
+        let electing = self.leader.is_none() && self.has_majority();
+        !behind && !electing
     }
 
     fn capacity(&self) -> u64 {

@@ -99,6 +99,10 @@ pub struct Sharded {
     writes_per_s: u64,
     /// Something may be to be moved.
     restless: bool,
+    /// Data is on its way.
+    flowing: bool,
+    /// A leader is being replaced.
+    electing: bool,
 }
 
 /// Something that was asked for.
@@ -118,6 +122,7 @@ struct Node {
     /// No longer known to the store.
     forgotten: bool,
     away_since_ms: Option<u64>,
+    alive: bool,
     full: bool,
 }
 
@@ -180,11 +185,14 @@ impl Sharded {
             chance: Rng::stream(seed, "shards"),
             writes_per_s: 0,
             restless: false,
+            flowing: false,
+            electing: false,
             setup,
         };
         for slot in 0..store.setup.platform.running {
             store.join(slot);
         }
+        store.refresh();
         let nodes = store.nodes.len().max(1);
         for at in 0..store.setup.shards {
             // Neighbouring slots lie in different domains, so neighbours make a spread.
@@ -221,20 +229,26 @@ impl Sharded {
             gone: None,
             forgotten: false,
             away_since_ms: None,
+            alive: false,
             full: false,
         });
         self.epoch += 1;
     }
 
     fn is_alive(&self, node: usize) -> bool {
-        self.nodes.get(node).is_some_and(|it| {
-            it.gone.is_none()
-                && !it.forgotten
-                && self.platform.places().get(it.slot).is_some_and(|place| {
+        self.nodes.get(node).is_some_and(|it| it.alive)
+    }
+
+    /// Who is alive: kept, and not worked out each time, because everything asks for it.
+    fn refresh(&mut self) {
+        for node in &mut self.nodes {
+            node.alive = node.gone.is_none()
+                && !node.forgotten
+                && self.platform.places().get(node.slot).is_some_and(|place| {
                     place.state == State::Running
-                        && place.volume.as_ref().is_some_and(|volume| volume.member == it.name)
-                })
-        })
+                        && place.volume.as_ref().is_some_and(|volume| volume.member == node.name)
+                });
+        }
     }
 
     fn by_name(&self, name: &str) -> Option<usize> {
@@ -262,7 +276,11 @@ impl Sharded {
 
     fn used_bytes(&self, node: usize) -> u64 {
         let copies = self.shards.iter().flat_map(|shard| {
-            shard.copies.iter().filter(|copy| copy.node == node).map(|copy| copy.filled.unwrap_or(shard.bytes))
+            shard
+                .copies
+                .iter()
+                .filter(|copy| copy.node == node)
+                .map(|copy| copy.filled.unwrap_or(shard.bytes))
         });
         BASE_BYTES + copies.sum::<u64>()
     }
@@ -400,7 +418,8 @@ impl Sharded {
     /// Slots whose joining or leaving is under way.
     fn open(&self) -> Vec<Arc<str>> {
         let places = self.platform.places().iter().enumerate();
-        let joining = places.filter(|(_, place)| matches!(place.state, State::Booting { .. })).map(|(at, _)| at);
+        let joining =
+            places.filter(|(_, place)| matches!(place.state, State::Booting { .. })).map(|(at, _)| at);
         let leaving = self.nodes.iter().filter(|node| {
             let runs = node.gone.is_none() && !node.forgotten;
             // A member that we stopped leaves until all its copies are elsewhere.
@@ -430,9 +449,11 @@ impl World for Sharded {
         if self.platform.tick(to_ms) {
             self.welcome(trace);
         }
+        self.refresh();
         self.watch();
         self.elect(trace);
         self.serve(for_ms, asked, clients);
+        self.flowing = false;
         if self.restless {
             self.fill(for_ms, trace);
             self.schedule(trace);
@@ -441,7 +462,7 @@ impl World for Sharded {
     }
 
     fn is_calm(&self) -> bool {
-        !self.restless && !self.platform.is_busy() && self.shards.iter().all(|shard| shard.leader.is_some())
+        !self.flowing && !self.electing
     }
 
     fn capacity(&self) -> u64 {
@@ -473,27 +494,28 @@ impl World for Sharded {
             Verb::Deregister { .. } => Effect::refused("a member is forgotten when it is empty and stopped"),
         };
         if effect.changed {
-            self.restless = true;
+            self.refresh();
+            (self.restless, self.flowing) = (true, true);
             trace.note(call.now_ms, format_args!("the store is told to {}", call.verb.kind()));
         }
         effect
     }
 
     fn strike(&mut self, now_ms: u64, blow: &Blow, trace: &mut Trace) {
-        self.restless = true;
+        (self.restless, self.flowing) = (true, true);
         match blow {
             Blow::Crash { slot, until_ms } => {
-                if !self.platform.crash(*slot, *until_ms) {
-                    return;
-                }
-                trace.note(now_ms, format_args!("{} crashed", self.platform.name(*slot)));
-                if until_ms.is_none() {
-                    self.lose(*slot, Cause::Nature);
+                if self.platform.crash(*slot, *until_ms) {
+                    trace.note(now_ms, format_args!("{} crashed", self.platform.name(*slot)));
+                    if until_ms.is_none() {
+                        self.lose(*slot, Cause::Nature);
+                    }
                 }
             }
             Blow::Slow { slot, until_ms, permille } => self.slow_node = Some((*slot, *until_ms, *permille)),
             Blow::SlowMoves { until_ms, permille } => self.slow_moves = Some((*until_ms, *permille)),
         }
+        self.refresh();
     }
 
     fn margins(&self) -> Vec<Margin> {
@@ -511,9 +533,9 @@ impl World for Sharded {
 
     fn standing(&self, verb: &Verb) -> Standing {
         let slot = self.subject(verb);
-        let node = slot.and_then(|slot| self.by_slot(slot)).filter(|at| {
-            self.nodes.get(*at).is_some_and(|node| node.gone.is_none())
-        });
+        let node = slot
+            .and_then(|slot| self.by_slot(slot))
+            .filter(|at| self.nodes.get(*at).is_some_and(|node| node.gone.is_none()));
         let mut holds = Vec::new();
         if node.is_some_and(|node| self.copies_on(node) > 0) {
             holds.push("copies");

@@ -232,8 +232,7 @@ impl Sim {
         let effect = self.world.act(&call, &mut self.trace);
         if effect.changed {
             let cause = Cause::Call(self.calls);
-            let size = self.world.platform().size();
-            self.oracle.called(self.now_ms, self.calls, verb, &standing, size);
+            self.oracle.called(self.now_ms, self.calls, verb, &standing);
             let after = self.world.margins();
             self.oracle.changed(self.now_ms, cause, &before, &after);
             self.count_losses(cause);

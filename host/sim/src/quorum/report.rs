@@ -101,7 +101,11 @@ impl Quorum {
             weight: u32::from(peer.voter),
             state,
             // What is on its way is no lag: two numbers read one after the other always differ by it.
-            lag: source.tells(if self.is_in_sync(peer) { 0 } else { leader.holds.saturating_sub(peer.holds) }),
+            lag: source.tells(if self.is_in_sync(peer) {
+                0
+            } else {
+                leader.holds.saturating_sub(peer.holds)
+            }),
             progress_permille: source.tells(u32::try_from(progress.min(1_000)).unwrap_or(1_000)),
         }
     }

@@ -32,6 +32,7 @@ impl Sharded {
 
     /// A leader that is gone is replaced after a while by a copy in sync, if there is one.
     pub(super) fn elect(&mut self, trace: &mut Trace) {
+        self.electing = false;
         for at in 0..self.shards.len() {
             let leader = self.shards.get(at).and_then(|shard| shard.leader);
             if leader.is_some_and(|node| self.is_alive(node)) {
@@ -42,6 +43,7 @@ impl Sharded {
             let Some(shard) = self.shards.get_mut(at) else { continue };
             shard.leader = None;
             if now_ms < *shard.leads_at_ms.get_or_insert(now_ms + wait_ms) {
+                self.electing = true;
                 continue;
             }
             if let Some(heir) = self.heir(at, None, None)
@@ -61,7 +63,8 @@ impl Sharded {
         let able = shard.copies.iter().filter(|copy| self.is_in_sync(shard, copy)).map(|copy| copy.node);
         let able = able.filter(|node| Some(*node) != not);
         able.min_by_key(|node| {
-            let leaving = self.nodes.get(*node).is_some_and(|node| !matches!(node.mode, super::Mode::Serving));
+            let leaving =
+                self.nodes.get(*node).is_some_and(|node| !matches!(node.mode, super::Mode::Serving));
             (leaving, Some(*node) != wished, self.leads(*node), *node)
         })
     }
@@ -86,9 +89,10 @@ impl Sharded {
                 .filter(|copy| shard.copies.get(*copy).is_some_and(|copy| self.is_in_sync(shard, copy)))
                 .collect();
             let Some(leader) = shard.leader.filter(|_| in_sync.len() >= self.setup.min_ack) else { continue };
-            let (capacity, wanted) = *room.get_mut(leader).map_or(&mut None, |slot| slot).get_or_insert_with(|| {
-                (self.node_capacity(leader), part * self.leads(leader) as u64)
-            });
+            let (capacity, wanted) = *room
+                .get_mut(leader)
+                .map_or(&mut None, |slot| slot)
+                .get_or_insert_with(|| (self.node_capacity(leader), part * self.leads(leader) as u64));
             let got = if wanted > capacity { share(part, capacity, wanted) } else { part };
             served += got;
             self.acknowledge(at, &in_sync, got * self.setup.writes_permille / 1_000, for_ms, clients);
@@ -114,11 +118,18 @@ impl Sharded {
     /// Members that have just become fuller than full, and by whose data.
     pub(super) fn overflow(&mut self) -> Vec<Mishap> {
         let mut mishaps = Vec::new();
-        for at in 0..self.nodes.len() {
+        let mut all_used = vec![super::BASE_BYTES; self.nodes.len()];
+        for shard in &self.shards {
+            for copy in &shard.copies {
+                if let Some(used) = all_used.get_mut(copy.node) {
+                    *used += copy.filled.unwrap_or(shard.bytes);
+                }
+            }
+        }
+        for (at, used) in all_used.into_iter().enumerate() {
             if !self.is_alive(at) {
                 continue;
             }
-            let used = self.used_bytes(at);
             let limit = self.setup.disk_bytes;
             let Some(node) = self.nodes.get(at) else { continue };
             let (was_full, slot) = (node.full, node.slot);

@@ -25,6 +25,7 @@ impl Sharded {
         for (at, source, target) in flows {
             let busiest = [source, target].iter().filter_map(|end| streams.get(*end)).max().copied();
             let rate = self.pace(target) / busiest.unwrap_or(1).max(1);
+            self.flowing = true;
             self.pour(at, target, rate * for_ms / 1_000, trace);
         }
     }
@@ -100,15 +101,19 @@ impl Sharded {
         }
         self.spread(trace);
         let away = (0..self.nodes.len()).any(|at| {
-            self.nodes.get(at).is_some_and(|node| !node.forgotten) && !self.is_alive(at) && self.copies_on(at) > 0
+            self.nodes.get(at).is_some_and(|node| !node.forgotten)
+                && !self.is_alive(at)
+                && self.copies_on(at) > 0
         });
         let filling = self.shards.iter().any(|shard| {
-            shard.moving.is_some() || shard.copies.len() < self.setup.copies
+            shard.moving.is_some()
+                || shard.copies.len() < self.setup.copies
                 || shard.copies.iter().any(|copy| copy.filled.is_some() || copy.holds < shard.acknowledged)
         });
-        let leaving = self.nodes.iter().any(|node| {
-            !node.forgotten && node.gone.is_none() && !matches!(node.mode, Mode::Serving)
-        });
+        let leaving = self
+            .nodes
+            .iter()
+            .any(|node| !node.forgotten && node.gone.is_none() && !matches!(node.mode, Mode::Serving));
         self.restless = away || filling || leaving || self.rebalance.is_some();
     }
 
@@ -132,7 +137,8 @@ impl Sharded {
         if !shard.copies.iter().any(|copy| self.is_in_sync(shard, copy)) {
             return;
         }
-        let dead = shard.copies.iter().find_map(|copy| self.is_lost(copy.node).map(|cause| (copy.node, cause)));
+        let dead =
+            shard.copies.iter().find_map(|copy| self.is_lost(copy.node).map(|cause| (copy.node, cause)));
         let drained = || {
             shard.copies.iter().find_map(|copy| match self.nodes.get(copy.node).map(|node| &node.mode) {
                 Some(Mode::Draining { task, .. }) => Some((copy.node, task.cause)),
@@ -181,6 +187,7 @@ impl Sharded {
 
     fn launch(&mut self, at: usize, moving: Move, cause: Cause, trace: &mut Trace) {
         trace.note(self.now_ms, format_args!("shard {at} goes to node {}", moving.to));
+        self.flowing = true;
         if let Some(shard) = self.shards.get_mut(at) {
             let copy = Copy { node: moving.to, holds: 0, filled: Some(0), cause, arrived_ms: 0 };
             shard.copies.push(copy);
@@ -193,7 +200,9 @@ impl Sharded {
     fn spread(&mut self, trace: &mut Trace) {
         let Some(task) = self.rebalance.clone() else { return };
         let serving: Vec<usize> = (0..self.nodes.len())
-            .filter(|at| self.nodes.get(*at).is_some_and(|it| matches!(it.mode, Mode::Serving)) && self.is_alive(*at))
+            .filter(|at| {
+                self.nodes.get(*at).is_some_and(|it| matches!(it.mode, Mode::Serving)) && self.is_alive(*at)
+            })
             .collect();
         loop {
             let Some((at, from, to)) = self.lopsided(&serving) else { break };

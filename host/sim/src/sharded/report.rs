@@ -15,7 +15,8 @@ impl Sharded {
             let place = self.nodes.get(*node).and_then(|node| self.platform.places().get(node.slot));
             (place.map_or(now_ms, |place| place.up_since_ms), *node)
         };
-        let Some(speaker) = (0..self.nodes.len()).filter(|node| self.is_alive(*node)).min_by_key(up_since) else {
+        let Some(speaker) = (0..self.nodes.len()).filter(|node| self.is_alive(*node)).min_by_key(up_since)
+        else {
             let down = || Gap::Error;
             return SystemReport {
                 members: Told::gap(down(), "no member answers"),
@@ -36,8 +37,9 @@ impl Sharded {
                 self.shards.iter().enumerate().map(|(at, shard)| self.group(at, shard, &source)).collect(),
             ),
             operations: source.tells(self.operations(&source)),
-            debts: source
-                .tells(debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect()),
+            debts: source.tells(
+                debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect(),
+            ),
             join: Told::NotApplicable,
             facts: BTreeMap::new(),
         }
@@ -46,7 +48,8 @@ impl Sharded {
     fn member(&self, at: usize, node: &Node, source: &Source) -> SystemMember {
         let alive = self.is_alive(at);
         let hosted = self.hosted(at);
-        let load = permille(self.writes_per_s * 1_000_000 / self.setup.writes_permille.max(1), hosted.leaders);
+        let load =
+            permille(self.writes_per_s * 1_000_000 / self.setup.writes_permille.max(1), hosted.leaders);
         let cpu = load / self.setup.requests_per_s.max(1)
             + if hosted.moving > 0 { self.setup.move_cost_permille } else { 0 };
         let used = self.used_bytes(at);
@@ -91,8 +94,10 @@ impl Sharded {
             min_ack: source.tells(count(self.setup.min_ack)),
             placements: source
                 .tells(shard.copies.iter().map(|copy| self.placement(shard, copy, source)).collect()),
-            leader: leader
-                .map_or_else(|| Told::gap(Gap::Error, "the shard has no leader"), |leader| source.tells(leader)),
+            leader: leader.map_or_else(
+                || Told::gap(Gap::Error, "the shard has no leader"),
+                |leader| source.tells(leader),
+            ),
             config_version: source.tells(shard.version),
             in_joint_config: Told::NotApplicable,
             open: source.tells(false),
@@ -131,13 +136,7 @@ impl Sharded {
         }
         let unknown = || Fact::unknown(Gap::NotScraped, "");
         if let Some(task) = &self.rebalance {
-            all.push(operation(
-                "rebalance".to_owned(),
-                OperationKind::Rebalance,
-                &task.owner,
-                "",
-                unknown(),
-            ));
+            all.push(operation("rebalance".to_owned(), OperationKind::Rebalance, &task.owner, "", unknown()));
         }
         let repairs = self.shards.iter().any(|shard| shard.moving.as_ref().is_some_and(|it| !it.wanted));
         if repairs {
