@@ -60,10 +60,10 @@ impl Default for ShardedSetup {
     fn default() -> Self {
         Self {
             platform: PlatformSetup { slots: 12, running: 6, ..PlatformSetup::default() },
-            shards: 24,
+            shards: 12,
             copies: 3,
             min_ack: 2,
-            shard_bytes: 2_000_000_000,
+            shard_bytes: 4_000_000_000,
             write_bytes: 100,
             disk_bytes: 100_000_000_000,
             bytes_per_s: 100_000_000,
@@ -135,6 +135,7 @@ enum Mode {
 
 #[derive(Clone, Debug)]
 struct Shard {
+    name: Arc<str>,
     acknowledged: u64,
     bytes: u64,
     leader: Option<usize>,
@@ -154,6 +155,15 @@ struct Copy {
     /// Who brought it there, and when it was whole.
     cause: Cause,
     arrived_ms: u64,
+}
+
+/// What a member holds.
+#[derive(Clone, Debug, Default)]
+struct Load {
+    copies: u64,
+    leaders: u64,
+    moving: u64,
+    bytes: u64,
 }
 
 /// A copy on its way; the new one is among the copies already.
@@ -204,6 +214,7 @@ impl Sharded {
                 arrived_ms: 0,
             });
             store.shards.push(Shard {
+                name: format!("shard-{at}").into(),
                 acknowledged: 1_000_000,
                 bytes: store.setup.shard_bytes,
                 leader: Some(at % nodes),
@@ -274,15 +285,27 @@ impl Sharded {
         self.shards.iter().filter(|shard| shard.leader == Some(node)).count()
     }
 
-    fn used_bytes(&self, node: usize) -> u64 {
-        let copies = self.shards.iter().flat_map(|shard| {
-            shard
-                .copies
-                .iter()
-                .filter(|copy| copy.node == node)
-                .map(|copy| copy.filled.unwrap_or(shard.bytes))
-        });
-        BASE_BYTES + copies.sum::<u64>()
+    /// What each member holds, in one pass over the shards.
+    fn tally(&self) -> Vec<Load> {
+        let mut all = vec![Load { bytes: BASE_BYTES, ..Load::default() }; self.nodes.len()];
+        for shard in &self.shards {
+            for copy in &shard.copies {
+                if let Some(load) = all.get_mut(copy.node) {
+                    load.copies += 1;
+                    load.bytes += copy.filled.unwrap_or(shard.bytes);
+                }
+            }
+            if let Some(load) = shard.leader.and_then(|leader| all.get_mut(leader)) {
+                load.leaders += 1;
+            }
+            let ends = shard.moving.iter().flat_map(|moving| [Some(moving.to), moving.from]).flatten();
+            for end in ends {
+                if let Some(load) = all.get_mut(end) {
+                    load.moving += 1;
+                }
+            }
+        }
+        all
     }
 
     /// Members for which nothing is kept any more are forgotten.

@@ -263,11 +263,10 @@ impl Sim {
         #[expect(clippy::cast_precision_loss, reason = "policies see floats; rates are far below 2^52")]
         let thousandths = |milli: u64| milli as f64 / 1_000.0;
         let part = |point: &Point| point.demand_milli.saturating_mul(1_000) / point.capacity_milli.max(1);
-        let series: [(&str, &dyn Fn(&Point) -> f64); 2] = [
-            ("demand", &|point| thousandths(point.demand_milli)),
-            ("utilization", &|point| thousandths(part(point))),
-        ];
-        series.into_iter().map(|(name, value)| (name.to_owned(), self.signal(value))).collect()
+        BTreeMap::from([
+            ("demand".to_owned(), self.signal(&|point| thousandths(point.demand_milli))),
+            ("utilization".to_owned(), self.signal(&|point| thousandths(part(point)))),
+        ])
     }
 
     fn signal(&self, value: &dyn Fn(&Point) -> f64) -> Signal {

@@ -118,15 +118,8 @@ impl Sharded {
     /// Members that have just become fuller than full, and by whose data.
     pub(super) fn overflow(&mut self) -> Vec<Mishap> {
         let mut mishaps = Vec::new();
-        let mut all_used = vec![super::BASE_BYTES; self.nodes.len()];
-        for shard in &self.shards {
-            for copy in &shard.copies {
-                if let Some(used) = all_used.get_mut(copy.node) {
-                    *used += copy.filled.unwrap_or(shard.bytes);
-                }
-            }
-        }
-        for (at, used) in all_used.into_iter().enumerate() {
+        for (at, load) in self.tally().into_iter().enumerate() {
+            let used = load.bytes;
             if !self.is_alive(at) {
                 continue;
             }

@@ -204,8 +204,7 @@ impl Sharded {
                 self.nodes.get(*at).is_some_and(|it| matches!(it.mode, Mode::Serving)) && self.is_alive(*at)
             })
             .collect();
-        loop {
-            let Some((at, from, to)) = self.lopsided(&serving) else { break };
+        while let Some((at, from, to)) = self.lopsided(&serving) {
             self.launch(at, Move { from: Some(from), to, wanted: true }, task.cause, trace);
         }
         if self.shards.iter().any(|shard| shard.moving.is_some()) {
@@ -249,10 +248,9 @@ impl Sharded {
         for at in 0..self.shards.len() {
             let Some(leader) = self.shards.get(at).and_then(|shard| shard.leader) else { continue };
             let Some(heir) = self.heir(at, Some(leader), None) else { continue };
-            if self.leads(leader) > fair && self.leads(heir) + 1 < self.leads(leader) {
-                if let Some(shard) = self.shards.get_mut(at) {
-                    shard.leader = Some(heir);
-                }
+            let uneven = self.leads(leader) > fair && self.leads(heir) + 1 < self.leads(leader);
+            if let Some(shard) = self.shards.get_mut(at).filter(|_| uneven) {
+                shard.leader = Some(heir);
             }
         }
     }

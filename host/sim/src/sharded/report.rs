@@ -1,6 +1,6 @@
 //! What a store says about itself.
 
-use super::{Copy, Mode, Node, Shard, Sharded};
+use super::{Copy, Load, Mode, Node, Shard, Sharded};
 use plimsoll_core::observation::{Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::snapshot::{
@@ -27,15 +27,15 @@ impl Sharded {
         let up_ms = now_ms.saturating_sub(up_since(&speaker).0);
         let name = self.nodes.get(speaker).map_or_else(|| "".into(), |node| node.name.clone());
         let source = Source::new(Authority::Consensus, name, up_ms);
-        let members = self.nodes.iter().enumerate().filter(|(_, node)| !node.forgotten);
+        let loads = self.tally();
+        let members = self.nodes.iter().zip(&loads).enumerate().filter(|(_, (node, _))| !node.forgotten);
         let debts = self.platform.owed().filter(|member| self.by_name(member).is_none());
         SystemReport {
             fingerprint: source.tells(self.fingerprint.clone()),
             epoch: source.tells(self.epoch.to_string()),
-            members: source.tells(members.map(|(at, node)| self.member(at, node, &source)).collect()),
-            groups: source.tells(
-                self.shards.iter().enumerate().map(|(at, shard)| self.group(at, shard, &source)).collect(),
-            ),
+            members: source
+                .tells(members.map(|(at, (node, load))| self.member(at, node, load, &source)).collect()),
+            groups: source.tells(self.shards.iter().map(|shard| self.group(shard, &source)).collect()),
             operations: source.tells(self.operations(&source)),
             debts: source.tells(
                 debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect(),
@@ -45,14 +45,19 @@ impl Sharded {
         }
     }
 
-    fn member(&self, at: usize, node: &Node, source: &Source) -> SystemMember {
+    fn member(&self, at: usize, node: &Node, held: &Load, source: &Source) -> SystemMember {
         let alive = self.is_alive(at);
-        let hosted = self.hosted(at);
-        let load =
-            permille(self.writes_per_s * 1_000_000 / self.setup.writes_permille.max(1), hosted.leaders);
+        let hosted = Hosted {
+            copies: held.copies,
+            leaders: held.leaders,
+            moving: held.moving,
+            open_writes: 0,
+            failed_moves: 0,
+        };
+        let load = self.writes_per_s * 1_000_000 / self.setup.writes_permille.max(1) * hosted.leaders;
         let cpu = load / self.setup.requests_per_s.max(1)
             + if hosted.moving > 0 { self.setup.move_cost_permille } else { 0 };
-        let used = self.used_bytes(at);
+        let used = held.bytes;
         SystemMember {
             id: node.name.clone(),
             slot: Some(self.platform.name(node.slot)),
@@ -73,21 +78,10 @@ impl Sharded {
         }
     }
 
-    fn hosted(&self, at: usize) -> Hosted {
-        let moves = self.shards.iter().filter_map(|shard| shard.moving.as_ref());
-        Hosted {
-            copies: self.copies_on(at) as u64,
-            leaders: self.leads(at) as u64,
-            moving: moves.filter(|moving| moving.to == at || moving.from == Some(at)).count() as u64,
-            open_writes: 0,
-            failed_moves: 0,
-        }
-    }
-
-    fn group(&self, at: usize, shard: &Shard, source: &Source) -> SystemGroup {
+    fn group(&self, shard: &Shard, source: &Source) -> SystemGroup {
         let leader = shard.leader.and_then(|node| self.nodes.get(node)).map(|node| node.name.clone());
         SystemGroup {
-            id: format!("shard-{at}").into(),
+            id: shard.name.clone(),
             kind: GroupKind::Data,
             model: GroupModel::AckSet,
             target_copies: source.tells(count(self.setup.copies)),
@@ -170,11 +164,6 @@ fn known(source: &Source, value: u64) -> Fact<u32> {
         stable_ms: 0,
         reads: 1,
     })
-}
-
-/// A part of so many, in thousandths of a request.
-fn permille(per_shard: u64, shards: u64) -> u64 {
-    per_shard * shards
 }
 
 fn capped(value: u64) -> u32 {
