@@ -1,5 +1,7 @@
 //! Carrying out one effect: who may, for how long, and what came of it.
 
+pub mod journal;
+
 use std::sync::Arc;
 use std::time::Duration;
 

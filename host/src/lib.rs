@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod disk;
 
 pub mod collect;
 pub mod policy;

@@ -1,1 +1,31 @@
-//! To come.
+//! Drivers of data systems: each one observes its system and carries out verbs on it, since what knows how
+//! to drain knows how to check.
+
+pub mod etcd;
+
+use crate::actuate::Licence;
+use plimsoll_core::observation::{PlatformReport, SystemReport};
+use plimsoll_wire::journal::{Outcome, Verb};
+
+/// The driver of one target's system.
+#[derive(Debug)]
+pub enum System {
+    /// etcd 3.4 and later.
+    Etcd(etcd::Etcd),
+}
+
+impl System {
+    /// Reads the system. Whatever could not be read is a gap in the report, never an error.
+    pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
+        match self {
+            Self::Etcd(driver) => driver.observe(platform).await,
+        }
+    }
+
+    /// Carries out one verb, once. It never repeats a call whose outcome is unknown.
+    pub async fn act(&self, licence: &Licence, verb: &Verb, platform: &PlatformReport) -> Outcome {
+        match self {
+            Self::Etcd(driver) => driver.act(licence, verb, platform).await,
+        }
+    }
+}

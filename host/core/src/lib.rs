@@ -1,5 +1,24 @@
 //! The pure part of Plimsoll: what is known, what may be done, and what is done next.
 //!
-//! Nothing here reads a clock, a file or the network. Time arrives in events, effects leave as values.
+//! Nothing here reads a clock, a file or the network. Time arrives in events, effects leave as values, and
+//! the same events give the same effects. The modules stand in the order in which a decision passes
+//! through them.
 
 pub mod observation;
+pub mod profile;
+pub mod truth;
+
+pub mod snapshot;
+
+pub mod combine;
+
+pub mod invariant;
+pub mod judge;
+pub mod quorum;
+
+pub mod plan;
+
+pub mod arbiter;
+pub mod cycle;
+
+pub mod explain;

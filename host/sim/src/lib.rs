@@ -33,6 +33,7 @@ pub mod clients;
 pub mod faults;
 pub mod load;
 pub mod oracle;
+pub mod pilot;
 pub mod platform;
 pub mod quorum;
 pub mod rng;

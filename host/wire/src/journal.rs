@@ -55,6 +55,12 @@ pub struct PlanState {
     /// The digest of the module that wished it; empty for a person's wish.
     #[serde(default)]
     pub module: String,
+    /// The members, by id, as they stood when the unit under way began (MUTEX-5).
+    #[serde(default)]
+    pub members: Vec<Arc<str>>,
+    /// The members that were to be removed when the plan was made: what an approval names.
+    #[serde(default)]
+    pub victims: Vec<Arc<str>>,
     /// Where it stands.
     pub status: PlanStatus,
     /// The unit that is under way, from 0.

@@ -10,6 +10,7 @@ pub mod proposal;
 pub mod record;
 pub mod safety;
 pub mod snapshot;
+pub mod status;
 
 pub use fact::{Authority, Fact, Gap, Known};
 pub use proposal::{Answer, Proposal, Refusal};

@@ -192,6 +192,9 @@ pub struct Violation {
     pub verdict: Verdict,
     /// What was seen.
     pub detail: String,
+    /// Whether the rule is not broken but cannot be asked: something is not known.
+    #[serde(default)]
+    pub unknown: bool,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,

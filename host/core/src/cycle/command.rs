@@ -1,0 +1,130 @@
+//! What people say: it goes through the same door as everything else, and is durable before it is answered.
+
+use super::{Chore, Effect, State, advance, stamp};
+use crate::plan;
+use plimsoll_wire::journal::{Approved, Asked, Note, PlanStatus};
+use plimsoll_wire::record::Body;
+use plimsoll_wire::snapshot::Now;
+
+/// A person's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// To be named in the reply.
+    pub id: u64,
+    /// Who.
+    pub who: String,
+    /// What.
+    pub order: Order,
+}
+
+/// What a person may order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Do nothing until told otherwise; a running plan keeps its place.
+    Pause {
+        /// Why.
+        why: String,
+    },
+    /// Go on.
+    Resume,
+    /// This plan, word for word.
+    Approve {
+        /// The content that was shown.
+        content: String,
+    },
+    /// Take the running plan back as far as the system can.
+    Cancel,
+    /// Wish for a size, before all policies; or leave it to them again.
+    Scale {
+        /// How many members; none to leave it to the policies.
+        members: Option<u32>,
+    },
+}
+
+impl Order {
+    /// The stable word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Pause { .. } => "pause",
+            Self::Resume => "resume",
+            Self::Approve { .. } => "approve",
+            Self::Cancel => "cancel",
+            Self::Scale { .. } => "scale",
+        }
+    }
+}
+
+/// Takes an order.
+pub(super) fn said(state: &mut State, now: &Now, command: Command, effects: &mut Vec<Effect>) {
+    let note = Note { who: command.who.clone(), why: String::new(), at: stamp(now) };
+    match apply(state, now, &command.order, note) {
+        Err(why) => effects.push(Effect::Reply { command: command.id, result: Err(why) }),
+        Ok((text, detail)) => {
+            let verb = command.order.kind().to_owned();
+            let record = state.record(now, Body::Command { verb, who: command.who, detail });
+            state.replies.push((command.id, text));
+            state.queue([Chore::Record(record, None), Chore::Store]);
+        }
+    }
+}
+
+fn apply(state: &mut State, now: &Now, order: &Order, note: Note) -> Result<(String, String), String> {
+    let key = state.spec.key.clone();
+    let (min, max, mono) = (state.spec.min, state.spec.max, now.mono_ms);
+    let Some(journal) = &mut state.journal else {
+        return Err(format!("{key} is not ready: its journal has not been read; try again in a few seconds"));
+    };
+    match order {
+        Order::Pause { why } => {
+            journal.memory.paused = Some(Note { why: why.clone(), ..note });
+            Ok((format!("{key} is paused"), why.clone()))
+        }
+        Order::Resume => {
+            if journal.memory.paused.take().is_none() {
+                return Err(format!("{key} is not paused"));
+            }
+            state.next_look_ms = mono;
+            Ok((format!("{key} goes on"), String::new()))
+        }
+        Order::Scale { members: None } => {
+            journal.memory.asked = None;
+            state.next_decision_ms = mono;
+            Ok((format!("{key} follows its policies again"), "follow the policies".to_owned()))
+        }
+        Order::Scale { members: Some(members) } => {
+            if *members < min || *members > max {
+                return Err(format!(
+                    "{key} may have {min} to {max} members; change spec.minReplicas or maxReplicas"
+                ));
+            }
+            journal.memory.asked = Some(Asked { members: *members, note });
+            state.next_decision_ms = mono;
+            Ok((format!("{key} is asked to have {members} members"), members.to_string()))
+        }
+        Order::Cancel => {
+            let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no running plan")) };
+            advance::give_up(plan, &format!("cancelled by {}", note.who));
+            journal.memory.asked = None;
+            state.next_look_ms = mono;
+            Ok((format!("{key}: plan {} is being taken back", plan.id), plan.id.to_string()))
+        }
+        Order::Approve { content } => {
+            let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no plan to approve")) };
+            if plan.status != PlanStatus::AwaitingApproval {
+                return Err(format!("{key}: plan {} waits for no approval", plan.id));
+            }
+            if plan::approval_content(plan) != *content {
+                return Err(format!(
+                    "{key}: the plan has changed since you looked; look again and approve that"
+                ));
+            }
+            plan.status = PlanStatus::Running;
+            plan.progressed = stamp(now);
+            let text = format!("{key}: plan {} is approved", plan.id);
+            journal.memory.approved = Some(Approved { content: content.clone(), note });
+            state.next_look_ms = mono;
+            Ok((text, content.clone()))
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A record in sentences.
+
+use plimsoll_wire::journal::{Outcome, PlanStatus, Verb};
+use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation};
+use plimsoll_wire::snapshot::Mode;
+
+/// What a record says, a sentence a line.
+#[must_use]
+pub fn explain(record: &Record) -> Vec<String> {
+    match &record.body {
+        Body::Decision(decision) => decide(decision),
+        Body::Intent { intent, judgement } => {
+            let mut lines = vec![format!("About to {} (intent {}).", describe(&intent.verb), intent.id)];
+            lines.extend(findings(judgement));
+            lines
+        }
+        Body::Outcome { intent, outcome } => vec![match outcome {
+            Outcome::Applied => format!("Intent {intent} was accepted; done is what is seen afterwards."),
+            Outcome::Refused { message } => {
+                format!("Intent {intent} was refused, nothing changed: {message}.")
+            }
+            Outcome::Unknown { message } => {
+                format!(
+                    "What came of intent {intent} is not known ({message}); the world is read before anything else."
+                )
+            }
+        }],
+        Body::Plan { plan, phase, judgement } => {
+            let member = plan.subject.as_ref().map_or("", |subject| &subject.slot);
+            let place = if member.is_empty() { String::new() } else { format!(" with {member}") };
+            let mut lines = vec![format!(
+                "Plan {} from {} to {} is {} in phase {phase}{place}{}.",
+                plan.id,
+                plan.from,
+                plan.to,
+                status(plan.status),
+                if plan.why.is_empty() { String::new() } else { format!(": {}", plan.why) }
+            )];
+            lines.extend(judgement.iter().flat_map(findings));
+            lines
+        }
+        Body::Command { verb, who, detail } => {
+            vec![if detail.is_empty() {
+                format!("{who} said {verb}.")
+            } else {
+                format!("{who} said {verb}: {detail}.")
+            }]
+        }
+        Body::Epoch { epoch } => vec![format!("A daemon took this target over, epoch {epoch}.")],
+        Body::Trouble { what, detail } => vec![format!("{what}: {detail}.")],
+    }
+}
+
+fn status(status: PlanStatus) -> &'static str {
+    match status {
+        PlanStatus::AwaitingApproval => "waiting for approval",
+        PlanStatus::Running => "running",
+        PlanStatus::Held => "held",
+        PlanStatus::Stopping => "being given up",
+        PlanStatus::Done => "done",
+        PlanStatus::Aborted => "ended early",
+    }
+}
+
+fn decide(decision: &Decision) -> Vec<String> {
+    let mut lines = vec![match decision.size {
+        Some(size) => format!("There were {size} members."),
+        None => "How many members there were was not known.".to_owned(),
+    }];
+    lines.extend(decision.answers.iter().map(policy));
+    lines.push(match decision.wish.members {
+        Some(members) => {
+            format!("The combined wish was {members} ({}: {}).", decision.wish.from, decision.wish.rule)
+        }
+        None => format!("There was no wish to carry out: {}.", decision.wish.rule),
+    });
+    lines.extend(findings(&decision.judgement));
+    lines.push(conclusion(decision));
+    lines
+}
+
+fn policy(answer: &PolicyAnswer) -> String {
+    let why = if answer.reason.message.is_empty() {
+        answer.reason.code.clone()
+    } else {
+        format!("{}: {}", answer.reason.code, answer.reason.message)
+    };
+    match (answer.failed, answer.members) {
+        (true, _) => format!("Policy {} failed ({why}).", answer.policy),
+        (false, Some(members)) => format!("Policy {} wished {members} ({why}).", answer.policy),
+        (false, None) => format!("Policy {} wished nothing ({why}).", answer.policy),
+    }
+}
+
+fn findings(judgement: &Judgement) -> Vec<String> {
+    judgement.violations.iter().map(violation).collect()
+}
+
+fn violation(violation: &Violation) -> String {
+    let verb = match violation.verdict {
+        Verdict::Allow => "notes",
+        Verdict::Clamp => "limits it",
+        Verdict::Defer => "says not yet",
+        Verdict::Deny => "says no",
+    };
+    let hint = if violation.hint.is_empty() { String::new() } else { format!(" Next: {}.", violation.hint) };
+    format!("{} ({}) {verb}: {}.{hint}", violation.kind, violation.rule, violation.detail)
+}
+
+fn conclusion(decision: &Decision) -> String {
+    let reason = &decision.reason.code;
+    match (decision.decided, decision.size, &decision.plan) {
+        (Some(to), Some(from), Some(plan)) => format!("Decided to go from {from} to {to} by plan {plan}."),
+        (Some(to), Some(from), None) if to != from && decision.mode == Mode::Dryrun => {
+            format!("Would go from {from} to {to}; this target is in dry run, so nothing was done.")
+        }
+        (_, _, _) => format!("Nothing was changed ({reason})."),
+    }
+}
+
+/// What an effect is, in words.
+#[must_use]
+pub fn describe(verb: &Verb) -> String {
+    match verb {
+        Verb::Register { slot, .. } => format!("register a new member for {slot}, without a vote"),
+        Verb::Start { slot, size_after, .. } => format!("start {slot}, making {size_after} members"),
+        Verb::Promote { member } => format!("give member {member} its vote"),
+        Verb::MoveLeader { from, to } => format!("move leadership from {from} to {to}"),
+        Verb::Cordon { member } => format!("keep new data off member {member}"),
+        Verb::Uncordon { member } => format!("let member {member} take data again"),
+        Verb::Drain { member } => format!("drain member {member}"),
+        Verb::CancelDrain { member } => format!("take the drain of member {member} back"),
+        Verb::Deregister { member } => format!("strike member {member} from the membership"),
+        Verb::Barrier => "commit one write".to_owned(),
+        Verb::Stop { slot, size_after, .. } => format!("stop {slot}, leaving {size_after} members"),
+        Verb::Rebalance => "spread the data".to_owned(),
+        Verb::PayDebt { member, kind } => format!("pay the debt {kind} of member {member}"),
+    }
+}

@@ -1,0 +1,121 @@
+//! The invariants, a file a family. A new one is a file (or a function in one) and a line in [`all`].
+//!
+//! Held by construction, because no verb exists that could break them: QUORUM-11 (no force), RED-8 (no lowered
+//! durability), RED-9 and LEAD-4/5 (nothing is restarted), DRAIN-6 (no time-out ends a drain).
+
+pub mod cap;
+pub mod drain;
+pub mod evid;
+pub mod floor;
+pub mod ident;
+pub mod lead;
+pub mod mutex;
+pub mod quorum;
+pub mod red;
+pub mod step;
+
+use crate::judge::{Case, Moment};
+use plimsoll_wire::record::{Verdict, Violation};
+
+/// One rule: what it protects, when it is asked and how it is asked.
+pub struct Invariant {
+    /// Its id in the catalogue.
+    pub id: &'static str,
+    /// The hazard, a noun.
+    pub kind: &'static str,
+    /// What a broken rule means.
+    pub severity: Severity,
+    /// When it is asked.
+    pub moments: &'static [Moment],
+    /// What it protects, and which incident it would have stopped.
+    pub protects: &'static str,
+    /// The question. Total, blind to the order of members, and never easier on a worse snapshot.
+    pub check: fn(&Case) -> Finding,
+}
+
+/// What a broken rule means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The size moves towards the present one.
+    Clamp,
+    /// Ask again later.
+    Defer,
+    /// Ask again later; before destruction, no.
+    Evidence,
+    /// No.
+    Deny,
+}
+
+/// What a rule found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing.
+    Pass,
+    /// The size must lie between these, both included.
+    Clamp {
+        /// The least size.
+        least: u32,
+        /// The greatest size.
+        most: u32,
+        /// Why.
+        detail: String,
+    },
+    /// It is broken.
+    Broken {
+        /// What was seen.
+        detail: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Nobody knows.
+    Unknown {
+        /// What is not known.
+        detail: String,
+    },
+}
+
+impl Finding {
+    /// A broken rule.
+    pub fn broken(detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Broken { detail: detail.into(), hint: hint.into() }
+    }
+
+    /// Something that nobody knows.
+    pub fn unknown(detail: impl Into<String>) -> Self {
+        Self::Unknown { detail: detail.into() }
+    }
+}
+
+impl Invariant {
+    /// A finding of this rule.
+    #[must_use]
+    pub fn violation(&self, verdict: Verdict, detail: String, hint: String) -> Violation {
+        let (rule, kind) = (self.id.to_owned(), self.kind.to_owned());
+        Violation { rule, kind, verdict, detail, unknown: false, hint }
+    }
+}
+
+/// At every moment.
+pub const ALWAYS: &[Moment] = &[Moment::Admission, Moment::Step, Moment::Destroy];
+/// Before a plan is made.
+pub const ADMISSION: &[Moment] = &[Moment::Admission];
+/// Before each effect.
+pub const EFFECTS: &[Moment] = &[Moment::Step, Moment::Destroy];
+
+/// All rules, in the order of the catalogue.
+pub fn all() -> impl Iterator<Item = &'static Invariant> {
+    [
+        evid::FAMILY,
+        ident::FAMILY,
+        quorum::FAMILY,
+        red::FAMILY,
+        lead::FAMILY,
+        drain::FAMILY,
+        cap::FAMILY,
+        mutex::FAMILY,
+        step::FAMILY,
+        floor::FAMILY,
+    ]
+    .into_iter()
+    .flatten()
+}

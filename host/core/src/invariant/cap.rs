@@ -1,0 +1,194 @@
+//! Capacity: the survivors can hold and serve what they are given.
+
+use super::evid::label;
+use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity};
+use crate::judge::Case;
+use crate::profile::Topic;
+use plimsoll_wire::fact::Fact;
+use plimsoll_wire::journal::Verb;
+use plimsoll_wire::snapshot::{Lifecycle, Member};
+
+/// The rules of this family. CAP-4 (object limits) and CAP-5 (memory fit) come with systems that have them.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "CAP-1",
+        kind: "NotEnoughSpaceToAbsorb",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "No survivor fills up with what the removed member held (cockroachdb/cockroach#90752).",
+        check: disk,
+    },
+    Invariant {
+        id: "CAP-2",
+        kind: "DrainTimeUnknown",
+        severity: Severity::Deny,
+        moments: ADMISSION,
+        protects: "How long the drain takes is known, so that growth meanwhile is counted.",
+        check: duration,
+    },
+    Invariant {
+        id: "CAP-3",
+        kind: "SurvivorsOverloaded",
+        severity: Severity::Deny,
+        moments: ADMISSION,
+        protects: "What remains can carry the load that there is.",
+        check: load,
+    },
+    Invariant {
+        id: "CAP-6",
+        kind: "NoPlaceToRun",
+        severity: Severity::Defer,
+        moments: ADMISSION,
+        protects: "A new member has a place to run in.",
+        check: schedulable,
+    },
+];
+
+/// Whether data is still to leave the victims: afterwards their disks no longer matter.
+fn data_leaves(case: &Case) -> bool {
+    case.shrinks()
+        && !case.undoes()
+        && case.profile.moves_data
+        && matches!(case.verb(), None | Some(Verb::Cordon { .. } | Verb::Drain { .. }))
+}
+
+fn is_survivor(case: &Case, row: &Member) -> bool {
+    !case.is_victim(row)
+        && row.alive.value() == Some(&true)
+        && matches!(row.lifecycle.value(), Some(Lifecycle::Serving | Lifecycle::CatchingUp))
+}
+
+/// Seconds until the victims are empty; none where a rate is not known.
+fn drain_seconds(case: &Case) -> Option<u64> {
+    let mut seconds: u64 = 0;
+    for row in case.members().iter().filter(|row| case.is_victim(row)) {
+        let (load, rate) = (row.load_bytes.value()?, row.drain_bytes_per_s.value()?);
+        if *rate == 0 {
+            return (*load == 0).then_some(seconds);
+        }
+        seconds = seconds.saturating_add(load.div_ceil(*rate));
+    }
+    Some(seconds)
+}
+
+fn permille(part: u64, of: u32) -> u64 {
+    u64::try_from(u128::from(part) * u128::from(of) / 1_000).unwrap_or(u64::MAX)
+}
+
+/// `proj(s)` of the catalogue: what is used, an uneven share of what comes, and growth until it has come.
+fn disk(case: &Case) -> Finding {
+    if !data_leaves(case) || case.profile.absent.contains(&Topic::Disk) {
+        return Finding::Pass;
+    }
+    let safety = &case.snapshot.safety;
+    let survivors: Vec<&Member> = case.members().iter().filter(|row| is_survivor(case, row)).collect();
+    let mut moved: u64 = 0;
+    for row in case.members().iter().filter(|row| case.is_victim(row)) {
+        let Some(load) = row.load_bytes.value() else {
+            return Finding::unknown(format!("how much data is on {}", label(row)));
+        };
+        moved = moved.saturating_add(*load);
+    }
+    let fair = moved.div_ceil(u64::try_from(survivors.len().max(1)).unwrap_or(1));
+    let share = permille(fair, safety.skew_permille).min(moved);
+    let free = 1_000_u32.saturating_sub(safety.headroom_permille).min(case.profile.disk_watermark_permille);
+    // Where the drain's length is not known, CAP-2 denies at admission; later an hour is assumed.
+    let seconds = drain_seconds(case).unwrap_or(3_600);
+    let mut full = Vec::new();
+    for row in survivors {
+        let (Some(used), Some(capacity)) = (row.disk_used_bytes.value(), row.disk_capacity_bytes.value())
+        else {
+            return Finding::unknown(format!("the disk of {}", label(row)));
+        };
+        let growth = match &row.growth_bytes_per_s {
+            Fact::Known(known) => known.value.saturating_mul(seconds),
+            // Unknown growth: as much again as it holds now.
+            Fact::Unknown { .. } => row.load_bytes.value().copied().unwrap_or(*used),
+            Fact::NotApplicable => 0,
+        };
+        let projected = used.saturating_add(share).saturating_add(growth);
+        let limit = permille(*capacity, free);
+        if projected > limit {
+            full.push(format!("{} would hold {projected} of {limit} usable bytes", label(row)));
+        }
+    }
+    if full.is_empty() {
+        return Finding::Pass;
+    }
+    full.sort();
+    Finding::broken(full.join("; "), "grow the disks first, or keep the member")
+}
+
+fn duration(case: &Case) -> Finding {
+    if !data_leaves(case) || case.profile.absent.contains(&Topic::DrainRate) {
+        return Finding::Pass;
+    }
+    if drain_seconds(case).is_some() {
+        return Finding::Pass;
+    }
+    Finding::unknown("how fast the victims' data can move")
+}
+
+/// The part of a member that is in use, and its name.
+type Use = fn(&Member) -> &Fact<u32>;
+
+fn load(case: &Case) -> Finding {
+    if !case.shrinks() {
+        return Finding::Pass;
+    }
+    let kinds: [(&str, Topic, Use); 3] = [
+        ("cpu", Topic::Cpu, |row| &row.cpu_permille),
+        ("memory", Topic::Memory, |row| &row.memory_permille),
+        ("network", Topic::Network, |row| &row.network_permille),
+    ];
+    let mut over = Vec::new();
+    for (name, topic, used) in kinds {
+        if case.profile.absent.contains(&topic) {
+            continue;
+        }
+        match predicted(case, used) {
+            Err(detail) => return Finding::unknown(format!("the {name} use of {detail}")),
+            Ok(permille) if permille > u64::from(case.snapshot.safety.utilization_permille) => {
+                over.push(format!("{name} would be used to {permille} of 1000 parts"));
+            }
+            Ok(_) => {}
+        }
+    }
+    if over.is_empty() {
+        return Finding::Pass;
+    }
+    Finding::broken(
+        over.join("; "),
+        format!("{} parts are the most", case.snapshot.safety.utilization_permille),
+    )
+}
+
+/// All load on the survivors, evenly; a dead member's load is on the others already.
+fn predicted(case: &Case, used: Use) -> Result<u64, String> {
+    let mut total: u64 = 0;
+    let mut survivors: u64 = 0;
+    for row in case.members().iter().filter(|row| row.alive.value() == Some(&true)) {
+        match used(row) {
+            Fact::Known(known) => total += u64::from(known.value),
+            Fact::Unknown { .. } => return Err(label(row)),
+            Fact::NotApplicable => {}
+        }
+        survivors += u64::from(is_survivor(case, row));
+    }
+    Ok(total.div_ceil(survivors.max(1)))
+}
+
+fn schedulable(case: &Case) -> Finding {
+    if !case.grows() {
+        return Finding::Pass;
+    }
+    let Some(vacant) = case.snapshot.vacant.value() else { return Finding::unknown("the vacant slots") };
+    let wanted = usize::try_from(case.to.saturating_sub(case.from)).unwrap_or(usize::MAX);
+    if vacant.len() >= wanted {
+        return Finding::Pass;
+    }
+    Finding::broken(
+        format!("{wanted} new members are wished, {} slots are vacant", vacant.len()),
+        "add places to the platform's inventory",
+    )
+}

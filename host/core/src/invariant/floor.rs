@@ -1,0 +1,99 @@
+//! Floors and ceilings.
+
+use super::{ADMISSION, Finding, Invariant, Severity};
+use crate::judge::Case;
+use crate::profile::Topic;
+
+/// The rules of this family.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "FLOOR-1",
+        kind: "BelowFloor",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "Never fewer members than the owner, the copies and the votes need.",
+        check: min,
+    },
+    Invariant {
+        id: "FLOOR-2",
+        kind: "AboveCeiling",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "Never more members than the owner allows.",
+        check: max,
+    },
+    Invariant {
+        id: "FLOOR-3",
+        kind: "ZeroMembers",
+        severity: Severity::Deny,
+        moments: ADMISSION,
+        protects: "Nothing that holds data is scaled to zero (rabbitmq/cluster-operator#1876).",
+        check: zero,
+    },
+    Invariant {
+        id: "FLOOR-4",
+        kind: "ScaleInDisabled",
+        severity: Severity::Deny,
+        moments: ADMISSION,
+        protects: "Scale-in happens only where the profile or the owner has switched it on (rook/rook#4478).",
+        check: enabled,
+    },
+];
+
+fn min(case: &Case) -> Finding {
+    // Up to the owner's own floor a wish is lifted; no other floor makes anything grow.
+    let least = case.snapshot.target.min;
+    if case.to >= case.from {
+        return Finding::Clamp {
+            least,
+            most: u32::MAX,
+            detail: format!("not below {least}: the owner's least size"),
+        };
+    }
+    let (target, safety, profile) = (&case.snapshot.target, &case.snapshot.safety, case.profile);
+    let mut floor = (target.min.max(profile.min_size), "the owner's least size".to_owned());
+    if profile.members_vote {
+        let votes = 2 * safety.tolerance + 1;
+        if votes > floor.0 {
+            floor = (votes, format!("{votes} voters survive {} losses", safety.tolerance));
+        }
+    }
+    if !profile.absent.contains(&Topic::Copies) {
+        let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+        let copies = groups.iter().filter_map(|group| group.target_copies.value()).max();
+        if let Some(copies) = copies.filter(|copies| **copies + safety.spare > floor.0) {
+            floor = (copies + safety.spare, format!("groups want {copies} copies"));
+        }
+    }
+    Finding::Clamp {
+        least: floor.0.min(case.from).max(least),
+        most: u32::MAX,
+        detail: format!("not below {}: {}", floor.0, floor.1),
+    }
+}
+
+fn max(case: &Case) -> Finding {
+    if case.to <= case.from {
+        return Finding::Pass;
+    }
+    let most = case.snapshot.target.max;
+    Finding::Clamp {
+        least: 0,
+        most: most.max(case.from),
+        detail: format!("not above {most}: the owner's greatest size"),
+    }
+}
+
+fn zero(case: &Case) -> Finding {
+    if case.to > 0 {
+        return Finding::Pass;
+    }
+    Finding::broken("no members would remain", "suspending a system is another operation, by a person")
+}
+
+fn enabled(case: &Case) -> Finding {
+    if !case.shrinks() || case.snapshot.safety.scale_in.unwrap_or(case.profile.scale_in) {
+        return Finding::Pass;
+    }
+    Finding::broken("scale-in is switched off", "set spec.safety.scaleIn: true once its drain has been tried")
+}

@@ -1,0 +1,252 @@
+//! Identity and control: what is acted on is what was checked, by one hand.
+
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use crate::judge::{Case, is_same};
+use crate::profile::{PhaseName, Topic, Victim};
+use crate::snapshot::order;
+use plimsoll_wire::fact::Fact;
+use plimsoll_wire::journal::Verb;
+use plimsoll_wire::snapshot::Lifecycle;
+
+/// The rules of this family.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "IDENT-1",
+        kind: "WrongCluster",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "The plan was made for this very cluster.",
+        check: cluster,
+    },
+    Invariant {
+        id: "IDENT-2",
+        kind: "MemberReplaced",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "The member is still the one that was chosen: same slot, same id, same incarnation \
+                   (Sieve: eight bugs delete volumes of live members that were matched by name).",
+        check: member,
+    },
+    Invariant {
+        id: "IDENT-3",
+        kind: "ForeignMarker",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "A completion that is older than our drain licenses nothing (scylladb/scylla-operator#3539).",
+        check: marker,
+    },
+    Invariant {
+        id: "IDENT-4",
+        kind: "ZombieVolume",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "A new member does not start on a removed member's data (pravega/zookeeper-operator#513).",
+        check: zombie,
+    },
+    Invariant {
+        id: "IDENT-5",
+        kind: "NotInControl",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "One fenced actor at a time.",
+        check: single_hand,
+    },
+    Invariant {
+        id: "IDENT-6",
+        kind: "WrongVictim",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "The platform removes the member that was drained (datastax/kaap#254).",
+        check: victim,
+    },
+    Invariant {
+        id: "IDENT-7",
+        kind: "WouldBootstrap",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "A new member joins the cluster and does not found another (nats-io/nats-server#2792).",
+        check: join,
+    },
+];
+
+fn cluster(case: &Case) -> Finding {
+    let Some(plan) = case.plan() else { return Finding::Pass };
+    match case.snapshot.fingerprint.value() {
+        Some(now) if *now == plan.fingerprint => Finding::Pass,
+        Some(now) => Finding::broken(
+            format!("the plan is for cluster {}, this is {now}", plan.fingerprint),
+            "the plan must be cancelled",
+        ),
+        None => Finding::unknown("the system's id"),
+    }
+}
+
+fn member(case: &Case) -> Finding {
+    let Some(subject) = case.subject() else { return Finding::Pass };
+    let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
+    let here = members.iter().find(|member| member.slot.as_deref() == Some(&*subject.slot));
+    let Some(found) = here else { return Finding::Pass };
+    if let (Some(wanted), Some(id)) = (&subject.id, found.id.value())
+        && wanted != id
+    {
+        return Finding::broken(
+            format!("{} is now member {id}, {wanted} was chosen", subject.slot),
+            "the plan gives up; the next one chooses again",
+        );
+    }
+    // A member that is still to be started had no incarnation when its place was chosen.
+    if subject.incarnation.is_empty() {
+        return Finding::Pass;
+    }
+    match found.incarnation.value() {
+        Some(now) if *now == subject.incarnation => Finding::Pass,
+        Some(now) => Finding::broken(
+            format!("{} was replaced: incarnation {now}, not {}", subject.slot, subject.incarnation),
+            "the plan gives up; the next one chooses again",
+        ),
+        None => Finding::unknown(format!("the incarnation of {}", subject.slot)),
+    }
+}
+
+/// A member that is already drained before our own drain has begun was drained by somebody else.
+fn marker(case: &Case) -> Finding {
+    let (Some(plan), Some(subject)) = (case.plan(), case.subject()) else { return Finding::Pass };
+    let drain = case.profile.shrink.iter().position(|phase| phase.name == PhaseName::Drain);
+    let Some(drain) = drain else { return Finding::Pass };
+    let ours = usize::try_from(plan.phase).unwrap_or(usize::MAX) >= drain;
+    let done = case
+        .members()
+        .iter()
+        .filter(|member| is_same(subject, member))
+        .any(|member| matches!(member.lifecycle.value(), Some(Lifecycle::Drained | Lifecycle::Removed)));
+    if case.shrinks() && !ours && done {
+        return Finding::broken(
+            format!("{} was already drained before this plan asked for it", subject.slot),
+            "clear the mark of the earlier drain, or let the member serve again",
+        );
+    }
+    Finding::Pass
+}
+
+fn zombie(case: &Case) -> Finding {
+    if !case.grows() {
+        return Finding::Pass;
+    }
+    // Past the start the volume is the new member's own.
+    let wanted = match case.verb() {
+        None => None,
+        Some(Verb::Register { slot, .. } | Verb::Start { slot, .. }) => Some(slot),
+        Some(
+            Verb::Promote { .. }
+            | Verb::MoveLeader { .. }
+            | Verb::Cordon { .. }
+            | Verb::Uncordon { .. }
+            | Verb::Drain { .. }
+            | Verb::CancelDrain { .. }
+            | Verb::Deregister { .. }
+            | Verb::Barrier
+            | Verb::Stop { .. }
+            | Verb::Rebalance
+            | Verb::PayDebt { .. },
+        ) => return Finding::Pass,
+    };
+    let Some(vacant) = case.snapshot.vacant.value() else { return Finding::unknown("the vacant slots") };
+    let count = usize::try_from(case.to.saturating_sub(case.from)).unwrap_or(usize::MAX);
+    let chosen: Vec<_> = match wanted {
+        Some(slot) => vacant.iter().filter(|place| place.slot == *slot).collect(),
+        None => vacant.iter().take(count).collect(),
+    };
+    for place in chosen {
+        match &place.marker {
+            Fact::Known(known) if known.value.fingerprint.is_empty() && !known.value.tombstoned => {}
+            Fact::Known(known) => {
+                return Finding::broken(
+                    format!("the volume of {} holds data of member {}", place.slot, known.value.member_id),
+                    "set the old data aside; a removed member must not come back with it",
+                );
+            }
+            Fact::NotApplicable if case.profile.absent.contains(&Topic::Volume) => {}
+            Fact::NotApplicable | Fact::Unknown { .. } => {
+                return Finding::unknown(format!("what lies on the volume of {}", place.slot));
+            }
+        }
+    }
+    Finding::Pass
+}
+
+fn single_hand(case: &Case) -> Finding {
+    match &case.snapshot.owner {
+        Fact::Known(known) if known.value == "plimsoll" => Finding::Pass,
+        Fact::Known(known) => {
+            Finding::broken(format!("{} is in control", known.value), "end the other hand's hold first")
+        }
+        Fact::NotApplicable | Fact::Unknown { .. } => Finding::unknown("who is in control"),
+    }
+}
+
+fn victim(case: &Case) -> Finding {
+    let Some(Verb::Stop { slot, member, .. }) = case.verb() else { return Finding::Pass };
+    let Some(subject) = case.subject() else { return Finding::Pass };
+    if *slot != subject.slot || subject.id.as_ref().is_some_and(|id| id != member) {
+        return Finding::broken(
+            format!("{slot} would be stopped, {} was drained", subject.slot),
+            "this is a defect of the planner; nothing is stopped",
+        );
+    }
+    match case.profile.victim {
+        Victim::Named => Finding::Pass,
+        Victim::HighestOrdinal => {
+            let highest = case
+                .members()
+                .iter()
+                .filter_map(|row| row.slot.as_deref())
+                .max_by_key(|slot| order(Some(slot)));
+            if highest == Some(&**slot) {
+                return Finding::Pass;
+            }
+            Finding::broken(
+                format!("the platform would remove {}, {slot} was drained", highest.unwrap_or("nobody")),
+                "the platform always removes the highest ordinal",
+            )
+        }
+    }
+}
+
+fn join(case: &Case) -> Finding {
+    let Some(Verb::Start { slot, join, .. }) = case.verb() else { return Finding::Pass };
+    if !case.profile.registers_first {
+        return Finding::Pass;
+    }
+    // Each system words it in its own way; what must be in the words is the same.
+    let words = strings(join);
+    if !words.contains(&"existing") {
+        return Finding::broken(
+            format!("{slot} would not be told to join an existing cluster"),
+            "the driver could not tell how to join",
+        );
+    }
+    let reachable = case.members().iter().any(|member| {
+        let peer = member.endpoints.get("peer");
+        member.slot.as_ref() != Some(slot)
+            && member.alive.value() == Some(&true)
+            && peer.is_some_and(|peer| words.iter().any(|word| word.contains(peer.as_str())))
+    });
+    if reachable {
+        return Finding::Pass;
+    }
+    Finding::broken(
+        format!("no live member is among those that {slot} is told of"),
+        "wait until the driver sees the members again",
+    )
+}
+
+/// All strings of a document.
+fn strings(value: &serde_json::Value) -> Vec<&str> {
+    use serde_json::Value::{Array, Bool, Null, Number, Object, String};
+    match value {
+        String(text) => vec![text],
+        Array(items) => items.iter().flat_map(strings).collect(),
+        Object(fields) => fields.values().flat_map(strings).collect(),
+        Null | Bool(_) | Number(_) => Vec::new(),
+    }
+}

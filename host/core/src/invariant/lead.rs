@@ -1,0 +1,135 @@
+//! Leaders: moved and verified before their holder is touched, and touched last.
+
+use super::evid::label;
+use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
+use crate::judge::Case;
+use crate::profile::Topic;
+use crate::quorum::member;
+use plimsoll_wire::journal::Verb;
+use plimsoll_wire::snapshot::{GroupKind, Lifecycle, Member, PlacementState};
+
+/// The rules of this family.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "LEAD-1",
+        kind: "LeaderBeforeFollowers",
+        severity: Severity::Defer,
+        moments: ADMISSION,
+        protects: "A leader goes only when nobody else can.",
+        check: leader_last,
+    },
+    Invariant {
+        id: "LEAD-2",
+        kind: "LeaderNotMoved",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "Leadership has moved, to a member that has everything and stays, before its holder goes.",
+        check: hand_over,
+    },
+    Invariant {
+        id: "LEAD-3",
+        kind: "LeadershipUnsettled",
+        severity: Severity::Defer,
+        moments: &[crate::judge::Moment::Admission, crate::judge::Moment::Destroy],
+        protects: "Nothing is removed while leadership is moving about.",
+        check: quiet,
+    },
+];
+
+fn leads(case: &Case, row: &Member) -> bool {
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    groups
+        .iter()
+        .filter(|group| group.kind == GroupKind::Control)
+        .any(|group| row.id.value().is_some_and(|id| group.leader.value() == Some(id)))
+}
+
+fn leader_last(case: &Case) -> Finding {
+    if !case.shrinks() {
+        return Finding::Pass;
+    }
+    let victims: Vec<&Member> = case.members().iter().filter(|row| case.is_victim(row)).collect();
+    let spared_follower = case.members().iter().any(|row| !case.is_victim(row) && !leads(case, row));
+    match victims.into_iter().find(|row| leads(case, row)) {
+        Some(leader) if spared_follower => Finding::broken(
+            format!("{} leads and would go, though a follower could", label(leader)),
+            "move leadership off the member that the platform removes first",
+        ),
+        Some(_) | None => Finding::Pass,
+    }
+}
+
+fn hand_over(case: &Case) -> Finding {
+    match case.verb() {
+        Some(Verb::MoveLeader { to, .. }) => successor(case, to),
+        Some(Verb::Deregister { .. } | Verb::Stop { .. }) if case.shrinks() && !case.undoes() => {
+            no_leader(case)
+        }
+        _ => Finding::Pass,
+    }
+}
+
+fn successor(case: &Case, to: &str) -> Finding {
+    let Some(row) = member(case.members(), to) else { return Finding::unknown(format!("member {to}")) };
+    if row.alive.value() != Some(&true) || row.lifecycle.value() != Some(&Lifecycle::Serving) {
+        return Finding::broken(format!("{} does not serve", label(row)), "another must lead");
+    }
+    if case.is_victim(row) {
+        return Finding::broken(format!("{} is to go itself", label(row)), "another must lead");
+    }
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    for group in groups.iter().filter(|group| group.kind == GroupKind::Control) {
+        let state = group
+            .placements
+            .value()
+            .and_then(|all| all.iter().find(|copy| &*copy.member == to))
+            .map(|copy| copy.state);
+        if state != Some(PlacementState::InSync) {
+            return Finding::broken(
+                format!("{} is not in sync in group {}", label(row), group.id),
+                "another must lead",
+            );
+        }
+    }
+    Finding::Pass
+}
+
+fn no_leader(case: &Case) -> Finding {
+    for row in case.members().iter().filter(|row| case.is_subject(row)) {
+        if leads(case, row) {
+            return Finding::broken(format!("{} still leads", label(row)), "leadership is moved first");
+        }
+        match row.hosted.value() {
+            Some(hosted) if hosted.leaders > 0 => {
+                return Finding::broken(
+                    format!("{} still leads {} groups", label(row), hosted.leaders),
+                    "leadership is moved first",
+                );
+            }
+            Some(_) => {}
+            None if case.profile.absent.contains(&Topic::Hosted) || row.id.value().is_none() => {}
+            None => return Finding::unknown(format!("what {} leads", label(row))),
+        }
+    }
+    Finding::Pass
+}
+
+fn quiet(case: &Case) -> Finding {
+    if !case.shrinks() || case.undoes() {
+        return Finding::Pass;
+    }
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    for group in groups.iter().filter(|group| group.kind == GroupKind::Control) {
+        let Some(leader) = group.leader.known() else {
+            return Finding::unknown(format!("the leader of group {}", group.id));
+        };
+        let wanted = case.snapshot.safety.leader_quiet_ms;
+        if leader.stable_ms < wanted {
+            return Finding::broken(
+                format!("group {} changed its leader {} ms ago", group.id, leader.stable_ms),
+                format!("it must have been quiet for {wanted} ms"),
+            );
+        }
+    }
+    Finding::Pass
+}

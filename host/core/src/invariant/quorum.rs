@@ -1,0 +1,376 @@
+//! Quorum: in every state on the way, under the old and the new configuration, a majority is alive.
+
+use super::evid::label;
+use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use crate::judge::{Case, Moment};
+use crate::profile::PhaseName;
+use crate::quorum::{Standing, member};
+use plimsoll_wire::journal::Verb;
+use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, PlacementState};
+use std::collections::BTreeSet;
+
+/// The rules of this family.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "QUORUM-1",
+        kind: "QuorumAtRisk",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "A majority is alive in every state on the way (percona-server-mongodb-operator#695: 7 to 3 at \
+                   once).",
+        check: every_state,
+    },
+    Invariant {
+        id: "QUORUM-2",
+        kind: "ConfigInFlight",
+        severity: Severity::Defer,
+        moments: ALWAYS,
+        protects: "One vote changes at a time.",
+        check: one_vote,
+    },
+    Invariant {
+        id: "QUORUM-3",
+        kind: "LeaderUnstable",
+        severity: Severity::Defer,
+        moments: ALWAYS,
+        protects: "Membership changes only under a settled leader with a majority \
+                   (pravega/zookeeper-operator#398).",
+        check: leader_now,
+    },
+    Invariant {
+        id: "QUORUM-4",
+        kind: "QuorumAtRisk",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "What remains survives the next loss too.",
+        check: tolerance,
+    },
+    Invariant {
+        id: "QUORUM-5",
+        kind: "EvenVoters",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "A plan ends at an odd number of voters: an even one costs a vote and survives no more.",
+        check: parity,
+    },
+    Invariant {
+        id: "QUORUM-6",
+        kind: "LearnerBehind",
+        severity: Severity::Defer,
+        moments: &[Moment::Step],
+        protects: "A vote is given to a member that has caught up (etcd-io/etcd#3505).",
+        check: learner_first,
+    },
+    Invariant {
+        id: "QUORUM-7",
+        kind: "DeadVoterFirst",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "A dead voter goes before a new one comes (etcd-io/etcd#7028).",
+        check: dead_first,
+    },
+    Invariant {
+        id: "QUORUM-8",
+        kind: "ChangeNotCommitted",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "A removed member is stopped only after a later write has committed (ZooKeeper's reconfiguration \
+                   guide, \"Progress guarantees\").",
+        check: barrier,
+    },
+    Invariant {
+        id: "QUORUM-10",
+        kind: "TooManyVoters",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "No more voters than the system bears.",
+        check: max_voters,
+    },
+];
+
+fn majorities<'a>(case: &'a Case) -> impl Iterator<Item = &'a Group> {
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    groups.iter().filter(|group| group.model == GroupModel::StaticMajority)
+}
+
+/// The standings that the change passes through, the present one first.
+fn states(case: &Case, group: &Group) -> Option<Vec<(String, Standing)>> {
+    let now = Standing::of(group, case.members())?;
+    let mut states = vec![("now".to_owned(), now.clone())];
+    let members_vote = case.profile.members_vote && group.kind == GroupKind::Control;
+    if case.shrinks() {
+        let mut gone = BTreeSet::new();
+        for victim in &case.victims {
+            let Some(id) = &victim.id else { continue };
+            gone.insert(id.clone());
+            states.push((format!("without {}", victim.slot), now.without(&gone)));
+        }
+    } else if members_vote {
+        states.extend(growth(case, &now));
+    }
+    Some(states)
+}
+
+/// A newcomer counts as down until it serves; those before it serve by then.
+fn growth(case: &Case, now: &Standing) -> Vec<(String, Standing)> {
+    match case.verb() {
+        None => {
+            let mut states = Vec::new();
+            let mut standing = now.clone();
+            for number in 0..case.to.saturating_sub(case.from).min(16) {
+                states.push((format!("with newcomer {}", number + 1), standing.with_newcomer()));
+                standing = standing.with_serving(&format!("newcomer-{number}").into());
+            }
+            states
+        }
+        Some(Verb::Promote { member }) => vec![(format!("with {member} voting"), now.with_newcomer())],
+        Some(
+            Verb::Register { .. }
+            | Verb::Start { .. }
+            | Verb::MoveLeader { .. }
+            | Verb::Cordon { .. }
+            | Verb::Uncordon { .. }
+            | Verb::Drain { .. }
+            | Verb::CancelDrain { .. }
+            | Verb::Deregister { .. }
+            | Verb::Barrier
+            | Verb::Stop { .. }
+            | Verb::Rebalance
+            | Verb::PayDebt { .. },
+        ) => Vec::new(),
+    }
+}
+
+fn every_state(case: &Case) -> Finding {
+    let mut broken = Vec::new();
+    for group in majorities(case) {
+        let Some(states) = states(case, group) else {
+            return Finding::unknown(format!("the placements of group {}", group.id));
+        };
+        for (name, standing) in states {
+            let Some(need) = standing.need() else {
+                return Finding::unknown(format!("what group {} needs", group.id));
+            };
+            let have = standing.have();
+            if have < need {
+                broken.push(format!("group {} {name}: {have} live votes, {need} needed", group.id));
+            }
+        }
+    }
+    if broken.is_empty() {
+        return Finding::Pass;
+    }
+    broken.sort();
+    Finding::broken(broken.join("; "), "bring the failed members back first")
+}
+
+/// A learner that is not ours, or two configurations at once, means that somebody's change is under way.
+fn one_vote(case: &Case) -> Finding {
+    for group in majorities(case) {
+        if group.in_joint_config.value() == Some(&true) {
+            return Finding::broken(
+                format!("group {} is between two configurations", group.id),
+                "wait until the system has finished",
+            );
+        }
+        let Some(placements) = group.placements.value() else {
+            return Finding::unknown(format!("the placements of group {}", group.id));
+        };
+        let learners: Vec<String> = placements
+            .iter()
+            .filter(|placement| placement.state == PlacementState::Learner)
+            .filter(|placement| {
+                member(case.members(), &placement.member).is_none_or(|member| !case.is_subject(member))
+            })
+            .map(|placement| placement.member.to_string())
+            .collect();
+        if !learners.is_empty() {
+            return Finding::broken(
+                format!("group {} has learners on their way: {}", group.id, learners.join(", ")),
+                "promote or remove them first",
+            );
+        }
+    }
+    Finding::Pass
+}
+
+fn changes_membership(case: &Case) -> bool {
+    match case.verb() {
+        None => true,
+        Some(Verb::Register { .. } | Verb::Promote { .. } | Verb::Deregister { .. }) => true,
+        Some(
+            Verb::Start { .. }
+            | Verb::MoveLeader { .. }
+            | Verb::Cordon { .. }
+            | Verb::Uncordon { .. }
+            | Verb::Drain { .. }
+            | Verb::CancelDrain { .. }
+            | Verb::Barrier
+            | Verb::Stop { .. }
+            | Verb::Rebalance
+            | Verb::PayDebt { .. },
+        ) => false,
+    }
+}
+
+fn leader_now(case: &Case) -> Finding {
+    if !changes_membership(case) {
+        return Finding::Pass;
+    }
+    for group in majorities(case) {
+        let Some(leader) = group.leader.known() else {
+            return Finding::unknown(format!("the leader of group {}", group.id));
+        };
+        let wanted = case.snapshot.safety.leader_stable_ms.max(case.profile.connected_ms);
+        if leader.stable_ms < wanted {
+            return Finding::broken(
+                format!("group {} has been led by {} for {} ms", group.id, leader.value, leader.stable_ms),
+                format!("leadership must have stood for {wanted} ms"),
+            );
+        }
+    }
+    // The system refuses a change while a member has been connected for less than this.
+    for member in case.members().iter().filter(|member| !case.is_victim(member) && !case.is_subject(member)) {
+        let young =
+            |known: &plimsoll_wire::Known<bool>| known.value && known.stable_ms < case.profile.connected_ms;
+        if member.alive.known().is_some_and(young) {
+            return Finding::broken(
+                format!(
+                    "{} has been connected for less than {} ms",
+                    label(member),
+                    case.profile.connected_ms
+                ),
+                "the system refuses changes until then",
+            );
+        }
+    }
+    Finding::Pass
+}
+
+fn tolerance(case: &Case) -> Finding {
+    if !case.profile.members_vote || !case.shrinks() || case.undoes() {
+        return Finding::Pass;
+    }
+    let least = i64::from(case.snapshot.safety.tolerance);
+    for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
+        let Some(now) = Standing::of(group, case.members()) else {
+            return Finding::unknown(format!("the placements of group {}", group.id));
+        };
+        let after = now.without(&case.victim_ids());
+        let (Some(before), Some(left)) = (now.tolerance(), after.tolerance()) else {
+            return Finding::unknown(format!("what group {} needs", group.id));
+        };
+        // Losing nothing more than before is repair: the dead one goes.
+        if left < least && left <= before && after != now {
+            return Finding::broken(
+                format!(
+                    "group {} with {} voters, {} of them alive, would survive {} further losses",
+                    group.id,
+                    after.size(),
+                    after.have(),
+                    left.max(0)
+                ),
+                format!("{least} must be survivable; bring failed members back, or keep more members"),
+            );
+        }
+    }
+    Finding::Pass
+}
+
+fn parity(case: &Case) -> Finding {
+    if !case.profile.members_vote || case.snapshot.safety.allow_even || case.to % 2 == 1 || case.to == 0 {
+        return Finding::Pass;
+    }
+    if case.from == case.to || (case.to == 2 && case.from <= 2) {
+        return Finding::Pass;
+    }
+    let odd = if case.to > case.from { case.to - 1 } else { case.to + 1 };
+    Finding::Clamp { least: odd, most: odd, detail: format!("{} voters would be an even number", case.to) }
+}
+
+fn learner_first(case: &Case) -> Finding {
+    let Some(Verb::Promote { member: id }) = case.verb() else { return Finding::Pass };
+    let safety = &case.snapshot.safety;
+    for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
+        let Some(placements) = group.placements.value() else {
+            return Finding::unknown(format!("the placements of group {}", group.id));
+        };
+        let Some(placement) = placements.iter().find(|placement| placement.member == *id) else {
+            return Finding::unknown(format!("how far {id} has come"));
+        };
+        let Some(progress) = placement.progress_permille.known() else {
+            return Finding::unknown(format!("how far {id} has come"));
+        };
+        if progress.value < safety.promote_permille {
+            return Finding::broken(
+                format!("{id} has {} of 1000 parts of the leader's log", progress.value),
+                format!("{} are needed", safety.promote_permille),
+            );
+        }
+        // For long enough to be no accident; the full `hold` is for what is destroyed.
+        if progress.reads < safety.observations {
+            return Finding::broken(
+                format!("{id} was seen caught up {} times", progress.reads),
+                format!("{} times in a row are needed", safety.observations),
+            );
+        }
+    }
+    Finding::Pass
+}
+
+fn dead_first(case: &Case) -> Finding {
+    let adds = match case.verb() {
+        None => case.grows(),
+        Some(Verb::Register { .. } | Verb::Promote { .. }) => true,
+        Some(
+            Verb::Start { .. }
+            | Verb::MoveLeader { .. }
+            | Verb::Cordon { .. }
+            | Verb::Uncordon { .. }
+            | Verb::Drain { .. }
+            | Verb::CancelDrain { .. }
+            | Verb::Deregister { .. }
+            | Verb::Barrier
+            | Verb::Stop { .. }
+            | Verb::Rebalance
+            | Verb::PayDebt { .. },
+        ) => false,
+    };
+    if !adds || !case.profile.members_vote {
+        return Finding::Pass;
+    }
+    let dead: Vec<String> = case
+        .members()
+        .iter()
+        .filter(|member| member.alive.value() == Some(&false) && !case.is_subject(member))
+        .map(label)
+        .collect();
+    if dead.is_empty() {
+        return Finding::Pass;
+    }
+    Finding::broken(
+        format!("dead: {}", dead.join(", ")),
+        "bring them back or remove them; a new voter next to a dead one makes the majority larger and no safer",
+    )
+}
+
+fn barrier(case: &Case) -> Finding {
+    let (Some(Verb::Stop { .. }), Some(plan)) = (case.verb(), case.plan()) else { return Finding::Pass };
+    if case.undoes() {
+        return Finding::Pass;
+    }
+    let index = case.profile.shrink.iter().position(|phase| phase.name == PhaseName::Barrier);
+    let Some(index) = index else { return Finding::Pass };
+    if usize::try_from(plan.phase).unwrap_or(0) > index {
+        return Finding::Pass;
+    }
+    Finding::broken("no write has been committed since the change of membership", "one is made first")
+}
+
+fn max_voters(case: &Case) -> Finding {
+    let Some(most) = case.profile.max_voters.filter(|_| case.profile.members_vote) else {
+        return Finding::Pass;
+    };
+    let most = most.max(case.from);
+    Finding::Clamp { least: 0, most, detail: format!("at most {most} voters") }
+}

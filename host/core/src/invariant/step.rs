@@ -1,0 +1,167 @@
+//! Small steps with waits between them.
+
+use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
+use crate::judge::{Case, Change};
+use crate::plan;
+use plimsoll_wire::journal::Verb;
+
+/// The rules of this family.
+pub const FAMILY: &[Invariant] = &[
+    Invariant {
+        id: "STEP-1",
+        kind: "MoreThanOneUnit",
+        severity: Severity::Deny,
+        moments: EFFECTS,
+        protects: "The platform's size moves by one unit at a time.",
+        check: one_unit,
+    },
+    Invariant {
+        id: "STEP-3",
+        kind: "CoolingDown",
+        severity: Severity::Defer,
+        moments: ADMISSION,
+        protects: "A change is followed by a pause.",
+        check: cooldown,
+    },
+    Invariant {
+        id: "STEP-4",
+        kind: "Flapping",
+        severity: Severity::Defer,
+        moments: ADMISSION,
+        protects: "Going back waits, and only for a wish that lasts.",
+        check: flap,
+    },
+    Invariant {
+        id: "STEP-5",
+        kind: "NotAWholeUnit",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "Only whole units come and go.",
+        check: unit,
+    },
+    Invariant {
+        id: "STEP-6",
+        kind: "TooMuchRemoved",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "Only a part of the members goes within a day.",
+        check: fraction,
+    },
+];
+
+fn one_unit(case: &Case) -> Finding {
+    let wanted = match case.verb() {
+        Some(Verb::Start { size_after, .. } | Verb::Stop { size_after, .. }) => *size_after,
+        _ => return Finding::Pass,
+    };
+    let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
+    // The member that the step is about may be seen or not; everybody else must add up.
+    let others = members.iter().filter(|row| row.slot.is_some() && !case.is_subject(row)).count();
+    let now = u32::try_from(others).unwrap_or(u32::MAX);
+    if now.abs_diff(wanted) <= case.profile.unit {
+        return Finding::Pass;
+    }
+    Finding::broken(
+        format!("the platform runs {now} members, the step asks for {wanted}"),
+        "the plan is out of step",
+    )
+}
+
+fn waits(case: &Case) -> bool {
+    match case.change {
+        Change::Resize { resumed, .. } => !resumed,
+        Change::Effect { .. } => false,
+    }
+}
+
+fn cooldown(case: &Case) -> Finding {
+    if !waits(case) {
+        return Finding::Pass;
+    }
+    let safety = &case.snapshot.safety;
+    let wanted = if case.shrinks() { safety.cooldown_in_ms } else { safety.cooldown_out_ms };
+    let youngest = case.snapshot.history.changes.iter().map(|change| change.age_ms).min();
+    match youngest {
+        Some(age) if age < wanted && case.direction().is_some() => Finding::broken(
+            format!("the last change ended {age} ms ago"),
+            format!("the next one may begin after {wanted} ms"),
+        ),
+        Some(_) | None => Finding::Pass,
+    }
+}
+
+fn flap(case: &Case) -> Finding {
+    if !waits(case) {
+        return Finding::Pass;
+    }
+    let Some(direction) = case.direction() else { return Finding::Pass };
+    let (safety, history) = (&case.snapshot.safety, &case.snapshot.history);
+    let opposite = history
+        .changes
+        .iter()
+        .filter(|change| {
+            crate::judge::Direction::between(change.from, change.to).is_some_and(|other| other != direction)
+        })
+        .map(|change| change.age_ms)
+        .min();
+    let Some(age) = opposite else { return Finding::Pass };
+    if age < safety.reverse_ms {
+        return Finding::broken(
+            format!("the opposite change ended {age} ms ago"),
+            format!("going back may begin after {} ms", safety.reverse_ms),
+        );
+    }
+    let held = if history.wish_direction == direction_sign(direction) { history.wish_held_ms } else { 0 };
+    if held < safety.sustain_ms {
+        return Finding::broken(
+            format!("this has been wished for {held} ms"),
+            format!("it must last for {} ms", safety.sustain_ms),
+        );
+    }
+    Finding::Pass
+}
+
+/// -1 in, 1 out.
+#[must_use]
+pub fn direction_sign(direction: crate::judge::Direction) -> i8 {
+    match direction {
+        crate::judge::Direction::In => -1,
+        crate::judge::Direction::Out => 1,
+    }
+}
+
+fn unit(case: &Case) -> Finding {
+    let unit = case.profile.unit.max(1);
+    let rest = case.to.abs_diff(case.from) % unit;
+    if rest == 0 {
+        return Finding::Pass;
+    }
+    let size = if case.to > case.from { case.to - rest } else { case.to + rest };
+    Finding::Clamp { least: size, most: size, detail: format!("a unit is {unit} members") }
+}
+
+/// At most max(one legal transition, a part of the members) in 24 hours (`decisions.md` D6).
+fn fraction(case: &Case) -> Finding {
+    if !case.shrinks() {
+        return Finding::Pass;
+    }
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let removed: u32 = case
+        .snapshot
+        .history
+        .changes
+        .iter()
+        .filter(|change| change.age_ms < DAY_MS)
+        .map(|change| change.from.saturating_sub(change.to))
+        .sum();
+    let before = case.from.saturating_add(removed);
+    let part = u64::from(before) * u64::from(case.snapshot.safety.fraction_permille) / 1_000;
+    let legal = plan::legal_below(case.from, case.profile, &case.snapshot.safety)
+        .map_or(1, |below| case.from - below);
+    let allowed = u32::try_from(part).unwrap_or(u32::MAX).max(legal).saturating_sub(removed);
+    Finding::Clamp {
+        least: case.from.saturating_sub(allowed),
+        most: u32::MAX,
+        detail: format!("{removed} members went within 24 hours; {allowed} more may go"),
+    }
+}

@@ -1,0 +1,330 @@
+//! The one judge (`decisions.md` D1): is this change safe, in this snapshot, at this moment?
+//!
+//! It reads nothing and changes nothing. Its callers are the cycle, the offline "what if", the re-check
+//! before destruction and, later, the admission review.
+
+use crate::invariant::{self, Finding, Invariant, Severity};
+use crate::plan;
+use crate::profile::Profile;
+use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::record::{Judgement, Verdict, Violation};
+use plimsoll_wire::snapshot::{Member, Snapshot};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// When a rule is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Before a plan is made.
+    Admission,
+    /// Before each effect.
+    Step,
+    /// Before an effect that cannot be taken back, with direct reads.
+    Destroy,
+}
+
+/// Whether members come or go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Members come.
+    Out,
+    /// Members go.
+    In,
+}
+
+impl Direction {
+    /// The direction between two sizes; none when they are equal.
+    #[must_use]
+    pub fn between(from: u32, to: u32) -> Option<Self> {
+        match to.cmp(&from) {
+            std::cmp::Ordering::Greater => Some(Self::Out),
+            std::cmp::Ordering::Less => Some(Self::In),
+            std::cmp::Ordering::Equal => None,
+        }
+    }
+}
+
+/// What is about to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The number of members is to become another.
+    Resize {
+        /// What was wished.
+        to: u32,
+        /// The signals that the wish rests on; none means all that there are. A person's wish rests on none.
+        rests_on: Option<Vec<String>>,
+        /// Whether it carries on or takes back what was admitted before: waits between plans do not apply.
+        resumed: bool,
+    },
+    /// One effect of a plan.
+    Effect {
+        /// The plan.
+        plan: Box<PlanState>,
+        /// The member that it is about.
+        subject: Subject,
+        /// The effect.
+        verb: Verb,
+        /// Whether it takes the unit back.
+        undoing: bool,
+    },
+}
+
+/// Everything that a rule may look at.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// When.
+    pub moment: Moment,
+    /// What is about to happen.
+    pub change: &'a Change,
+    /// What is known.
+    pub snapshot: &'a Snapshot,
+    /// What is true of the system.
+    pub profile: &'a Profile,
+    /// Members before.
+    pub from: u32,
+    /// Members after: of the plan at admission, of the unit afterwards.
+    pub to: u32,
+    /// Who goes, where members go.
+    pub victims: Vec<Subject>,
+}
+
+/// What the judge says, or what it must see first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// All findings.
+    Verdict(Judgement),
+    /// Everything, read past every cache.
+    NeedFacts,
+}
+
+impl Case<'_> {
+    /// Whether members come or go.
+    #[must_use]
+    pub fn direction(&self) -> Option<Direction> {
+        match self.change {
+            Change::Resize { .. } => Direction::between(self.from, self.to),
+            Change::Effect { plan, undoing, .. } => {
+                let direction = Direction::between(plan.from, plan.to);
+                match (direction, undoing) {
+                    (Some(Direction::Out), true) => Some(Direction::In),
+                    (other, _) => other,
+                }
+            }
+        }
+    }
+
+    /// Whether members go.
+    #[must_use]
+    pub fn shrinks(&self) -> bool {
+        self.direction() == Some(Direction::In)
+    }
+
+    /// Whether members come.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        self.direction() == Some(Direction::Out)
+    }
+
+    /// The effect that is about to happen.
+    #[must_use]
+    pub fn verb(&self) -> Option<&Verb> {
+        match self.change {
+            Change::Effect { verb, .. } => Some(verb),
+            Change::Resize { .. } => None,
+        }
+    }
+
+    /// The plan that the effect belongs to.
+    #[must_use]
+    pub fn plan(&self) -> Option<&PlanState> {
+        match self.change {
+            Change::Effect { plan, .. } => Some(plan),
+            Change::Resize { .. } => None,
+        }
+    }
+
+    /// The member that the effect is about.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match self.change {
+            Change::Effect { subject, .. } => Some(subject),
+            Change::Resize { .. } => None,
+        }
+    }
+
+    /// Whether the effect takes a unit back that had not passed its point of no return.
+    #[must_use]
+    pub fn undoes(&self) -> bool {
+        matches!(self.change, Change::Effect { undoing: true, .. })
+    }
+
+    /// The members, empty where they are not known: EVID-1 has said so already.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        self.snapshot.members.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// The ids of those who go.
+    #[must_use]
+    pub fn victim_ids(&self) -> BTreeSet<Arc<str>> {
+        self.victims.iter().filter_map(|subject| subject.id.clone()).collect()
+    }
+
+    /// Whether a member is one of those who go, by slot or by id.
+    #[must_use]
+    pub fn is_victim(&self, member: &Member) -> bool {
+        self.victims.iter().any(|subject| is_same(subject, member))
+    }
+
+    /// Whether a member is what the running unit is about.
+    #[must_use]
+    pub fn is_subject(&self, member: &Member) -> bool {
+        self.subject().is_some_and(|subject| is_same(subject, member))
+    }
+}
+
+/// Whether a subject is this member: by id where both have one, else by slot.
+#[must_use]
+pub fn is_same(subject: &Subject, member: &Member) -> bool {
+    match (&subject.id, member.id.value()) {
+        (Some(wanted), Some(id)) => wanted == id,
+        (Some(_) | None, _) => member.slot.as_deref() == Some(&*subject.slot),
+    }
+}
+
+/// Judges a change. `direct` tells whether the snapshot was read past every cache.
+#[must_use]
+pub fn judge(
+    moment: Moment,
+    change: &Change,
+    snapshot: &Snapshot,
+    profile: &Profile,
+    direct: bool,
+) -> Judged {
+    if moment == Moment::Destroy && !direct {
+        return Judged::NeedFacts;
+    }
+    match change {
+        Change::Resize { to, .. } => Judged::Verdict(admit(change, *to, snapshot, profile)),
+        Change::Effect { plan, subject, verb, .. } => {
+            let (from, to) = unit_sizes(plan);
+            let goes = matches!(verb, Verb::Deregister { .. } | Verb::Stop { .. })
+                || Direction::between(plan.from, plan.to) == Some(Direction::In);
+            let victims = if goes { vec![subject.clone()] } else { Vec::new() };
+            let case = Case { moment, change, snapshot, profile, from, to, victims };
+            Judged::Verdict(verdict(None, examine(&case, &|_| true)))
+        }
+    }
+}
+
+/// Members before and after the unit that is under way.
+#[must_use]
+pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
+    match Direction::between(plan.from, plan.to) {
+        Some(Direction::Out) => (plan.from + plan.unit, plan.from + plan.unit + 1),
+        Some(Direction::In) => (plan.from.saturating_sub(plan.unit), plan.from.saturating_sub(plan.unit + 1)),
+        None => (plan.from, plan.to),
+    }
+}
+
+/// Clamp, then deny, then defer, on the clamped size. What the wish itself would have hurt is told too.
+fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -> Judgement {
+    let Some(current) = plan::current_size(snapshot) else {
+        let case = resize(change, snapshot, profile, wished, wished);
+        return verdict(None, examine(&case, &|rule| rule.severity != Severity::Clamp));
+    };
+    let (size, mut findings) = clamp(change, wished, current, snapshot, profile);
+    // A clamp down to nothing must still tell why the wish was dangerous, so the wish itself is judged then.
+    let judged = if size == current { wished } else { size };
+    let case = resize(change, snapshot, profile, current, judged);
+    findings.extend(examine(&case, &|rule| rule.severity != Severity::Clamp));
+    if wished == 0 && judged != 0 {
+        let raw = resize(change, snapshot, profile, current, 0);
+        findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
+    }
+    verdict(Some(size), findings)
+}
+
+fn resize<'a>(
+    change: &'a Change,
+    snapshot: &'a Snapshot,
+    profile: &'a Profile,
+    from: u32,
+    to: u32,
+) -> Case<'a> {
+    let count = from.saturating_sub(to);
+    let victims = plan::victims(snapshot, profile, count);
+    Case { moment: Moment::Admission, change, snapshot, profile, from, to, victims }
+}
+
+/// Intersects what all clamps allow. Clamps only move a size towards the present one (or up to a floor); an
+/// empty intersection means the present size.
+fn clamp(
+    change: &Change,
+    wished: u32,
+    current: u32,
+    snapshot: &Snapshot,
+    profile: &Profile,
+) -> (u32, Vec<Violation>) {
+    let mut size = wished;
+    let mut findings: Vec<Violation> = Vec::new();
+    // Each pass may only move the size towards the present one, so this ends; the bound is for the reader.
+    for _ in 0..4 {
+        let before = size;
+        for rule in invariant::all().filter(|rule| rule.severity == Severity::Clamp) {
+            let case = resize(change, snapshot, profile, current, size);
+            if let Finding::Clamp { least, most, detail } = (rule.check)(&case) {
+                let clamped = if least > most { current } else { size.clamp(least, most) };
+                if clamped != size {
+                    size = clamped;
+                    findings.push(rule.violation(Verdict::Clamp, detail, String::new()));
+                }
+            }
+        }
+        if size == before {
+            break;
+        }
+    }
+    (size, findings)
+}
+
+/// Asks every rule of this moment and collects every finding, not the first.
+fn examine(case: &Case, wanted: &dyn Fn(&Invariant) -> bool) -> Vec<Violation> {
+    invariant::all()
+        .filter(|rule| wanted(rule) && rule.moments.contains(&case.moment))
+        .filter_map(|rule| finding(rule, case))
+        .collect()
+}
+
+fn finding(rule: &Invariant, case: &Case) -> Option<Violation> {
+    match (rule.check)(case) {
+        Finding::Pass => None,
+        // A clamp that still bites at a step means that the world has moved: wait.
+        Finding::Clamp { least, most, detail } => {
+            let outside = case.to < least || case.to > most;
+            outside.then(|| rule.violation(Verdict::Defer, detail, String::new()))
+        }
+        Finding::Broken { detail, hint } => {
+            let verdict = match (rule.severity, case.moment) {
+                (Severity::Deny, _) => Verdict::Deny,
+                (Severity::Evidence, Moment::Destroy) => Verdict::Deny,
+                (Severity::Evidence, Moment::Admission | Moment::Step) => Verdict::Defer,
+                (Severity::Defer | Severity::Clamp, _) => Verdict::Defer,
+            };
+            Some(rule.violation(verdict, detail, hint))
+        }
+        // What nobody knows is asked again, except right before destruction.
+        Finding::Unknown { detail } => {
+            let verdict = if case.moment == Moment::Destroy { Verdict::Deny } else { Verdict::Defer };
+            let hint = "restore the source of this fact; nothing is removed meanwhile".to_owned();
+            let violation = rule.violation(verdict, format!("not known: {detail}"), hint);
+            Some(Violation { unknown: true, ..violation })
+        }
+    }
+}
+
+fn verdict(size: Option<u32>, mut violations: Vec<Violation>) -> Judgement {
+    violations.dedup();
+    let verdict = violations.iter().map(|violation| violation.verdict).max().unwrap_or(Verdict::Allow);
+    Judgement { verdict, size, violations }
+}

@@ -1,0 +1,449 @@
+//! Where a unit stands, derived from the world and not from what we did: level-triggered (P3, P4).
+
+use crate::judge::{Direction, is_same, unit_sizes};
+use crate::plan;
+use crate::profile::{Phase, PhaseName, Profile};
+use crate::quorum::member;
+use crate::snapshot::is_serving;
+use plimsoll_wire::fact::{Authority, Fact};
+use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::snapshot::{Lifecycle, Member, OperationKind, PlacementState, Role, Snapshot};
+use std::sync::Arc;
+
+/// What a unit needs next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A subject has to be chosen.
+    Choose,
+    /// This effect.
+    Do {
+        /// In which phase.
+        phase: PhaseName,
+        /// At which index of the profile's list.
+        index: u32,
+        /// What.
+        verb: Verb,
+    },
+    /// Time.
+    Wait {
+        /// In which phase.
+        phase: PhaseName,
+        /// At which index of the profile's list.
+        index: u32,
+        /// For what.
+        why: String,
+    },
+    /// The unit is complete, or is taken back completely.
+    Finished,
+}
+
+/// The phases of a plan's units.
+#[must_use]
+pub fn phases(plan: &PlanState, profile: &'static Profile) -> &'static [Phase] {
+    match plan::direction(plan) {
+        Some(Direction::In) => profile.shrink,
+        Some(Direction::Out) | None => profile.grow,
+    }
+}
+
+/// What the unit under way needs next, in this snapshot.
+#[must_use]
+pub fn next(snapshot: &Snapshot, plan: &PlanState, profile: &'static Profile) -> Next {
+    let Some(subject) = &plan.subject else { return Next::Choose };
+    if plan.undoing {
+        return undo(snapshot, plan, subject);
+    }
+    for (index, phase) in phases(plan, profile).iter().enumerate() {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
+            return match verb(snapshot, plan, subject, phase.name, plan.phase > index) {
+                Some(verb) => Next::Do { phase: phase.name, index, verb },
+                None => Next::Wait { phase: phase.name, index, why },
+            };
+        }
+    }
+    Next::Finished
+}
+
+/// The first phase whose end is not seen; for DRAIN-1.
+#[must_use]
+pub fn first_unmet(snapshot: &Snapshot, plan: &PlanState, profile: &Profile) -> Option<PhaseName> {
+    let subject = plan.subject.as_ref()?;
+    let phases = match plan::direction(plan) {
+        Some(Direction::In) => profile.shrink,
+        Some(Direction::Out) | None => profile.grow,
+    };
+    phases.iter().enumerate().find_map(|(index, phase)| {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        matches!(met(snapshot, plan, subject, phase.name, index), Met::No(_)).then_some(phase.name)
+    })
+}
+
+/// Whether a verb is what a phase does.
+#[must_use]
+pub fn belongs(verb: &Verb, phase: PhaseName) -> bool {
+    match verb {
+        Verb::Register { .. } => phase == PhaseName::Register,
+        Verb::Start { .. } => phase == PhaseName::Start,
+        Verb::Promote { .. } => phase == PhaseName::Promote,
+        Verb::MoveLeader { .. } => phase == PhaseName::MoveLeaders,
+        Verb::Cordon { .. } => phase == PhaseName::Cordon,
+        Verb::Drain { .. } => phase == PhaseName::Drain,
+        Verb::Deregister { .. } => phase == PhaseName::Deregister,
+        Verb::Barrier => phase == PhaseName::Barrier,
+        Verb::Stop { .. } => phase == PhaseName::Stop,
+        Verb::Rebalance => phase == PhaseName::Rebalance,
+        Verb::PayDebt { .. } => phase == PhaseName::PayDebts,
+        Verb::Uncordon { .. } | Verb::CancelDrain { .. } => false,
+    }
+}
+
+enum Met {
+    Yes,
+    No(String),
+}
+
+impl Met {
+    fn when(condition: bool, why: impl FnOnce() -> String) -> Self {
+        if condition { Self::Yes } else { Self::No(why()) }
+    }
+}
+
+fn rows(snapshot: &Snapshot) -> Option<&[Member]> {
+    snapshot.members.value().map(Vec::as_slice)
+}
+
+fn row<'a>(snapshot: &'a Snapshot, subject: &Subject) -> Option<&'a Member> {
+    rows(snapshot)?.iter().find(|row| is_same(subject, row))
+}
+
+/// The row in the subject's slot, whoever runs there.
+fn in_slot<'a>(snapshot: &'a Snapshot, subject: &Subject) -> Option<&'a Member> {
+    rows(snapshot)?.iter().find(|row| row.slot.as_deref() == Some(&*subject.slot))
+}
+
+fn met(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, phase: PhaseName, index: u32) -> Met {
+    if rows(snapshot).is_none() {
+        return Met::No("the member list is not known".to_owned());
+    }
+    let past = plan.phase > index;
+    match phase {
+        PhaseName::Register => Met::when(registered(snapshot, subject), || "not registered".to_owned()),
+        PhaseName::Start => Met::when(started(snapshot, subject), || "not started".to_owned()),
+        PhaseName::CatchUp => caught_up(snapshot, subject),
+        PhaseName::Promote => promoted(snapshot, subject),
+        // Its answer is its evidence: a write that was committed. The cursor is the only trace that it leaves.
+        PhaseName::Barrier => Met::when(past, || "no write since".to_owned()),
+        PhaseName::Rebalance => rebalanced(snapshot, past),
+        PhaseName::Cordon => cordoned(snapshot, subject),
+        PhaseName::MoveLeaders => leads_nothing(snapshot, subject),
+        PhaseName::Drain => drained(snapshot, subject),
+        PhaseName::Verify => verified(snapshot, subject),
+        PhaseName::Deregister => deregistered(snapshot, subject),
+        PhaseName::Stop => Met::when(in_slot(snapshot, subject).is_none(), || {
+            format!("{} is still run by the platform", subject.slot)
+        }),
+        PhaseName::Settle => settled(snapshot, plan),
+        PhaseName::PayDebts => match snapshot.debts.value() {
+            Some(debts) => Met::when(debts.is_empty(), || "debts are left".to_owned()),
+            None => Met::No("debts are not known".to_owned()),
+        },
+    }
+}
+
+fn registered(snapshot: &Snapshot, subject: &Subject) -> bool {
+    in_slot(snapshot, subject).is_some_and(|row| row.id.value().is_some())
+        || homeless(snapshot, subject).is_some()
+}
+
+/// A member that the system knows for the slot's addresses while the platform does not run the slot yet: the
+/// drivers match members to vacant slots too, but the platform lists only slots in use.
+fn homeless<'a>(snapshot: &'a Snapshot, subject: &Subject) -> Option<&'a Member> {
+    let id = subject.id.as_ref()?;
+    member(rows(snapshot)?, id)
+}
+
+fn started(snapshot: &Snapshot, subject: &Subject) -> bool {
+    in_slot(snapshot, subject).is_some_and(|row| row.running.value() == Some(&true))
+}
+
+fn caught_up(snapshot: &Snapshot, subject: &Subject) -> Met {
+    let Some(row) = in_slot(snapshot, subject) else { return Met::No("not started".to_owned()) };
+    let Some(id) = row.id.value() else {
+        return Met::No(format!("{} is not a member of the system yet", subject.slot));
+    };
+    if row.alive.value() != Some(&true) {
+        return Met::No(format!("{} does not answer yet", subject.slot));
+    }
+    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    let placement = groups
+        .iter()
+        .filter_map(|group| group.placements.value())
+        .flatten()
+        .find(|placement| placement.member == *id && placement.state == PlacementState::Learner);
+    let Some(placement) = placement else {
+        // Where members do not learn first, serving is the sign.
+        return Met::when(row.lifecycle.value() == Some(&Lifecycle::Serving), || {
+            format!("{} is catching up", subject.slot)
+        });
+    };
+    let safety = &snapshot.safety;
+    match placement.progress_permille.known() {
+        Some(progress) => Met::when(
+            progress.value >= safety.promote_permille && progress.reads >= safety.observations,
+            || format!("{} has {} of 1000 parts of the log", subject.slot, progress.value),
+        ),
+        None => Met::No(format!("how far {} has come is not known", subject.slot)),
+    }
+}
+
+fn promoted(snapshot: &Snapshot, subject: &Subject) -> Met {
+    let Some(row) = in_slot(snapshot, subject) else { return Met::No("not started".to_owned()) };
+    let votes = row.roles.value().is_some_and(|roles| roles.contains(&Role::Voter));
+    Met::when(votes && is_serving(row), || format!("{} does not vote and serve yet", subject.slot))
+}
+
+fn rebalanced(snapshot: &Snapshot, past: bool) -> Met {
+    if !past {
+        return Met::No("not begun".to_owned());
+    }
+    let moving = rows(snapshot).is_none_or(|all| {
+        all.iter().any(|row| match &row.hosted {
+            Fact::Known(known) => known.value.moving > 0,
+            Fact::Unknown { .. } => true,
+            Fact::NotApplicable => false,
+        })
+    });
+    let running = snapshot
+        .operations
+        .value()
+        .is_none_or(|all| all.iter().any(|operation| operation.kind == OperationKind::Rebalance));
+    Met::when(!moving && !running, || "data is on its way".to_owned())
+}
+
+/// Gone is as good as cordoned, empty and deregistered: the phases before a stop stay met after it.
+fn gone(snapshot: &Snapshot, subject: &Subject) -> bool {
+    row(snapshot, subject).is_none() && in_slot(snapshot, subject).is_none()
+}
+
+fn cordoned(snapshot: &Snapshot, subject: &Subject) -> Met {
+    let leaving = row(snapshot, subject)
+        .is_some_and(|row| matches!(row.lifecycle.value(), Some(Lifecycle::Draining | Lifecycle::Drained)));
+    Met::when(leaving || gone(snapshot, subject), || format!("{} takes new data", subject.slot))
+}
+
+fn leads_nothing(snapshot: &Snapshot, subject: &Subject) -> Met {
+    let Some(row) = row(snapshot, subject) else { return Met::Yes };
+    if row.id.value().is_none() {
+        return Met::Yes;
+    }
+    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    for group in groups {
+        match group.leader.value() {
+            Some(leader) if row.id.value() == Some(leader) => {
+                return Met::No(format!("{} leads group {}", subject.slot, group.id));
+            }
+            Some(_) => {}
+            None => return Met::No(format!("the leader of group {} is not known", group.id)),
+        }
+    }
+    Met::Yes
+}
+
+fn drained(snapshot: &Snapshot, subject: &Subject) -> Met {
+    if gone(snapshot, subject) {
+        return Met::Yes;
+    }
+    let Some(row) = row(snapshot, subject) else { return Met::No("the member is not seen".to_owned()) };
+    match row.hosted.value() {
+        Some(hosted) => {
+            let left = hosted.copies + hosted.moving + hosted.open_writes + hosted.failed_moves;
+            Met::when(left == 0, || format!("{} still holds {} copies", subject.slot, hosted.copies))
+        }
+        None => Met::No(format!("what {} holds is not known", subject.slot)),
+    }
+}
+
+/// RED-6 with EVID-3 and EVID-4: empty on others' word, and for long enough.
+fn verified(snapshot: &Snapshot, subject: &Subject) -> Met {
+    if gone(snapshot, subject) {
+        return Met::Yes;
+    }
+    let Some(row) = row(snapshot, subject) else { return Met::No("the member is not seen".to_owned()) };
+    let Some(hosted) = row.hosted.known() else {
+        return Met::No(format!("what {} holds is not known", subject.slot));
+    };
+    let safety = &snapshot.safety;
+    let settled = hosted.stable_ms >= safety.hold_ms
+        && hosted.reads >= safety.observations
+        && hosted.observer_up_ms >= safety.warmup_ms
+        && hosted.authority >= Authority::Survivors;
+    Met::when(settled, || {
+        format!("{} has been empty for {} of {} ms", subject.slot, hosted.stable_ms, safety.hold_ms)
+    })
+}
+
+fn deregistered(snapshot: &Snapshot, subject: &Subject) -> Met {
+    let Some(id) = &subject.id else { return Met::No("the member's id is not known".to_owned()) };
+    let listed = rows(snapshot).is_none_or(|all| member(all, id).is_some());
+    let told = snapshot.members.known().is_some_and(|known| known.authority >= Authority::Survivors);
+    Met::when(!listed && told, || format!("{} is still a member", subject.slot))
+}
+
+/// Everybody who stays is at work, and everything is whole, for `hold`.
+fn settled(snapshot: &Snapshot, plan: &PlanState) -> Met {
+    let safety = &snapshot.safety;
+    let Some(all) = rows(snapshot) else { return Met::No("the member list is not known".to_owned()) };
+    let (_, size_after) = unit_sizes(plan);
+    if all.len() != usize::try_from(size_after).unwrap_or(usize::MAX) {
+        return Met::No(format!("{} members are seen, {size_after} are expected", all.len()));
+    }
+    for row in all {
+        let alive = row.alive.known().filter(|known| known.value && known.stable_ms >= safety.hold_ms);
+        if !is_serving(row) || alive.is_none() {
+            let name = row.slot.as_deref().unwrap_or("a member");
+            return Met::No(format!("{name} has not been at work for {} ms", safety.hold_ms));
+        }
+    }
+    let Some(groups) = snapshot.groups.value() else { return Met::No("the groups are not known".to_owned()) };
+    for group in groups {
+        let Some(placements) = group.placements.known() else {
+            return Met::No(format!("the placements of group {} are not known", group.id));
+        };
+        let whole = placements.value.iter().all(|placement| placement.state == PlacementState::InSync);
+        if !whole || placements.stable_ms < safety.hold_ms {
+            return Met::No(format!("group {} has not been whole for {} ms", group.id, safety.hold_ms));
+        }
+    }
+    Met::Yes
+}
+
+/// The effect that a phase needs now; none where only time helps.
+fn verb(
+    snapshot: &Snapshot,
+    plan: &PlanState,
+    subject: &Subject,
+    phase: PhaseName,
+    begun: bool,
+) -> Option<Verb> {
+    rows(snapshot)?;
+    let (_, size_after) = unit_sizes(plan);
+    let id = subject.id.clone();
+    match phase {
+        PhaseName::Register => {
+            Some(Verb::Register { slot: subject.slot.clone(), endpoints: subject.endpoints.clone() })
+        }
+        PhaseName::Start => {
+            let join = match snapshot.facts.get("join") {
+                Some(Fact::Known(known)) => known.value.clone(),
+                Some(Fact::NotApplicable) => serde_json::Value::Null,
+                Some(Fact::Unknown { .. }) | None => return None,
+            };
+            Some(Verb::Start { slot: subject.slot.clone(), size_after, join })
+        }
+        PhaseName::Promote => {
+            let row = in_slot(snapshot, subject)?;
+            let learner = row.roles.value().is_some_and(|roles| roles.contains(&Role::Learner));
+            learner.then(|| row.id.value().cloned().map(|member| Verb::Promote { member }))?
+        }
+        PhaseName::Barrier => Some(Verb::Barrier),
+        PhaseName::Rebalance => {
+            // Once asked for, only time helps; the cursor says whether it was.
+            (!begun).then_some(Verb::Rebalance)
+        }
+        PhaseName::Cordon => Some(Verb::Cordon { member: id? }),
+        PhaseName::MoveLeaders => {
+            let from = id?;
+            successor(snapshot, &from).map(|to| Verb::MoveLeader { from, to })
+        }
+        PhaseName::Drain => {
+            let draining = snapshot.operations.value()?.iter().any(|operation| {
+                operation.kind == OperationKind::Drain && Some(&*operation.scope) == id.as_deref()
+            });
+            (!draining).then_some(Verb::Drain { member: id? })
+        }
+        PhaseName::Deregister => Some(Verb::Deregister { member: id? }),
+        PhaseName::Stop => Some(Verb::Stop { slot: subject.slot.clone(), member: id?, size_after }),
+        PhaseName::PayDebts => {
+            let debt = snapshot.debts.value()?.first()?.clone();
+            Some(Verb::PayDebt { member: debt.member, kind: debt.kind })
+        }
+        PhaseName::CatchUp | PhaseName::Verify | PhaseName::Settle => None,
+    }
+}
+
+/// Who leads next: in sync, serving, the furthest along; ties go to the first id, so that the choice is one.
+fn successor(snapshot: &Snapshot, from: &str) -> Option<Arc<str>> {
+    let all = rows(snapshot)?;
+    let in_sync = |id: &Arc<str>| {
+        snapshot.groups.value().is_some_and(|groups| {
+            groups
+                .iter()
+                .filter_map(|group| group.placements.value())
+                .flatten()
+                .any(|placement| placement.member == *id && placement.state == PlacementState::InSync)
+        })
+    };
+    let mut candidates: Vec<(u64, Arc<str>)> = all
+        .iter()
+        .filter(|row| is_serving(row))
+        .filter_map(|row| Some((row.alive.known()?.stable_ms, row.id.value()?.clone())))
+        .filter(|(_, id)| &**id != from && in_sync(id))
+        .collect();
+    candidates.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    candidates.into_iter().next().map(|(_, id)| id)
+}
+
+/// Takes a unit back that has not passed its point of no return (`decisions.md` D8).
+fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
+    if rows(snapshot).is_none() {
+        let why = "the member list is not known".to_owned();
+        return Next::Wait { phase: PhaseName::Settle, index: plan.phase, why };
+    }
+    let step = |phase, verb| Next::Do { phase, index: plan.phase, verb };
+    match plan::direction(plan) {
+        Some(Direction::Out) | None => {
+            let here = in_slot(snapshot, subject).or_else(|| homeless(snapshot, subject));
+            if let Some(id) = here.and_then(|row| row.id.value()) {
+                return step(PhaseName::Register, Verb::Deregister { member: id.clone() });
+            }
+            if in_slot(snapshot, subject).is_some() {
+                let (size_after, _) = unit_sizes(plan);
+                let member = subject.id.clone().unwrap_or_else(|| Arc::from(""));
+                return step(PhaseName::Start, Verb::Stop { slot: subject.slot.clone(), member, size_after });
+            }
+            Next::Finished
+        }
+        Some(Direction::In) => undo_shrink(snapshot, plan, subject),
+    }
+}
+
+fn undo_shrink(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
+    let Some(row) = row(snapshot, subject) else { return Next::Finished };
+    let Some(id) = row.id.value() else { return Next::Finished };
+    let step = |phase, verb| Next::Do { phase, index: plan.phase, verb };
+    let draining = snapshot.operations.value().is_some_and(|all| {
+        all.iter().any(|operation| operation.kind == OperationKind::Drain && *operation.scope == **id)
+    });
+    if draining {
+        return step(PhaseName::Drain, Verb::CancelDrain { member: id.clone() });
+    }
+    match row.lifecycle.value() {
+        Some(Lifecycle::Draining | Lifecycle::Drained) => {
+            step(PhaseName::Cordon, Verb::Uncordon { member: id.clone() })
+        }
+        Some(Lifecycle::Serving) => Next::Finished,
+        Some(
+            Lifecycle::Provisioning
+            | Lifecycle::Joining
+            | Lifecycle::CatchingUp
+            | Lifecycle::Removed
+            | Lifecycle::Dead,
+        )
+        | None => Next::Wait {
+            phase: PhaseName::Cordon,
+            index: plan.phase,
+            why: format!("{} does not serve again yet", subject.slot),
+        },
+    }
+}

@@ -1,0 +1,113 @@
+//! What a group needs and has: the arithmetic of `invariants.md` 2.3.
+
+use plimsoll_wire::snapshot::{Group, GroupModel, Member, Placement, PlacementState};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A group's votes or copies, with what is known of the members that hold them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Every holder with its weight, and whether it is alive and in sync. Unknown counts as down, and as
+    /// present for what is needed.
+    pub holders: Vec<(Arc<str>, u32, bool)>,
+    model: GroupModel,
+    min_ack: Option<u32>,
+}
+
+impl Standing {
+    /// The standing of a group; none where its placements are not known.
+    #[must_use]
+    pub fn of(group: &Group, members: &[Member]) -> Option<Self> {
+        let placements = group.placements.value()?;
+        let holders = placements
+            .iter()
+            .filter(|placement| counts(placement))
+            .map(|placement| {
+                (placement.member.clone(), placement.weight.max(1), is_sound(placement, members))
+            })
+            .collect();
+        Some(Self { holders, model: group.model, min_ack: group.min_ack.value().copied() })
+    }
+
+    /// Without these members.
+    #[must_use]
+    pub fn without(&self, gone: &BTreeSet<Arc<str>>) -> Self {
+        let holders = self.holders.iter().filter(|(id, ..)| !gone.contains(id)).cloned().collect();
+        Self { holders, ..self.clone() }
+    }
+
+    /// With one more voter, which counts as down until it is seen to serve (QUORUM-6).
+    #[must_use]
+    pub fn with_newcomer(&self) -> Self {
+        let mut next = self.clone();
+        next.holders.push((Arc::from(""), 1, false));
+        next
+    }
+
+    /// With a member that serves.
+    #[must_use]
+    pub fn with_serving(&self, id: &Arc<str>) -> Self {
+        let mut next = self.clone();
+        next.holders.retain(|(holder, ..)| holder != id);
+        next.holders.push((id.clone(), 1, true));
+        next
+    }
+
+    /// The weight that must agree; none where the system has not said.
+    #[must_use]
+    pub fn need(&self) -> Option<u32> {
+        match self.model {
+            GroupModel::StaticMajority => {
+                Some(self.holders.iter().map(|(_, weight, _)| weight).sum::<u32>() / 2 + 1)
+            }
+            GroupModel::AckSet => self.min_ack,
+            GroupModel::AsyncPrimary => Some(self.min_ack.unwrap_or(1).max(1)),
+        }
+    }
+
+    /// The weight that is alive and in sync.
+    #[must_use]
+    pub fn have(&self) -> u32 {
+        self.holders.iter().filter(|(_, _, sound)| *sound).map(|(_, weight, _)| weight).sum()
+    }
+
+    /// How many further losses it survives; negative when it already does not agree.
+    #[must_use]
+    pub fn tolerance(&self) -> Option<i64> {
+        Some(i64::from(self.have()) - i64::from(self.need()?))
+    }
+
+    /// How many holders there are.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        u32::try_from(self.holders.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Whether a placement counts towards what is needed: a learner does not, whatever it has.
+fn counts(placement: &Placement) -> bool {
+    match placement.state {
+        PlacementState::InSync
+        | PlacementState::CatchingUp
+        | PlacementState::Stale
+        | PlacementState::Leaving => placement.weight > 0,
+        PlacementState::Learner => false,
+    }
+}
+
+/// Whether a copy is alive and has everything.
+fn is_sound(placement: &Placement, members: &[Member]) -> bool {
+    placement.state == PlacementState::InSync && member(members, &placement.member).is_some_and(is_alive)
+}
+
+/// Whether a member is known to be alive.
+#[must_use]
+pub fn is_alive(member: &Member) -> bool {
+    member.alive.value() == Some(&true)
+}
+
+/// The member with an id.
+#[must_use]
+pub fn member<'a>(members: &'a [Member], id: &str) -> Option<&'a Member> {
+    members.iter().find(|member| member.id.value().is_some_and(|known| &**known == id))
+}

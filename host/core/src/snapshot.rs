@@ -1,0 +1,403 @@
+//! From readings to one snapshot: ages, how long a value has stood, and members of platform and system as one.
+
+use crate::judge::unit_sizes;
+use crate::observation::{
+    Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
+};
+use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
+use plimsoll_wire::journal::PlanState;
+use plimsoll_wire::snapshot::{
+    Group, History, Lifecycle, Member, Now, Operation, Placement, Snapshot, Target, Vacancy,
+};
+use plimsoll_wire::{FORMAT_VERSION, Safety};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a snapshot holds besides what was read.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What the owner asks for.
+    pub target: Target,
+    /// The safety parameters in force.
+    pub safety: Safety,
+    /// Who may actuate: this daemon's name where it holds the lock.
+    pub owner: Fact<String>,
+    /// What we did lately.
+    pub history: History,
+    /// The plan that is running.
+    pub plan: Option<PlanState>,
+}
+
+/// Remembers since when values are what they are, so that an all-clear can be asked to be old (EVID-4).
+#[derive(Clone, Debug, Default)]
+pub struct Tracker {
+    seen: BTreeMap<String, Seen>,
+    round: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    value: Vec<u8>,
+    since_ms: u64,
+    reads: u32,
+    round: u64,
+}
+
+/// One pass over an observation.
+struct Pass<'a> {
+    tracker: &'a mut Tracker,
+    at: &'a Now,
+    now: &'a Now,
+    epoch: Arc<str>,
+}
+
+impl Pass<'_> {
+    fn age_ms(&self) -> u64 {
+        self.now.mono_ms.saturating_sub(self.at.mono_ms)
+    }
+
+    /// A fact whose stability nobody asks about.
+    fn plain<T: Clone>(&self, told: &Told<T>) -> Fact<T> {
+        self.fact(told, 0, 1)
+    }
+
+    fn fact<T: Clone>(&self, told: &Told<T>, stable_ms: u64, reads: u32) -> Fact<T> {
+        match told {
+            Told::Value { value, source } => Fact::Known(Known {
+                value: value.clone(),
+                authority: source.authority,
+                age_ms: self.age_ms(),
+                observer: source.observer.clone(),
+                observer_up_ms: source.observer_up_ms,
+                epoch: self.epoch.clone(),
+                stable_ms,
+                reads,
+            }),
+            Told::Gap { reason, detail } => Fact::Unknown { reason: reason.clone(), detail: detail.clone() },
+            Told::NotApplicable => Fact::NotApplicable,
+        }
+    }
+
+    /// A fact with how long it has stood. A gap forgets: what was not seen may have changed and changed back.
+    fn tracked<T: Clone + Serialize>(&mut self, key: &str, told: &Told<T>) -> Fact<T> {
+        let bytes = match told {
+            Told::Value { value, .. } => serde_json::to_vec(value).unwrap_or_default(),
+            Told::Gap { .. } | Told::NotApplicable => return self.plain(told),
+        };
+        let (stable_ms, reads) = self.note(key, bytes);
+        self.fact(told, stable_ms, reads)
+    }
+
+    fn note(&mut self, key: &str, value: Vec<u8>) -> (u64, u32) {
+        let (at, round) = (self.at.mono_ms, self.tracker.round);
+        let seen = match self.tracker.seen.get_mut(key) {
+            Some(seen) if seen.value == value => {
+                if seen.round != round {
+                    seen.reads = seen.reads.saturating_add(1);
+                    seen.round = round;
+                }
+                seen
+            }
+            Some(_) | None => {
+                let fresh = Seen { value, since_ms: at, reads: 1, round };
+                self.tracker.seen.insert(key.to_owned(), fresh);
+                let Some(seen) = self.tracker.seen.get(key) else { return (0, 1) };
+                seen
+            }
+        };
+        (at.saturating_sub(seen.since_ms), seen.reads)
+    }
+}
+
+impl Tracker {
+    /// Makes the snapshot of an observation and remembers what was seen in it.
+    pub fn assemble(&mut self, observation: &Observation, now: &Now, context: Context) -> Snapshot {
+        self.round += 1;
+        let epoch = observation.system.epoch.value().map_or_else(|| Arc::from(""), |text| Arc::from(&**text));
+        let mut pass = Pass { tracker: self, at: &observation.at, now, epoch };
+        let system = &observation.system;
+        let members = members(&mut pass, &observation.platform, &system.members);
+        let snapshot = Snapshot {
+            format_version: FORMAT_VERSION,
+            now: now.clone(),
+            size: size(&members, context.plan.as_ref()),
+            members,
+            target: context.target,
+            safety: context.safety.clone(),
+            fingerprint: pass.tracked("fingerprint", &system.fingerprint),
+            epoch: pass.tracked("epoch", &system.epoch),
+            generation: pass.plain(&observation.platform.generation),
+            owner: context.owner,
+            vacant: vacant(&pass, &observation.platform.vacant),
+            groups: groups(&mut pass, &system.groups, context.safety.promote_permille),
+            operations: operations(&mut pass, &observation.platform.operations, &system.operations),
+            debts: pass.tracked("debts", &system.debts),
+            history: context.history,
+            plan: context.plan,
+            signals: observation.signals.clone(),
+            facts: facts(&pass, observation),
+            state: None,
+        };
+        // What was not seen this time is forgotten: a member that comes back starts anew.
+        let round = self.round;
+        self.seen.retain(|_, seen| seen.round == round);
+        snapshot
+    }
+}
+
+/// How many members count. While a plan runs, the one that comes does not count before its unit is complete, or
+/// policies would scale too far; the one that goes counts until then.
+fn size(members: &Fact<Vec<Member>>, plan: Option<&PlanState>) -> Fact<u32> {
+    let known = match members {
+        Fact::Known(known) => known.clone().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)),
+        Fact::Unknown { reason, detail } => return Fact::unknown(reason.clone(), detail.clone()),
+        Fact::NotApplicable => return Fact::NotApplicable,
+    };
+    Fact::Known(match plan {
+        Some(plan) => known.map(|_| unit_sizes(plan).0),
+        None => known,
+    })
+}
+
+fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_json::Value>> {
+    let mut facts: BTreeMap<_, _> =
+        observation.system.facts.iter().map(|(name, told)| (name.clone(), pass.plain(told))).collect();
+    facts.insert("join".to_owned(), pass.plain(&observation.system.join));
+    facts
+}
+
+/// Members of platform and system as one list, in order of slots; a slot without a member of the system and a
+/// member without a slot are rows of their own.
+fn members(
+    pass: &mut Pass,
+    platform: &PlatformReport,
+    system: &Told<Vec<SystemMember>>,
+) -> Fact<Vec<Member>> {
+    let (slots, known) = match (&platform.slots, system) {
+        (Told::Value { value: slots, .. }, Told::Value { value: known, .. }) => (slots, known),
+        (Told::Gap { reason, detail }, _) => {
+            return Fact::unknown(reason.clone(), format!("members of the platform: {detail}"));
+        }
+        (_, Told::Gap { reason, detail }) => {
+            return Fact::unknown(reason.clone(), format!("members of the system: {detail}"));
+        }
+        (Told::NotApplicable, _) | (_, Told::NotApplicable) => {
+            return Fact::unknown(Gap::Unparsable, "a member list cannot be not applicable");
+        }
+    };
+    if let Some(twice) = duplicate(slots.iter().map(|slot| &*slot.slot)) {
+        return Fact::unknown(Gap::Conflicting, format!("the platform names slot {twice} twice"));
+    }
+    if let Some(twice) = duplicate(known.iter().map(|member| &*member.id)) {
+        return Fact::unknown(Gap::Conflicting, format!("the system names member {twice} twice"));
+    }
+    if let Some(twice) = duplicate(known.iter().filter_map(|member| member.slot.as_deref())) {
+        return Fact::unknown(Gap::Conflicting, format!("two members claim slot {twice}"));
+    }
+    let by_slot: BTreeMap<&str, &SystemMember> =
+        known.iter().filter_map(|member| Some((member.slot.as_deref()?, member))).collect();
+    let mut rows: Vec<Member> =
+        slots.iter().map(|slot| row(pass, Some(slot), by_slot.get(&*slot.slot).copied(), platform)).collect();
+    let placed: std::collections::BTreeSet<&str> = slots.iter().map(|slot| &*slot.slot).collect();
+    let homeless = |member: &&SystemMember| member.slot.as_deref().is_none_or(|slot| !placed.contains(slot));
+    rows.extend(known.iter().filter(homeless).map(|member| row(pass, None, Some(member), platform)));
+    rows.sort_by(|a, b| (order(a.slot.as_deref()), id_of(a)).cmp(&(order(b.slot.as_deref()), id_of(b))));
+    let told = match system {
+        Told::Value { source, .. } => source.tells(()),
+        Told::Gap { .. } | Told::NotApplicable => Told::default(),
+    };
+    let ids: Vec<&str> = known.iter().map(|member| &*member.id).collect();
+    let mut sorted = ids;
+    sorted.sort_unstable();
+    let (stable_ms, reads) = pass.note("members", serde_json::to_vec(&sorted).unwrap_or_default());
+    pass.fact(&told, stable_ms, reads).map(|()| rows)
+}
+
+fn id_of(member: &Member) -> Option<Arc<str>> {
+    member.id.value().cloned()
+}
+
+fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().find(|name| !seen.insert(*name))
+}
+
+/// Ordinals compare as numbers: `db-10` comes after `db-9` (IDENT-6; datastax/kaap#254). No slot comes last.
+#[must_use]
+pub fn order(slot: Option<&str>) -> (bool, String, u64, String) {
+    let Some(slot) = slot else { return (true, String::new(), 0, String::new()) };
+    let digits = slot.len() - slot.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let (stem, ordinal) = slot.split_at(slot.len() - digits);
+    (false, stem.to_owned(), ordinal.parse().unwrap_or(0), slot.to_owned())
+}
+
+fn row(
+    pass: &mut Pass,
+    slot: Option<&Slot>,
+    known: Option<&SystemMember>,
+    platform: &PlatformReport,
+) -> Member {
+    let none = SystemMember::default();
+    let system = known.unwrap_or(&none);
+    let key = known.map_or_else(
+        || format!("slot/{}", slot.map_or("", |slot| &slot.slot)),
+        |member| format!("member/{}", member.id),
+    );
+    let unlisted = || Fact::unknown(Gap::NotScraped, "the system knows no member in this slot");
+    let source = platform_source(platform);
+    let tells_slot = |value: bool| source.clone().map_or_else(Told::default, |source| source.tells(value));
+    Member {
+        // A member that is registered but not started has the slot that it will run in.
+        slot: slot.map(|slot| slot.slot.clone()).or_else(|| system.slot.clone()),
+        endpoints: slot.map(|slot| slot.endpoints.clone()).unwrap_or_default(),
+        id: known.map_or_else(unlisted, |member| {
+            pass.plain(&Source::new(Authority::Consensus, "system", u64::MAX).tells(member.id.clone()))
+        }),
+        incarnation: slot.map_or_else(
+            || Fact::unknown(Gap::NotScraped, "the platform knows no slot of this member"),
+            |slot| match &source {
+                Some(source) => {
+                    let told = source.tells(slot.incarnation.clone());
+                    pass.tracked(&format!("{key}/incarnation"), &told)
+                }
+                None => Fact::unknown(Gap::NotScraped, ""),
+            },
+        ),
+        running: pass.tracked(&format!("{key}/running"), &tells_slot(slot.is_some_and(|slot| slot.running))),
+        lifecycle: pass.tracked(&format!("{key}/lifecycle"), &system.lifecycle),
+        alive: pass.tracked(&format!("{key}/alive"), &system.alive),
+        roles: pass.tracked(&format!("{key}/roles"), &system.roles),
+        domain: slot.map_or_else(
+            || Fact::unknown(Gap::NotScraped, "the platform knows no slot of this member"),
+            |slot| pass.plain(&slot.domain),
+        ),
+        hosted: pass.tracked(&format!("{key}/hosted"), &system.hosted),
+        load_bytes: pass.plain(&system.load_bytes),
+        disk_capacity_bytes: pass.plain(&system.disk_capacity_bytes),
+        disk_used_bytes: pass.plain(&system.disk_used_bytes),
+        growth_bytes_per_s: pass.plain(&system.growth_bytes_per_s),
+        drain_bytes_per_s: pass.plain(&system.drain_bytes_per_s),
+        cpu_permille: pass.plain(&system.cpu_permille),
+        memory_permille: pass.plain(&system.memory_permille),
+        network_permille: pass.plain(&system.network_permille),
+        persistent: pass.plain(&system.persistent),
+        config_pending: pass.plain(&system.config_pending),
+        marker: slot.map_or_else(
+            || Fact::unknown(Gap::NotScraped, "the platform knows no slot of this member"),
+            |slot| pass.plain(&slot.marker),
+        ),
+    }
+}
+
+fn platform_source(platform: &PlatformReport) -> Option<Source> {
+    match &platform.slots {
+        Told::Value { source, .. } => Some(source.clone()),
+        Told::Gap { .. } | Told::NotApplicable => None,
+    }
+}
+
+fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
+    pass.plain(told).map(|slots| {
+        slots
+            .iter()
+            .map(|slot| Vacancy {
+                slot: slot.slot.clone(),
+                endpoints: slot.endpoints.clone(),
+                domain: pass.plain(&slot.domain),
+                marker: pass.plain(&slot.marker),
+            })
+            .collect()
+    })
+}
+
+fn groups(pass: &mut Pass, told: &Told<Vec<SystemGroup>>, promote_permille: u32) -> Fact<Vec<Group>> {
+    let list = match told {
+        Told::Value { value, .. } => value.clone(),
+        Told::Gap { .. } | Told::NotApplicable => Vec::new(),
+    };
+    let mut groups: Vec<Group> = list.iter().map(|group| one_group(pass, group, promote_permille)).collect();
+    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    pass.plain(told).map(|_| groups)
+}
+
+fn one_group(pass: &mut Pass, group: &SystemGroup, promote_permille: u32) -> Group {
+    let key = format!("group/{}", group.id);
+    let placements = match &group.placements {
+        Told::Value { value, .. } => {
+            let mut list: Vec<Placement> = value
+                .iter()
+                .map(|placement| one_placement(pass, &key, placement, promote_permille))
+                .collect();
+            list.sort_by(|a, b| a.member.cmp(&b.member));
+            list
+        }
+        Told::Gap { .. } | Told::NotApplicable => Vec::new(),
+    };
+    // Whole and in sync since when: lags change all the time, membership and states should not.
+    let shape: Vec<_> =
+        placements.iter().map(|placement| (&placement.member, placement.weight, placement.state)).collect();
+    let (stable_ms, reads) =
+        pass.note(&format!("{key}/placements"), serde_json::to_vec(&shape).unwrap_or_default());
+    Group {
+        id: group.id.clone(),
+        kind: group.kind,
+        model: group.model,
+        target_copies: pass.plain(&group.target_copies),
+        min_ack: pass.plain(&group.min_ack),
+        placements: pass.fact(&group.placements, stable_ms, reads).map(|_| placements),
+        leader: pass.tracked(&format!("{key}/leader"), &group.leader),
+        config_version: pass.tracked(&format!("{key}/config"), &group.config_version),
+        in_joint_config: pass.plain(&group.in_joint_config),
+        open: pass.plain(&group.open),
+    }
+}
+
+/// The progress of a copy changes with every read; what counts is for how long it has been enough (QUORUM-6).
+fn one_placement(
+    pass: &mut Pass,
+    group: &str,
+    placement: &SystemPlacement,
+    promote_permille: u32,
+) -> Placement {
+    let enough = placement.progress_permille.value().map(|progress| *progress >= promote_permille);
+    let (stable_ms, reads) = match enough {
+        Some(enough) => pass.note(&format!("{group}/progress/{}", placement.member), vec![u8::from(enough)]),
+        None => (0, 1),
+    };
+    Placement {
+        member: placement.member.clone(),
+        weight: placement.weight,
+        state: placement.state,
+        lag: pass.plain(&placement.lag),
+        progress_permille: pass.fact(&placement.progress_permille, stable_ms, reads),
+    }
+}
+
+/// Operations of platform and system; where either does not tell, nobody knows.
+fn operations(
+    pass: &mut Pass,
+    platform: &Told<Vec<Operation>>,
+    system: &Told<Vec<Operation>>,
+) -> Fact<Vec<Operation>> {
+    match (platform, system) {
+        (Told::Value { value: first, .. }, Told::Value { value: second, source }) => {
+            let mut all: Vec<Operation> = first.iter().chain(second).cloned().collect();
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            pass.tracked("operations", &source.tells(all))
+        }
+        (Told::Gap { reason, detail }, _) | (_, Told::Gap { reason, detail }) => {
+            Fact::unknown(reason.clone(), detail.clone())
+        }
+        (Told::NotApplicable, _) => pass.tracked("operations", system),
+        (_, Told::NotApplicable) => pass.tracked("operations", platform),
+    }
+}
+
+/// Whether a member does its work: alive, serving and run by the platform.
+#[must_use]
+pub fn is_serving(member: &Member) -> bool {
+    member.alive.value() == Some(&true)
+        && member.running.value() == Some(&true)
+        && member.lifecycle.value() == Some(&Lifecycle::Serving)
+}

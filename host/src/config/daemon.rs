@@ -1,0 +1,258 @@
+//! The daemon's own file: where things are, whom it may ask, and what it may run. Commands, addresses and
+//! credentials stand here and nowhere else; a target's document refers to them by name.
+
+mod document;
+
+pub(super) use document::read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The kind of the daemon's file.
+pub(super) const KIND: &str = "DaemonConfig";
+
+/// The daemon's configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DaemonConfig {
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// Where the policies' modules are.
+    pub policies_dir: PathBuf,
+    /// Where the targets' documents are.
+    pub targets_dir: PathBuf,
+    /// Where journals are, and what else must outlive the daemon.
+    pub state_dir: PathBuf,
+    /// Where HTTP reads are served; none where they are switched off.
+    pub http: Option<SocketAddr>,
+    /// The Unix socket for everything that changes something.
+    pub control_socket: PathBuf,
+    /// How often a target is looked at, where its document does not say.
+    pub interval: Duration,
+    /// Where signals come from, by name.
+    pub sources: BTreeMap<String, Arc<PrometheusSource>>,
+    /// Where members run, by name.
+    pub platforms: BTreeMap<String, Arc<Platform>>,
+    /// How systems are spoken to, by name.
+    pub systems: BTreeMap<String, Arc<EtcdSystem>>,
+    /// How policies are run.
+    pub policy_host: PolicyHost,
+    /// Where decisions are recorded.
+    pub audit: Audit,
+    /// How many plans may move data at a time, over all targets.
+    pub concurrent_plans: u32,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// Which namespaces' documents may use something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespaces {
+    /// All of them.
+    All,
+    /// These.
+    Only(BTreeSet<String>),
+}
+
+impl Namespaces {
+    /// Whether documents of a namespace may use it.
+    pub fn allow(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(namespace),
+        }
+    }
+}
+
+/// A Prometheus, or what speaks its HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusSource {
+    /// Its name.
+    pub name: String,
+    /// The address below which `/api/v1/query_range` lies; http or https.
+    pub url: String,
+    /// How long one query may take.
+    pub deadline: Duration,
+    /// A file with a bearer token, read anew for every request.
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates of the authorities that are trusted instead of the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whose documents may query it.
+    pub namespaces: Namespaces,
+}
+
+/// A place where members run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// Its name.
+    pub name: String,
+    /// Whose documents may use it.
+    pub namespaces: Namespaces,
+    /// What it is.
+    pub kind: PlatformKind,
+}
+
+/// What a platform is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformKind {
+    /// The owner's own commands.
+    Exec(ExecPlatform),
+    /// The built-in simulator.
+    Sim(SimPlatform),
+}
+
+/// The owner's own commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecPlatform {
+    /// Says which members there are.
+    pub list: Command,
+    /// Starts one; absent where the platform may only be looked at.
+    pub add: Option<Command>,
+    /// Stops one; absent where the platform may only be looked at.
+    pub remove: Option<Command>,
+    /// Where the commands run.
+    pub working_directory: PathBuf,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program, an absolute path, and its arguments. No shell reads them.
+    pub argv: Vec<String>,
+    /// When its process group is ended.
+    pub timeout: Duration,
+}
+
+/// A simulated world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimPlatform {
+    /// Everything in the world follows from it.
+    pub seed: u64,
+    /// Which world.
+    pub world: World,
+}
+
+/// The worlds of the simulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// One group that agrees by majority.
+    Quorum,
+    /// Shards with copies.
+    Sharded,
+}
+
+/// How an etcd is spoken to. Its members' addresses come from the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdSystem {
+    /// Its name.
+    pub name: String,
+    /// A file with the authorities' certificates; with it, TLS is used.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<ClientIdentity>,
+    /// A user and the file with the password.
+    pub login: Option<Login>,
+    /// How long one request may take.
+    pub deadline: Duration,
+    /// Whose documents may use it.
+    pub namespaces: Namespaces,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The file with the certificate.
+    pub cert_file: PathBuf,
+    /// The file with the key.
+    pub key_file: PathBuf,
+}
+
+/// A user and the file with the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub username: String,
+    /// The file with the password.
+    pub password_file: PathBuf,
+}
+
+/// How policies are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyHost {
+    /// What happens where the kernel cannot confine the child.
+    pub sandbox: Sandbox,
+    /// Limits of modules of compiled languages.
+    pub compiled: Class,
+    /// Limits of modules that carry an interpreter.
+    pub interpreter: Class,
+    /// Modules of the class `interpreter`, by file name; all others are `compiled`.
+    pub interpreters: BTreeSet<String>,
+}
+
+/// What happens where the kernel cannot confine the child that runs policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// No policy is run.
+    Required,
+    /// Policies run with what confinement there is, and the status says what is missing.
+    BestEffort,
+}
+
+/// Limits of a class of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// How large a module may be, in bytes.
+    pub module_bytes: u64,
+    /// How much cpu time its compilation may take.
+    pub compile_cpu: Duration,
+    /// How much fuel an evaluation may burn (about one unit an instruction).
+    pub fuel: u64,
+    /// How much linear memory an evaluation may use, in bytes.
+    pub memory_bytes: u64,
+    /// When an evaluation is ended from outside.
+    pub wall: Duration,
+}
+
+/// Where decisions are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Where the log and its blobs are.
+    pub dir: PathBuf,
+    /// When a new file of the log is begun, in bytes.
+    pub segment_bytes: u64,
+    /// How long records are kept.
+    pub retention: Duration,
+    /// How many bytes of records are kept, the oldest go first.
+    pub retention_bytes: u64,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// From which severity on.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// Severities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words are the field's own")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}

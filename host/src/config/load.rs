@@ -1,0 +1,235 @@
+//! Files and directories into configurations.
+
+use super::daemon::{self, DaemonConfig};
+use super::problem::{At, Problem, Problems, Sink, quote};
+use super::target::{self, TargetConfig, TargetKey};
+use super::tree::{self, Document, MAX_FILE_BYTES};
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A daemon's targets; each costs a task, a journal and a few megabytes.
+const MAX_FILES: usize = 10_000;
+
+/// A document, or a whole file, that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Where it stands.
+    pub file: Arc<str>,
+    /// What it is called; absent where that could not be read, so that it may be any target of that file.
+    pub key: Option<TargetKey>,
+}
+
+/// What a directory of documents holds.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedTargets {
+    /// The documents that can be used, by name.
+    pub targets: Vec<TargetConfig>,
+    /// Those that cannot.
+    pub broken: Vec<Broken>,
+    /// Why not.
+    pub problems: Problems,
+    /// Whether the directory itself could be read; if not, no target may be taken for removed.
+    pub complete: bool,
+}
+
+/// Reads the daemon's file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_daemon(path: &Path) -> Result<DaemonConfig, Problems> {
+    let mut sink = Sink::new(&path.to_string_lossy());
+    let config = read_file(path, None, &mut sink).and_then(|bytes| {
+        let base = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let base = base.parent().unwrap_or(Path::new("/")).to_owned();
+        daemon_from(&bytes, path, &base, &mut sink)
+    });
+    match config {
+        Some(config) if sink.len() == 0 => Ok(config),
+        Some(_) | None => Err(sink.into_problems()),
+    }
+}
+
+/// The daemon's configuration from the bytes of its file.
+pub(super) fn daemon_from(bytes: &[u8], file: &Path, base: &Path, sink: &mut Sink) -> Option<DaemonConfig> {
+    let parsed = tree::parse(bytes, sink);
+    if !parsed.whole {
+        return None;
+    }
+    let mut documents = parsed.documents.into_iter();
+    let Some(document) = documents.next() else {
+        sink.add(&At::default(), "is empty", "begin with what `plimsoll check --print-defaults` prints");
+        return None;
+    };
+    if let Some(second) = documents.next() {
+        let at = At { line: second.root.line, column: 1, path: String::new() };
+        sink.add(
+            &at,
+            "a second document",
+            "the daemon's file has one; documents of targets stand in `targetsDir`",
+        );
+    }
+    daemon::read(&document.root, file, base, sink)
+}
+
+/// Reads the documents of a directory. What is wrong with one does not hurt the others.
+pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
+    let mut loaded = LoadedTargets { complete: true, ..LoadedTargets::default() };
+    let files = match list(dir) {
+        Ok(files) => files,
+        Err(problem) => {
+            loaded.problems.push(problem);
+            loaded.complete = false;
+            return loaded;
+        }
+    };
+    for path in files {
+        let mut sink = Sink::new(&path.to_string_lossy());
+        match read_file(&path, Some(dir), &mut sink) {
+            Some(bytes) => targets_from(&bytes, daemon, &mut sink, &mut loaded),
+            None => loaded.broken.push(Broken { file: sink.file().clone(), key: None }),
+        }
+        loaded.problems.append(sink.into_problems());
+    }
+    refuse_twins(&mut loaded);
+    loaded.targets.sort_by(|a, b| a.key.cmp(&b.key));
+    loaded
+}
+
+/// The targets in the bytes of one file.
+pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink, loaded: &mut LoadedTargets) {
+    let parsed = tree::parse(bytes, sink);
+    for Document { root, sound } in &parsed.documents {
+        match target::read(root, daemon, sink) {
+            Some(target) if *sound => loaded.targets.push(target),
+            Some(_) | None => {
+                loaded.broken.push(Broken { file: sink.file().clone(), key: target::identity(root) });
+            }
+        }
+    }
+    if !parsed.whole {
+        loaded.broken.push(Broken { file: sink.file().clone(), key: None });
+    }
+}
+
+/// Two documents of one name, or for the same members, are two hands on one thing: neither is used.
+fn refuse_twins(loaded: &mut LoadedTargets) {
+    let mut names: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, target) in loaded.targets.iter().enumerate() {
+        names.entry(target.key.to_string()).or_default().push(index);
+        members.entry(target.platform.name.clone()).or_default().push(index);
+    }
+    let mut refused = std::collections::BTreeSet::new();
+    for (name, twins) in names.iter().filter(|(_, twins)| twins.len() > 1) {
+        let what = format!("{} is described twice", quote(name));
+        twin_problems(loaded, twins, "metadata.name", &what, "keep one, or give it another name");
+        refused.extend(twins.iter().copied());
+    }
+    for (platform, twins) in members.iter().filter(|(_, twins)| twins.len() > 1) {
+        // Of one name and for the same members: that was said already.
+        if twins.iter().all(|twin| refused.contains(twin)) {
+            continue;
+        }
+        let what = format!("platform {} is scaled by two documents", quote(platform));
+        twin_problems(loaded, twins, "spec.targetRef.name", &what, "keep one, or name another platform");
+        refused.extend(twins.iter().copied());
+    }
+    let mut index = 0;
+    loaded.targets.retain(|target| {
+        let keep = !refused.contains(&index);
+        if !keep {
+            loaded.broken.push(Broken { file: target.file.clone(), key: Some(target.key.clone()) });
+        }
+        index += 1;
+        keep
+    });
+}
+
+fn twin_problems(loaded: &mut LoadedTargets, twins: &[usize], path: &str, what: &str, hint: &str) {
+    for twin in twins {
+        let other = twins.iter().find(|other| *other != twin).and_then(|other| loaded.targets.get(*other));
+        let (Some(target), Some(other)) = (loaded.targets.get(*twin), other) else { continue };
+        loaded.problems.push(Problem {
+            file: target.file.clone(),
+            line: target.line,
+            column: 1,
+            path: path.to_owned(),
+            message: format!("{what}, also in {}:{}", other.file, other.line),
+            hint: hint.to_owned(),
+        });
+    }
+}
+
+/// The documents' files of a directory, in order of their names.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let problem = |message: String, hint: &str| Problem {
+        file: dir.to_string_lossy().into(),
+        line: 0,
+        column: 0,
+        path: String::new(),
+        message,
+        hint: hint.to_owned(),
+    };
+    let unreadable = |error: std::io::Error| {
+        problem(format!("cannot be read: {error}"), "see `targetsDir` in the daemon's file")
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if is_document(&path) {
+            files.push(path);
+        }
+        if files.len() > MAX_FILES {
+            return Err(problem(format!("has more than {MAX_FILES} files"), ""));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file is meant to be read: not an editor's or a mount's own (`.x.swp`, `..data`), and YAML.
+pub(super) fn is_document(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    !hidden && yaml
+}
+
+/// Reads a regular file of bounded size. With `within`, a link may not lead out of that directory.
+fn read_file(path: &Path, within: Option<&Path>, sink: &mut Sink) -> Option<Vec<u8>> {
+    let here = At::default();
+    if let Some(dir) = within
+        && let (Ok(dir), Ok(real)) = (dir.canonicalize(), path.canonicalize())
+        && !real.starts_with(&dir)
+    {
+        sink.add(&here, "is a link that leads out of the directory", "copy the file instead");
+        return None;
+    }
+    match bounded(path) {
+        Ok(Some(bytes)) => Some(bytes),
+        Ok(None) => {
+            sink.add(&here, "is not a regular file", "only files are read");
+            None
+        }
+        Err(error) => {
+            sink.add(&here, format!("cannot be read: {error}"), "");
+            None
+        }
+    }
+}
+
+/// The bytes of a regular file, one more than is allowed at most; nothing if it is not a regular file.
+fn bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    // Without `NONBLOCK` the opening of a pipe would wait for a writer, for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,271 @@
+//! The documents as they are written: one declaration a map, from which reading, the list of known keys and
+//! the place of every value follow. Nothing is judged here but shape and unknown keys.
+
+use super::problem::{At, Sink, nearest, quote};
+use super::tree::{Entry, Node, Value};
+
+/// Something that can be read from a node.
+pub(super) trait Raw: Sized {
+    /// Reads it; a wrong shape is reported and gives nothing.
+    fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self>;
+}
+
+/// The value of a key.
+#[derive(Debug)]
+pub(super) enum Field<T> {
+    /// The key is not there.
+    Absent,
+    /// It is there and was reported already.
+    Bad,
+    /// It is there.
+    Good(T),
+}
+
+impl<T> Field<T> {
+    pub(super) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Good(value) => Some(value),
+            Self::Absent | Self::Bad => None,
+        }
+    }
+
+    /// The value of a key that must be there; that it is missing is reported at the map it is missing from.
+    pub(super) fn required(&self, parent: &At, key: &str, hint: &str, sink: &mut Sink) -> Option<&T> {
+        match self {
+            Self::Good(value) => Some(value),
+            Self::Bad => None,
+            Self::Absent => {
+                sink.add(&parent.child(key), "is missing", hint);
+                None
+            }
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// One value with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar {
+    pub(super) at: At,
+    pub(super) text: String,
+    pub(super) plain: bool,
+}
+
+impl Raw for Scalar {
+    fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self> {
+        match &node.value {
+            Value::Scalar { text, plain } => Some(Self { at, text: text.clone(), plain: *plain }),
+            Value::Null => {
+                sink.add(&at, "has no value", "give it one or remove the key");
+                None
+            }
+            Value::List(_) => {
+                sink.add(&at, "is a list where one value belongs", "");
+                None
+            }
+            Value::Map(_) => {
+                sink.add(&at, "is a map where one value belongs", "");
+                None
+            }
+        }
+    }
+}
+
+/// A node as it stands: what is somebody else's to judge.
+#[derive(Debug)]
+pub(super) struct Any {
+    pub(super) at: At,
+    pub(super) node: Node,
+}
+
+impl Raw for Any {
+    fn read(node: &Node, at: At, _: &mut Sink) -> Option<Self> {
+        Some(Self { at, node: node.clone() })
+    }
+}
+
+/// A list with its place.
+#[derive(Debug)]
+pub(super) struct List<T> {
+    pub(super) at: At,
+    pub(super) items: Vec<T>,
+}
+
+impl<T: Raw> Raw for List<T> {
+    fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self> {
+        let nodes: &[Node] = match &node.value {
+            Value::List(nodes) => nodes,
+            Value::Null => &[],
+            Value::Scalar { .. } | Value::Map(_) => {
+                sink.add(&at, "must be a list", "start each item on a line of its own with `- `");
+                return None;
+            }
+        };
+        let item = |(index, node): (usize, &Node)| {
+            let path = format!("{}[{index}]", at.path);
+            T::read(node, At { line: node.line, column: node.column, path }, sink)
+        };
+        let items = nodes.iter().enumerate().filter_map(item).collect();
+        Some(Self { at, items })
+    }
+}
+
+/// A map whose keys are the owner's own names.
+#[derive(Debug)]
+pub(super) struct Named<T> {
+    pub(super) items: Vec<(Scalar, T)>,
+}
+
+impl<T: Raw> Raw for Named<T> {
+    fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self> {
+        let mut items = Vec::new();
+        for entry in entries(node, &at, sink)? {
+            let place = place(entry, &at);
+            let name = Scalar { at: place.clone(), text: entry.key.clone(), plain: false };
+            if let Some(value) = T::read(&entry.node, place, sink) {
+                items.push((name, value));
+            }
+        }
+        Some(Self { items })
+    }
+}
+
+/// The entries of a map; nothing at all is a map without entries.
+pub(super) fn entries<'a>(node: &'a Node, at: &At, sink: &mut Sink) -> Option<&'a [Entry]> {
+    match &node.value {
+        Value::Map(entries) => Some(entries),
+        Value::Null => Some(&[]),
+        Value::Scalar { .. } | Value::List(_) => {
+            sink.add(at, "must be a map", "write `key: value` lines below it, indented");
+            None
+        }
+    }
+}
+
+/// Where an entry stands.
+pub(super) fn place(entry: &Entry, parent: &At) -> At {
+    let child = parent.child(&entry.key);
+    At { line: entry.line, column: entry.column, path: child.path }
+}
+
+/// Reads the value of one key of a map. A key that was `meant` by a misspelt one is not missing: that was
+/// said already.
+pub(super) fn field<T: Raw>(
+    entries: &[Entry],
+    key: &str,
+    meant: &[&str],
+    at: &At,
+    sink: &mut Sink,
+) -> Field<T> {
+    match entries.iter().find(|entry| entry.key == key) {
+        None if meant.contains(&key) => Field::Bad,
+        None => Field::Absent,
+        Some(entry) => T::read(&entry.node, place(entry, at), sink).map_or(Field::Bad, Field::Good),
+    }
+}
+
+/// Reports the keys that are not known, and gives back the known ones that were probably meant.
+pub(super) fn refuse_unknown<'a>(
+    entries: &[Entry],
+    known: &[&'a str],
+    at: &At,
+    sink: &mut Sink,
+) -> Vec<&'a str> {
+    let mut all_meant = Vec::new();
+    for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        let meant = nearest(&entry.key, known.iter().copied());
+        let hint =
+            meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));
+        let shown = At { path: at.child(quote(&entry.key).trim_matches('`')).path, ..place(entry, at) };
+        sink.add(&shown, "is not a known key", hint);
+        all_meant.extend(meant);
+    }
+    all_meant
+}
+
+fn hint_for(key: &str, known: &[&str]) -> String {
+    match ELSEWHERE.iter().find(|(words, _)| words.contains(&key)) {
+        Some((_, hint)) => (*hint).to_owned(),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// Keys that people bring from elsewhere, or write into the wrong file.
+const ELSEWHERE: [(&[&str], &str); 9] = [
+    (
+        &[
+            "command",
+            "commands",
+            "exec",
+            "args",
+            "argv",
+            "script",
+            "list",
+            "add",
+            "remove",
+            "workingDirectory",
+            "env",
+        ],
+        "commands stand only in the daemon's file, under `platforms`; a document refers to them by name",
+    ),
+    (
+        &["url", "endpoint", "endpoints", "address", "server", "serverAddress", "host", "prometheus"],
+        "addresses stand only in the daemon's file, under `sources`; a document refers to them by name",
+    ),
+    (
+        &[
+            "token",
+            "tokenFile",
+            "password",
+            "passwordFile",
+            "username",
+            "user",
+            "secret",
+            "secretRef",
+            "caFile",
+            "certFile",
+            "keyFile",
+            "tls",
+            "credentials",
+            "auth",
+            "authenticationRef",
+        ],
+        "credentials stand only in the daemon's file; a document refers to them by name",
+    ),
+    (&["replicas", "size"], "the policies wish for a size, between `minReplicas` and `maxReplicas`"),
+    (&["scaleTargetRef"], "here it is called `targetRef`"),
+    (&["metrics", "triggers"], "write what to measure under `signals` and who decides under `policies`"),
+    (&["minReplicaCount"], "here it is called `minReplicas`"),
+    (&["maxReplicaCount"], "here it is called `maxReplicas`"),
+    (&["status"], "the status is Plimsoll's own; remove it"),
+];
+
+/// Declares a map of a document: its fields, each with its key.
+macro_rules! raw {
+    ($(#[$doc:meta])* struct $name:ident { $( $field:ident: $kind:ty = $key:literal, )* }) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) struct $name {
+            #[allow(dead_code, reason = "only maps in which something is required are pointed at")]
+            pub(super) at: $crate::config::problem::At,
+            $( pub(super) $field: $crate::config::raw::Field<$kind>, )*
+        }
+
+        impl $crate::config::raw::Raw for $name {
+            fn read(
+                node: &$crate::config::tree::Node,
+                at: $crate::config::problem::At,
+                sink: &mut $crate::config::problem::Sink,
+            ) -> Option<Self> {
+                let entries = $crate::config::raw::entries(node, &at, sink)?;
+                let meant = $crate::config::raw::refuse_unknown(entries, &[$($key),*], &at, sink);
+                $( let $field = $crate::config::raw::field(entries, $key, &meant, &at, sink); )*
+                Some(Self { at, $( $field, )* })
+            }
+        }
+    };
+}
+pub(super) use raw;

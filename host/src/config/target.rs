@@ -1,0 +1,102 @@
+//! The document of one target, kind `StatefulAutoscaler`: what to scale, between which sizes, by whose
+//! advice, and how carefully.
+
+mod behavior;
+mod document;
+mod signal;
+
+pub(super) use document::{identity, read};
+pub use signal::{Aggregation, SignalConfig};
+
+use super::daemon::{EtcdSystem, Platform};
+use plimsoll_wire::safety::Safety;
+use plimsoll_wire::snapshot::{Behavior, Mode};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The kind of a target's document.
+pub(super) const KIND: &str = "StatefulAutoscaler";
+
+/// What a target is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name, unique in the namespace.
+    pub name: String,
+}
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One target's configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetConfig {
+    /// What it is called.
+    pub key: TargetKey,
+    /// The file that it was read from.
+    pub file: Arc<str>,
+    /// The line where its document begins.
+    pub line: usize,
+    /// Annotations, among them those below `plimsoll.dev/`.
+    pub annotations: BTreeMap<String, String>,
+    /// Where its members run, as the daemon's file had it when this document was read.
+    pub platform: Arc<Platform>,
+    /// What data its members hold.
+    pub system: System,
+    /// The owner's least number of members.
+    pub min_replicas: u32,
+    /// The owner's greatest number of members.
+    pub max_replicas: u32,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// How often it is looked at.
+    pub interval: Duration,
+    /// Who is asked, in the order of the document.
+    pub policies: Vec<PolicyConfig>,
+    /// What is measured.
+    pub signals: Vec<SignalConfig>,
+    /// How fast policies may go.
+    pub behavior: Behavior,
+    /// The invariants' parameters in force.
+    pub safety: Safety,
+}
+
+/// What data a target's members hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum System {
+    /// An etcd, spoken to as the daemon's file says.
+    Etcd(Arc<EtcdSystem>),
+    /// Whatever the simulated world holds.
+    Sim,
+}
+
+/// One policy that is asked for a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyConfig {
+    /// What it is called in this target.
+    pub name: String,
+    /// The file name of its module in the policies' directory.
+    pub module: String,
+    /// What its failure means.
+    pub on_error: OnError,
+    /// Its own settings.
+    pub settings: serde_json::Value,
+}
+
+/// What a policy's failure means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The target holds. The default.
+    #[default]
+    Hold,
+    /// The other policies decide without it.
+    Ignore,
+    /// The target holds and is reported as failed.
+    Fail,
+}

@@ -1,0 +1,264 @@
+//! Changes while the daemon runs.
+
+use crate::config::{Change, Configuration, EXAMPLE_TARGET, Reloaded, TargetKey, Watch, load, reload};
+use plimsoll_wire::snapshot::Mode;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A daemon's file and a directory of documents.
+struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { dir: tempfile::tempdir().expect("a directory") };
+        std::fs::create_dir(files.targets()).expect("a directory");
+        files.daemon(&two_platforms());
+        files.write("orders", EXAMPLE_TARGET);
+        files
+    }
+
+    fn targets(&self) -> PathBuf {
+        self.dir.path().join("targets")
+    }
+
+    fn daemon_file(&self) -> PathBuf {
+        self.dir.path().join("plimsoll.yaml")
+    }
+
+    fn daemon(&self, text: &str) {
+        std::fs::write(self.daemon_file(), text).expect("written");
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.targets().join(format!("{name}.yaml")), text).expect("written");
+    }
+
+    fn remove(&self, name: &str) {
+        std::fs::remove_file(self.targets().join(format!("{name}.yaml"))).expect("removed");
+    }
+
+    fn load(&self) -> Configuration {
+        let loaded = load(&self.daemon_file()).expect("a good daemon's file");
+        assert!(loaded.problems.is_empty(), "{}", loaded.problems);
+        loaded.configuration
+    }
+}
+
+fn two_platforms() -> String {
+    let vms2 = "  vms2:\n    kind: exec\n    list: {command: [/bin/members]}\nsystems:";
+    super::DAEMON.replace("systems:", vms2)
+}
+
+fn key(name: &str) -> TargetKey {
+    TargetKey { namespace: "default".to_owned(), name: name.to_owned() }
+}
+
+fn second(name: &str, platform: &str) -> String {
+    EXAMPLE_TARGET
+        .replace("name: orders", &format!("name: {name}"))
+        .replace("name: vms", &format!("name: {platform}"))
+}
+
+fn keys(reloaded: &Reloaded) -> Vec<String> {
+    reloaded.configuration.targets.keys().map(ToString::to_string).collect()
+}
+
+fn messages(reloaded: &Reloaded) -> Vec<&str> {
+    reloaded.problems.iter().map(|problem| problem.message.as_str()).collect()
+}
+
+#[test]
+fn an_untouched_file_is_no_change() {
+    let files = Files::new();
+    let before = files.load();
+    let after = reload(&before);
+    assert_eq!(after.changes, []);
+    assert!(std::sync::Arc::ptr_eq(&before.daemon, &after.configuration.daemon));
+}
+
+#[test]
+fn a_broken_change_keeps_what_was_and_says_so() {
+    let files = Files::new();
+    let before = files.load();
+    files.write("orders", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 30"));
+    let after = reload(&before);
+    assert_eq!(after.changes, [Change::Kept(key("orders"))]);
+    assert_eq!(after.configuration.targets, before.targets);
+    assert_eq!(
+        messages(&after),
+        [
+            "`30` is more than `maxReplicas`, `7`",
+            "target `default/orders` keeps the configuration that it had before"
+        ]
+    );
+    files.write("orders", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 5"));
+    let mended = reload(&after.configuration);
+    assert_eq!(mended.changes, [Change::Changed(key("orders"))]);
+    assert_eq!(mended.configuration.targets[&key("orders")].min_replicas, 5);
+}
+
+#[test]
+fn half_a_file_removes_no_target() {
+    let files = Files::new();
+    files.write("both", &format!("{EXAMPLE_TARGET}\n---\n{}", second("users", "vms2")));
+    files.remove("orders");
+    let before = files.load();
+    assert_eq!(before.targets.len(), 2);
+    files.write("both", &format!("{EXAMPLE_TARGET}\n---\nkind: [\n"));
+    let after = reload(&before);
+    assert_eq!(after.configuration.targets, before.targets);
+    assert_eq!(after.changes, [Change::Kept(key("users"))]);
+}
+
+#[test]
+fn a_document_that_is_gone_removes_its_target_only() {
+    let files = Files::new();
+    files.write("users", &second("users", "vms2"));
+    let before = files.load();
+    files.remove("orders");
+    let after = reload(&before);
+    assert_eq!(after.changes, [Change::Removed(key("orders"))]);
+    assert_eq!(keys(&after), ["default/users"]);
+}
+
+#[test]
+fn an_unreadable_directory_removes_nothing() {
+    let files = Files::new();
+    let before = files.load();
+    std::fs::rename(files.targets(), files.dir.path().join("elsewhere")).expect("moved");
+    let after = reload(&before);
+    assert_eq!(after.configuration.targets, before.targets);
+    assert_eq!(after.changes, [Change::Kept(key("orders"))]);
+}
+
+#[test]
+fn two_documents_of_one_name_are_both_refused() {
+    let files = Files::new();
+    files.write("again", EXAMPLE_TARGET);
+    let loaded = load(&files.daemon_file()).expect("a good daemon's file");
+    assert!(loaded.configuration.targets.is_empty());
+    let targets = files.targets();
+    let line = |name: &str, other: &str| {
+        format!(
+            "{0}/{name}.yaml:4: metadata.name: `default/orders` is described twice, also in {0}/{other}.yaml:4 \
+             (keep one, or give it another name)",
+            targets.display()
+        )
+    };
+    assert_eq!(
+        loaded.problems.to_string(),
+        format!("{}\n{}", line("again", "orders"), line("orders", "again"))
+    );
+}
+
+#[test]
+fn two_documents_for_the_same_members_are_both_refused() {
+    let files = Files::new();
+    files.write("users", &second("users", "vms"));
+    let loaded = load(&files.daemon_file()).expect("a good daemon's file");
+    assert!(loaded.configuration.targets.is_empty());
+    assert_eq!(messages(&loaded).len(), 2);
+    assert!(messages(&loaded)[0].starts_with("platform `vms` is scaled by two documents"));
+}
+
+#[test]
+fn members_of_a_target_that_is_kept_get_no_second_hand() {
+    let files = Files::new();
+    let before = files.load();
+    files.write("orders", &EXAMPLE_TARGET.replace("maxReplicas: 7", "maxReplicas: seven"));
+    files.write("users", &second("users", "vms"));
+    let after = reload(&before);
+    assert_eq!(keys(&after), ["default/orders"]);
+    assert!(
+        messages(&after).contains(&"target `default/orders`, whose document is broken, still scales `vms`")
+    );
+}
+
+#[test]
+fn a_broken_daemon_file_keeps_the_old_one_and_targets_still_change() {
+    let files = Files::new();
+    let before = files.load();
+    files.daemon("kind: [\n");
+    files.write("orders", &EXAMPLE_TARGET.replace("mode: dryrun", "mode: off"));
+    let after = reload(&before);
+    assert_eq!(after.configuration.daemon, before.daemon);
+    assert_eq!(after.changes, [Change::Changed(key("orders"))]);
+    assert!(after.problems.iter().any(|problem| problem.message.starts_with("is not YAML")));
+}
+
+#[test]
+fn what_the_daemon_holds_open_stays_until_a_restart() {
+    let files = Files::new();
+    let before = files.load();
+    files.daemon(&format!("{}stateDir: other\ninterval: 7s\n", two_platforms()));
+    let after = reload(&before);
+    assert_eq!(after.configuration.daemon.state_dir, before.daemon.state_dir);
+    assert_eq!(after.configuration.daemon.interval, Duration::from_secs(7));
+    assert_eq!(after.changes, [Change::Daemon]);
+    assert!(messages(&after).contains(&"cannot change while the daemon runs; the old value stays"));
+}
+
+#[test]
+fn a_target_is_switched_off_when_its_platform_is_taken_from_it() {
+    let files = Files::new();
+    let before = files.load();
+    files.daemon(&two_platforms().replace("  vms:\n", "  vms:\n    namespaces: [billing]\n"));
+    let after = reload(&before);
+    assert_eq!(after.changes, [Change::Daemon, Change::Withdrawn(key("orders"))]);
+    assert_eq!(after.configuration.targets[&key("orders")].mode, Mode::Off);
+}
+
+/// Reads again at every hint until what is in force is as wanted; a hint that never comes fails the test.
+async fn until(
+    watch: &mut Watch,
+    configuration: &mut Configuration,
+    wanted: impl Fn(&Configuration) -> bool,
+) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(25);
+    while !wanted(configuration) {
+        tokio::time::timeout_at(deadline, watch.changed()).await.expect("a hint before the rescan");
+        *configuration = reload(configuration).configuration;
+    }
+}
+
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).expect("written");
+    std::fs::rename(new, path).expect("renamed");
+}
+
+#[tokio::test]
+async fn changes_of_files_are_noticed() {
+    let files = Files::new();
+    let mut configuration = files.load();
+    let mut watch = Watch::new(&files.daemon_file(), &files.targets());
+    files.write("orders", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 5"));
+    until(&mut watch, &mut configuration, |now| now.targets[&key("orders")].min_replicas == 5).await;
+    replace(&files.targets().join("orders.yaml"), EXAMPLE_TARGET);
+    until(&mut watch, &mut configuration, |now| now.targets[&key("orders")].min_replicas == 3).await;
+    replace(&files.daemon_file(), &format!("{}interval: 7s\n", two_platforms()));
+    until(&mut watch, &mut configuration, |now| now.daemon.interval == Duration::from_secs(7)).await;
+    files.remove("orders");
+    until(&mut watch, &mut configuration, |now| now.targets.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_swapped_config_map_is_noticed() {
+    let files = Files::new();
+    files.remove("orders");
+    let targets = files.targets();
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(targets.join(name)).expect("a directory");
+        std::fs::write(targets.join(name).join("orders.yaml"), text).expect("written");
+        std::os::unix::fs::symlink(name, targets.join("..data_tmp")).expect("linked");
+        std::fs::rename(targets.join("..data_tmp"), targets.join("..data")).expect("swapped");
+    };
+    version("..1", EXAMPLE_TARGET);
+    std::os::unix::fs::symlink("..data/orders.yaml", targets.join("orders.yaml")).expect("linked");
+    let mut configuration = files.load();
+    let mut watch = Watch::new(&files.daemon_file(), &targets);
+    version("..2", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 5"));
+    until(&mut watch, &mut configuration, |now| now.targets[&key("orders")].min_replicas == 5).await;
+}

@@ -1,0 +1,144 @@
+//! etcd: one control group that decides by majority, membership by id, learners before voters.
+//!
+//! The driver reads every member at its own endpoint, as the platform gives it, and follows no address that
+//! the cluster itself advertises: whoever can write an advertised address must not be able to choose where
+//! the daemon's credentials go (`decisions.md` D12).
+//!
+//! Written against etcd 3.4 and the gRPC interface that 3.5 and 3.6 share with it.
+
+mod agreement;
+mod call;
+mod connection;
+mod report;
+mod survey;
+
+use crate::actuate::Licence;
+use plimsoll_core::observation::{PlatformReport, SystemReport};
+use plimsoll_wire::journal::{Outcome, Verb};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How the members of an etcd cluster are reached. It stands in the daemon's file, never in a target.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EtcdConfig {
+    /// A PEM file with the certificates that sign the members' certificates. With it, endpoints without a
+    /// scheme are `https`; without it, `http`.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the client's certificate; only together with `key`.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with the client's private key; only together with `cert`.
+    pub key: Option<PathBuf>,
+    /// The user, where etcd's authentication is on; only together with `passwordFile`. It needs the role
+    /// `root`, since etcd lets nobody else change the membership.
+    pub username: Option<String>,
+    /// A file that holds the user's password; white space at its end is ignored.
+    pub password_file: Option<PathBuf>,
+}
+
+/// How long one member may take to answer a reading, everything included. Well below the shortest step of
+/// the loop, well above an election (1 s by default).
+const READ_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The driver of one etcd cluster.
+#[derive(Debug)]
+pub struct Etcd {
+    config: EtcdConfig,
+    /// Since when each member has been seen up without a restart.
+    seen: Mutex<BTreeMap<Arc<str>, Seen>>,
+}
+
+/// A member that answered, and since when.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// The incarnation that answered first.
+    incarnation: String,
+    since: Instant,
+}
+
+impl Etcd {
+    /// A driver; it connects when it is used.
+    #[must_use]
+    pub fn new(config: EtcdConfig) -> Self {
+        Self { config, seen: Mutex::default() }
+    }
+
+    /// Reads every member at its own endpoint and puts the answers together.
+    ///
+    /// Ends within about two seconds. What was not answered, or not by enough members, or not by all in the
+    /// same way, is a gap.
+    pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
+        let survey = self.survey(platform).await;
+        report::assemble(&survey, platform)
+    }
+
+    /// Carries out one verb, once.
+    ///
+    /// The members are read first, so that a verb whose end is reached already is not sent again, and so
+    /// that it goes to the member that can carry it out. A call is sent at most once: what was sent and not
+    /// answered is [`Outcome::Unknown`].
+    pub async fn act(&self, licence: &Licence, verb: &Verb, platform: &PlatformReport) -> Outcome {
+        let deadline = Instant::now() + licence.deadline;
+        let Ok(survey) = tokio::time::timeout_at(deadline, self.survey(platform)).await else {
+            return call::not_sent("the members did not answer in time");
+        };
+        match call::decide(verb, &licence.intent, &survey, platform) {
+            call::Decision::Settled(outcome) => outcome,
+            call::Decision::Send { endpoint, call } => {
+                connection::send(&self.config, &endpoint, &call, deadline).await
+            }
+        }
+    }
+
+    /// Asks every member that the platform knows, all at once.
+    async fn survey(&self, platform: &PlatformReport) -> survey::Survey {
+        let Some(slots) = platform.slots.value() else {
+            return survey::Survey::default();
+        };
+        let mut asked = tokio::task::JoinSet::new();
+        for slot in slots {
+            let config = self.config.clone();
+            let slot = slot.clone();
+            asked.spawn(async move {
+                let endpoint = slot.endpoints.get("client").cloned().unwrap_or_default();
+                let readings = connection::read(&config, &endpoint, READ_DEADLINE).await;
+                (slot, endpoint, readings)
+            });
+        }
+        let mut answers = Vec::new();
+        // A task ends within its own deadline; one that panicked counts as a member that did not answer.
+        while let Some(done) = asked.join_next().await {
+            let Ok((slot, endpoint, (status, list))) = done else { continue };
+            let up_ms = self.up_ms(&slot.slot, &slot.incarnation, status.is_ok());
+            answers.push(survey::Answer { slot: slot.slot, endpoint, up_ms, status, list });
+        }
+        survey::Survey { answers }
+    }
+
+    /// For how long the member of a slot has been up without a restart, as far as this driver has seen it.
+    ///
+    /// etcd does not tell its uptime over gRPC. What was watched is a lower bound, so that a restarted
+    /// daemon waits longer, never shorter (EVID-4).
+    fn up_ms(&self, slot: &Arc<str>, incarnation: &str, answered: bool) -> u64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.get(slot).is_some_and(|seen| seen.incarnation == incarnation);
+        // Without an incarnation nothing tells a short silence from a restart.
+        if !answered {
+            if incarnation.is_empty() || !known {
+                seen.remove(slot);
+            }
+            return 0;
+        }
+        let now = Instant::now();
+        if !known {
+            seen.insert(slot.clone(), Seen { incarnation: incarnation.to_owned(), since: now });
+        }
+        let since = seen.get(slot).map_or(now, |seen| seen.since);
+        u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,237 @@
+//! Talking to one member: connections, deadlines, and what an answer to a call means.
+
+use super::EtcdConfig;
+use super::call::Call;
+use super::survey::{List, Registered, Status};
+use anyhow::Context as _;
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, MemberAddOptions, TlsOptions};
+use plimsoll_wire::journal::Outcome;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The one key that the driver touches: read for linearizable reads, written by the barrier. Where etcd's
+/// authentication is on, the user needs it.
+pub(super) const BARRIER_KEY: &str = "plimsoll.dev/barrier";
+
+/// The longest message that is passed on; the journal keeps no more.
+const MESSAGE_BYTES: usize = 1024;
+
+/// The longest password file that is read.
+const PASSWORD_BYTES: usize = 4096;
+
+/// Reads one member at its own endpoint: its state and, at the same time, the membership.
+pub(super) async fn read(
+    config: &EtcdConfig,
+    endpoint: &str,
+    within: Duration,
+) -> (Result<Status, String>, Result<List, String>) {
+    let deadline = Instant::now() + within;
+    let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => return both(clipped(&format!("{error:#}"))),
+        Err(_) => return both("no connection in time".to_owned()),
+    };
+    // Both at once: a learner answers the first only, a member without its majority too.
+    let status = tokio::time::timeout_at(deadline, status(client.clone()));
+    let list = tokio::time::timeout_at(deadline, list(client));
+    let (status, list) = tokio::join!(status, list);
+    (within_deadline(status), within_deadline(list))
+}
+
+fn both(failure: String) -> (Result<Status, String>, Result<List, String>) {
+    (Err(failure.clone()), Err(failure))
+}
+
+fn within_deadline<T>(answer: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, String> {
+    match answer {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(words(&error)),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+async fn status(client: Client) -> Result<Status, Error> {
+    let answer = client.maintenance_client().status().await?;
+    let header = answer.header().ok_or_else(headless)?;
+    Ok(Status {
+        cluster: header.cluster_id(),
+        member: header.member_id(),
+        leader: answer.leader(),
+        term: answer.raft_term(),
+        committed: answer.raft_index(),
+        applied: answer.raft_applied_index(),
+        db_bytes: u64::try_from(answer.db_size()).unwrap_or(0),
+        version: answer.version().to_owned(),
+        errors: answer.errors().to_vec(),
+    })
+}
+
+/// The member list comes out of the member's own memory, however old that is. The linearizable read before
+/// it, on the same connection, makes the member catch up with everything that was committed until then.
+async fn list(client: Client) -> Result<List, Error> {
+    client.kv_client().get(BARRIER_KEY, None).await?;
+    let answer = client.cluster_client().member_list().await?;
+    let header = answer.header().ok_or_else(headless)?;
+    let members = answer
+        .members()
+        .iter()
+        .map(|member| Registered {
+            id: member.id(),
+            name: member.name().to_owned(),
+            peer_urls: member.peer_urls().to_vec(),
+            learner: member.is_learner(),
+        })
+        .collect();
+    Ok(List { cluster: header.cluster_id(), member: header.member_id(), members })
+}
+
+fn headless() -> Error {
+    Error::Internal("an answer without a header".to_owned())
+}
+
+/// Sends one call, once.
+pub(super) async fn send(config: &EtcdConfig, endpoint: &str, call: &Call, deadline: Instant) -> Outcome {
+    let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => return super::call::not_sent(&clipped(&format!("{error:#}"))),
+        Err(_) => return super::call::not_sent("no connection in time"),
+    };
+    match tokio::time::timeout_at(deadline, carry_out(client, call)).await {
+        Ok(Ok(())) => Outcome::Applied,
+        Ok(Err(error)) => meaning(&error),
+        Err(_) => Outcome::Unknown { message: "no answer before the deadline".to_owned() },
+    }
+}
+
+async fn carry_out(client: Client, call: &Call) -> Result<(), Error> {
+    match call {
+        Call::AddLearner { peer_url } => {
+            let options = MemberAddOptions::new().with_is_learner();
+            client.cluster_client().member_add([peer_url.clone()], Some(options)).await?;
+        }
+        Call::Promote { member } => {
+            client.cluster_client().member_promote(*member).await?;
+        }
+        Call::MoveLeader { to } => {
+            client.maintenance_client().move_leader(*to).await?;
+        }
+        Call::Remove { member } => {
+            client.cluster_client().member_remove(*member).await?;
+        }
+        Call::Barrier { value } => barrier(&client, value).await?,
+    }
+    Ok(())
+}
+
+/// One write that a majority commits, and one read that proves it.
+async fn barrier(client: &Client, value: &str) -> Result<(), Error> {
+    let written = client.kv_client().put(BARRIER_KEY, value, None).await?;
+    let read = client.kv_client().get(BARRIER_KEY, None).await?;
+    let written = written.header().ok_or_else(headless)?.revision();
+    let read = read.header().ok_or_else(headless)?.revision();
+    if read < written {
+        return Err(Error::Internal(format!("read revision {read} after writing revision {written}")));
+    }
+    Ok(())
+}
+
+/// What an error says about the world: a refusal changed nothing, everything else may have.
+///
+/// etcd answers `UNAVAILABLE` both for what it refused before it proposed anything and for what it proposed
+/// and did not see committed, so there the words decide; unknown words are an unknown outcome.
+fn meaning(error: &Error) -> Outcome {
+    let message = words(error);
+    let Error::GRpcStatus(status) = error else {
+        return match error {
+            // Found by the client itself before anything was sent.
+            Error::InvalidArgs(_) | Error::InvalidUri(_) => Outcome::Refused { message },
+            _ => Outcome::Unknown { message },
+        };
+    };
+    // The numbers of gRPC's own table of status codes.
+    const INVALID_ARGUMENT: i32 = 3;
+    const NOT_FOUND: i32 = 5;
+    const PERMISSION_DENIED: i32 = 7;
+    const RESOURCE_EXHAUSTED: i32 = 8;
+    const FAILED_PRECONDITION: i32 = 9;
+    const UNIMPLEMENTED: i32 = 12;
+    const UNAVAILABLE: i32 = 14;
+    const UNAUTHENTICATED: i32 = 16;
+    // Decided by the server before it proposes (`v3rpc/rpctypes/error.go`).
+    const BEFORE_PROPOSING: [&str; 3] = [
+        "etcdserver: unhealthy cluster",
+        "etcdserver: not capable",
+        "etcdserver: rpc not supported for learner",
+    ];
+    let from_etcd = status.message().starts_with("etcdserver:");
+    match i32::from(status.code()) {
+        INVALID_ARGUMENT | NOT_FOUND | RESOURCE_EXHAUSTED | FAILED_PRECONDITION if from_etcd => {
+            Outcome::Refused { message }
+        }
+        PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED => Outcome::Refused { message },
+        UNAVAILABLE if BEFORE_PROPOSING.contains(&status.message()) => Outcome::Refused { message },
+        _ => Outcome::Unknown { message },
+    }
+}
+
+/// The server's words where it has said some.
+fn words(error: &Error) -> String {
+    match error {
+        Error::GRpcStatus(status) if !status.message().is_empty() => clipped(status.message()),
+        other => clipped(&other.to_string()),
+    }
+}
+
+fn clipped(text: &str) -> String {
+    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MESSAGE_BYTES).last().unwrap_or(0);
+    if text.len() <= MESSAGE_BYTES { text.to_owned() } else { text.get(..end).unwrap_or("").to_owned() }
+}
+
+/// A connection to one member, new each time: what was opened to an address says nothing about who listens
+/// there now, and a connection that lost its peer would hold a call until its deadline.
+async fn connect(config: &EtcdConfig, endpoint: &str) -> anyhow::Result<Client> {
+    anyhow::ensure!(!endpoint.is_empty(), "the platform gives no `client` endpoint for this slot");
+    let secure = config.ca.is_some() && !endpoint.starts_with("http://");
+    let mut options = ConnectOptions::new();
+    if secure {
+        options = options.with_tls(tls(config)?);
+    }
+    if let Some(user) = &config.username {
+        options = options.with_user(user, password(config)?);
+    }
+    let url = match (endpoint.contains("://"), secure) {
+        (true, _) => endpoint.to_owned(),
+        (false, true) => format!("https://{endpoint}"),
+        (false, false) => format!("http://{endpoint}"),
+    };
+    Ok(Client::connect([url], Some(options)).await.map_err(|error| anyhow::anyhow!(words(&error)))?)
+}
+
+fn tls(config: &EtcdConfig) -> anyhow::Result<TlsOptions> {
+    let mut options = TlsOptions::new();
+    if let Some(ca) = &config.ca {
+        let pem = std::fs::read(ca).with_context(|| format!("reading `ca` {}", ca.display()))?;
+        options = options.ca_certificate(Certificate::from_pem(pem));
+    }
+    match (&config.cert, &config.key) {
+        (Some(cert), Some(key)) => {
+            let cert_pem =
+                std::fs::read(cert).with_context(|| format!("reading `cert` {}", cert.display()))?;
+            let key_pem = std::fs::read(key).with_context(|| format!("reading `key` {}", key.display()))?;
+            options = options.identity(Identity::from_pem(cert_pem, key_pem));
+        }
+        (None, None) => {}
+        (Some(_), None) => anyhow::bail!("`cert` is given without `key`"),
+        (None, Some(_)) => anyhow::bail!("`key` is given without `cert`"),
+    }
+    Ok(options)
+}
+
+/// Read at each use, so that a rotated password is taken up.
+fn password(config: &EtcdConfig) -> anyhow::Result<String> {
+    let path = config.password_file.as_ref().context("`username` is given without `passwordFile`")?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading `passwordFile` {}", path.display()))?;
+    anyhow::ensure!(text.len() <= PASSWORD_BYTES, "`passwordFile` {} is longer than 4 KiB", path.display());
+    Ok(text.trim_end().to_owned())
+}

@@ -1,0 +1,160 @@
+//! How fast the target may follow: the HPA's `behavior`, with defaults that suit data.
+
+use plimsoll_policy_sdk::journal::PlanStatus;
+use plimsoll_policy_sdk::snapshot::{Rate, RateKind, Rules, Select};
+use plimsoll_policy_sdk::{Fact, Refusal, Snapshot, refusal};
+
+/// The rules of both directions, and the size that the target is on its way to.
+pub(crate) struct Pace {
+    pub(crate) up: Direction,
+    pub(crate) down: Direction,
+    /// The end of the running plan, else the present size: a wish is compared with this.
+    pub(crate) goal: u32,
+}
+
+/// The rules of one direction.
+pub(crate) struct Direction {
+    pub(crate) tolerance: f64,
+    pub(crate) window_ms: u64,
+    rates: Vec<Rate>,
+    select: Select,
+}
+
+/// The HPA's own.
+const TOLERANCE: f64 = 0.1;
+/// The HPA's own: growing does not wait.
+const UP_WINDOW_S: u32 = 0;
+/// Six times the HPA's: a member that comes back costs its data twice.
+const DOWN_WINDOW_S: u32 = 1_800;
+
+/// The HPA's own: four members or twice as many, whichever is more, every 15 seconds.
+fn up_rates() -> Vec<Rate> {
+    vec![
+        Rate { kind: RateKind::Members, value: 4, period_seconds: 15 },
+        Rate { kind: RateKind::Percent, value: 100, period_seconds: 15 },
+    ]
+}
+
+/// The HPA may remove everything in 15 seconds. Two, so that a group of voters can go from one odd size to the
+/// next; a tenth, so that large systems do not take weeks.
+fn down_rates() -> Vec<Rate> {
+    vec![
+        Rate { kind: RateKind::Members, value: 2, period_seconds: 3_600 },
+        Rate { kind: RateKind::Percent, value: 10, period_seconds: 3_600 },
+    ]
+}
+
+/// The number of members.
+pub(crate) fn size(input: &Snapshot) -> Result<u32, Refusal> {
+    match &input.size {
+        Fact::Known(size) => Ok(size.value),
+        Fact::Unknown { reason, .. } => {
+            Err(refusal("UnknownSize", format!("the number of members is not known: {}", reason.kind())))
+        }
+        Fact::NotApplicable => Err(refusal("UnknownSize", "the target has no number of members")),
+    }
+}
+
+impl Pace {
+    /// Reads `behavior` and the running plan.
+    pub(crate) fn of(input: &Snapshot) -> Result<Self, Refusal> {
+        let behavior = &input.target.behavior;
+        let mut problems = Vec::new();
+        let up = direction("scaleUp", &behavior.scale_up, UP_WINDOW_S, up_rates, &mut problems);
+        let down = direction("scaleDown", &behavior.scale_down, DOWN_WINDOW_S, down_rates, &mut problems);
+        if !problems.is_empty() {
+            return Err(refusal("BadBehavior", problems.join("; ")));
+        }
+        Ok(Self { up, down, goal: goal(input, size(input)?) })
+    }
+
+    /// The wish as far as the rates let it go; never back past the goal.
+    pub(crate) fn limit(&self, input: &Snapshot, size: u32, wish: u32) -> u32 {
+        if wish > self.goal {
+            let limit = self.up.limits(input, size, |start, rate| match rate.kind {
+                RateKind::Members => start + u64::from(rate.value),
+                RateKind::Percent => (start * (100 + u64::from(rate.value))).div_ceil(100),
+            });
+            let limit = match self.up.select {
+                Select::Max => limit.max(),
+                Select::Min => limit.min(),
+                Select::Disabled => None,
+            };
+            wish.min(within_u32(limit, self.goal).max(self.goal))
+        } else {
+            let limit = self.down.limits(input, size, |start, rate| match rate.kind {
+                RateKind::Members => start.saturating_sub(u64::from(rate.value)),
+                RateKind::Percent => start * 100_u64.saturating_sub(u64::from(rate.value)) / 100,
+            });
+            let limit = match self.down.select {
+                Select::Max => limit.min(),
+                Select::Min => limit.max(),
+                Select::Disabled => None,
+            };
+            wish.max(within_u32(limit, self.goal).min(self.goal))
+        }
+    }
+}
+
+fn within_u32(limit: Option<u64>, otherwise: u32) -> u32 {
+    limit.map_or(otherwise, |limit| u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
+impl Direction {
+    /// Where each rate ends, counted from the size at the start of its period.
+    fn limits<'a>(
+        &'a self,
+        input: &'a Snapshot,
+        size: u32,
+        end: impl Fn(u64, &Rate) -> u64 + 'a,
+    ) -> impl Iterator<Item = u64> + 'a {
+        self.rates.iter().map(move |rate| {
+            end(u64::from(size_before(input, size, u64::from(rate.period_seconds) * 1_000)), rate)
+        })
+    }
+}
+
+fn direction(
+    name: &str,
+    rules: &Rules,
+    window_s: u32,
+    rates: impl Fn() -> Vec<Rate>,
+    problems: &mut Vec<String>,
+) -> Direction {
+    let tolerance = rules.tolerance.unwrap_or(TOLERANCE);
+    if !(0.0..=10.0).contains(&tolerance) {
+        problems.push(format!("behavior.{name}.tolerance must be from 0 to 10"));
+    }
+    let window_s = rules.stabilization_window_seconds.unwrap_or(window_s);
+    if window_s > 86_400 {
+        problems.push(format!("behavior.{name}.stabilizationWindowSeconds must be at most 86400"));
+    }
+    for (index, rate) in rules.policies.iter().enumerate() {
+        if rate.period_seconds == 0 {
+            problems.push(format!("behavior.{name}.policies[{index}].periodSeconds must be above 0"));
+        }
+    }
+    let rates = if rules.policies.is_empty() { rates() } else { rules.policies.clone() };
+    let select = rules.select_policy.unwrap_or(Select::Max);
+    Direction { tolerance, window_ms: u64::from(window_s) * 1_000, rates, select }
+}
+
+fn goal(input: &Snapshot, size: u32) -> u32 {
+    input.plan.as_ref().map_or(size, |plan| match plan.status {
+        PlanStatus::AwaitingApproval | PlanStatus::Running | PlanStatus::Held => plan.to,
+        PlanStatus::Stopping | PlanStatus::Done | PlanStatus::Aborted => size,
+    })
+}
+
+/// The size so many milliseconds ago. A plan of another boot is taken to have begun just now: the careful side
+/// of not knowing.
+fn size_before(input: &Snapshot, size: u32, period_ms: u64) -> u32 {
+    if let Some(change) = input.history.changes.iter().find(|change| change.age_ms < period_ms) {
+        return change.from;
+    }
+    input.plan.as_ref().map_or(size, |plan| {
+        let same_boot = plan.started.boot == input.now.boot;
+        let age_ms = input.now.mono_ms.saturating_sub(plan.started.mono_ms);
+        if same_boot && age_ms >= period_ms { size } else { plan.from }
+    })
+}

@@ -1,0 +1,108 @@
+//! What was wanted lately, kept in the policy's `state` from one evaluation to the next.
+//!
+//! Of the wishes in a window only those can ever matter again that no later one exceeds: the state stays small
+//! whatever the window. A lost state, and one of another boot, counts as "the present size was wanted until
+//! now": waits begin again, they never get shorter.
+
+use plimsoll_policy_sdk::Snapshot;
+
+/// Which layout the text has.
+const VERSION: &str = "1";
+
+/// The most wishes that are kept for each direction.
+const MOST: usize = 64;
+
+/// When, in milliseconds since boot, how many members were wanted.
+type Wish = (u64, u32);
+
+/// The wishes that still matter, oldest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recall {
+    /// For growing: each smaller than those after it.
+    up: Vec<Wish>,
+    /// For shrinking: each greater than those after it.
+    down: Vec<Wish>,
+}
+
+impl Recall {
+    /// Reads the state; one that cannot be read is lost.
+    pub(crate) fn read(input: &Snapshot) -> Self {
+        input.state.as_deref().and_then(|text| parse(text, input)).unwrap_or_default()
+    }
+
+    /// The state to keep.
+    pub(crate) fn write(&self, input: &Snapshot) -> String {
+        format!("{VERSION};{};{};{}", join(&self.up), join(&self.down), input.now.boot)
+    }
+
+    /// The least that was wanted in the window.
+    pub(crate) fn least(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
+        extreme(&mut self.up, now_ms, window_ms, goal, wanted, |earlier, later| earlier >= later)
+    }
+
+    /// The most that was wanted in the window.
+    pub(crate) fn most(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
+        extreme(&mut self.down, now_ms, window_ms, goal, wanted, |earlier, later| earlier <= later)
+    }
+}
+
+/// Adds the present wish and gives the first that counts, which is the extreme one.
+fn extreme(
+    wishes: &mut Vec<Wish>,
+    now_ms: u64,
+    window_ms: u64,
+    goal: u32,
+    wanted: u32,
+    is_settled_by: impl Fn(u32, u32) -> bool,
+) -> u32 {
+    wishes.retain(|(at_ms, _)| now_ms - at_ms < window_ms);
+    if window_ms == 0 {
+        return wanted;
+    }
+    if wishes.is_empty() {
+        wishes.push((now_ms, goal));
+    }
+    while wishes.pop_if(|(_, earlier)| is_settled_by(*earlier, wanted)).is_some() {}
+    wishes.push((now_ms, wanted));
+    if wishes.len() > MOST {
+        // The two oldest become one, the more careful number at the later time.
+        let (_, oldest) = wishes.remove(0);
+        wishes[0].1 = oldest;
+    }
+    wishes[0].1
+}
+
+fn join(wishes: &[Wish]) -> String {
+    let parts: Vec<String> = wishes.iter().map(|(at_ms, members)| format!("{at_ms}={members}")).collect();
+    parts.join(",")
+}
+
+fn parse(text: &str, input: &Snapshot) -> Option<Recall> {
+    let mut parts = text.splitn(4, ';');
+    let (version, up, down, boot) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    if version != VERSION || boot != &*input.now.boot {
+        return None;
+    }
+    Some(Recall { up: wishes(up, input.now.mono_ms)?, down: wishes(down, input.now.mono_ms)? })
+}
+
+fn wishes(text: &str, now_ms: u64) -> Option<Vec<Wish>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut wishes = Vec::new();
+    for part in text.split(',') {
+        let (at_ms, members) = part.split_once('=')?;
+        let (at_ms, members) = (number(at_ms)?, u32::try_from(number(members)?).ok()?);
+        if at_ms > now_ms || wishes.len() == MOST {
+            return None;
+        }
+        wishes.push((at_ms, members));
+    }
+    Some(wishes)
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,40 @@
+//! A daemon in small, to be killed by tests: carries out one `Start` through the exec platform and prints
+//! what came of it.
+//!
+//! Its one argument is a JSON document with what the test chose.
+
+use plimsoll::actuate::Licence;
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig};
+use plimsoll_wire::journal::Verb;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let text = std::env::args().nth(1).ok_or_else(|| anyhow::anyhow!("one argument: a JSON document"))?;
+    let wanted: serde_json::Value = serde_json::from_str(&text)?;
+    let field = |name: &str| wanted[name].as_str().unwrap_or_default().to_owned();
+    let command = Command {
+        argv: vec!["/bin/sh".into(), field("script")],
+        timeout: Duration::from_secs(60),
+        env: BTreeMap::new(),
+    };
+    let config = ExecConfig {
+        name: "actor".into(),
+        list: command.clone(),
+        add: command.clone(),
+        remove: command,
+        working_dir: "/".into(),
+        namespaces: BTreeSet::from(["*".into()]),
+    };
+    let exec = Exec::new(config, field("state"))?.with_guard(field("guard"));
+    let licence = Licence {
+        target: field("target").into(),
+        plan: "p1".into(),
+        intent: field("intent").into(),
+        deadline: Duration::from_secs(60),
+    };
+    let verb = Verb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };
+    println!("{}", serde_json::to_string(&exec.act(&licence, &verb).await)?);
+    Ok(())
+}

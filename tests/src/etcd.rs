@@ -1,0 +1,390 @@
+//! A real etcd cluster on loopback, run by the commands of `examples/etcd`, so that what tests rely on is
+//! what users are shown.
+
+use crate::process::{Ports, Process, wait_until};
+use anyhow::Context as _;
+use etcd_client::{Client, ConnectOptions};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Long enough for three members to start on a busy machine; a wait ends as soon as it can.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with its folder, its ports and, on demand, a Prometheus. Everything ends with it.
+#[derive(Debug)]
+pub struct Rig {
+    home: tempfile::TempDir,
+    script: PathBuf,
+    slots: Vec<Place>,
+    ports: Ports,
+    prometheus: Option<(Process, String)>,
+}
+
+/// A place where a member can run.
+#[derive(Clone, Debug)]
+struct Place {
+    slot: String,
+    domain: String,
+    client: u16,
+    peer: u16,
+}
+
+/// What the `list` command says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listing {
+    /// Slots in use.
+    pub members: Vec<Entry>,
+    /// Slots where a member could be started.
+    pub vacant: Vec<Entry>,
+}
+
+/// One slot of a [`Listing`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Its name.
+    pub slot: String,
+    /// Whether a member runs in it; vacant slots do not say.
+    #[serde(default)]
+    pub running: bool,
+    /// What changes when its member is restarted.
+    #[serde(default)]
+    pub incarnation: String,
+    /// Addresses by purpose.
+    pub endpoints: BTreeMap<String, String>,
+    /// Its failure domain.
+    pub domain: String,
+    /// Whose data is on it.
+    #[serde(default)]
+    pub volume: Option<Volume>,
+}
+
+/// Whose data is on a slot's volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// The cluster.
+    pub fingerprint: String,
+    /// The member.
+    pub member_id: String,
+    /// Whether that member was removed.
+    pub tombstoned: bool,
+}
+
+/// The commands for the daemon's file: a program with arguments, and the environment that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecCommands {
+    /// Tells which slots there are.
+    pub list: Vec<String>,
+    /// Starts the member of a slot.
+    pub add: Vec<String>,
+    /// Stops the member of a slot.
+    pub remove: Vec<String>,
+    /// For all three.
+    pub env: BTreeMap<String, String>,
+    /// Where they run: the rig's folder.
+    pub working_dir: PathBuf,
+}
+
+impl Rig {
+    /// Starts a cluster of `members` in the first of `slots` slots (`e1`, `e2`, ...) and waits until all of
+    /// them serve.
+    ///
+    /// # Errors
+    /// When etcd or the commands are missing, or the members do not come up.
+    pub async fn start(members: usize, slots: usize) -> anyhow::Result<Self> {
+        let rig = Self::prepare(slots)?;
+        rig.member(&["bootstrap", &members.to_string()], None)?;
+        for slot in rig.slots.iter().take(members) {
+            rig.serves(&slot.slot).await?;
+        }
+        Ok(rig)
+    }
+
+    /// The folder, the inventory and the ports, with nothing started.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or no ports are left.
+    pub fn prepare(slots: usize) -> anyhow::Result<Self> {
+        let script = example("etcd/member");
+        anyhow::ensure!(script.is_file(), "{} is missing", script.display());
+        let home = tempfile::Builder::new().prefix("plimsoll-etcd-").tempdir()?;
+        let mut ports = Ports::reserve()?;
+        let slots = (1..=slots)
+            .map(|number| {
+                let domain = ["a", "b", "c"].get((number - 1) % 3).copied().unwrap_or("a");
+                Ok(Place {
+                    slot: format!("e{number}"),
+                    domain: format!("loopback/{domain}"),
+                    client: ports.take()?,
+                    peer: ports.take()?,
+                })
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let inventory: String = slots
+            .iter()
+            .map(|place| format!("{} {} {} {}\n", place.slot, place.domain, place.client, place.peer))
+            .collect();
+        std::fs::write(home.path().join("inventory"), inventory)?;
+        Ok(Self { home, script, slots, ports, prometheus: None })
+    }
+
+    /// The folder with everything in it; it goes with the rig.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A free port for something else of the test.
+    ///
+    /// # Errors
+    /// When the rig's ports are used up.
+    pub fn port(&mut self) -> anyhow::Result<u16> {
+        self.ports.take()
+    }
+
+    /// What the daemon's file needs to say about the `exec` platform.
+    #[must_use]
+    pub fn exec_config(&self) -> ExecCommands {
+        let command = |name: &str| vec![self.script.to_string_lossy().into_owned(), name.to_owned()];
+        ExecCommands {
+            list: command("list"),
+            add: command("add"),
+            remove: command("remove"),
+            env: BTreeMap::from([(
+                "ETCD_EXAMPLE_HOME".to_owned(),
+                self.home().to_string_lossy().into_owned(),
+            )]),
+            working_dir: self.home().to_path_buf(),
+        }
+    }
+
+    /// The addresses for clients of all slots, used or not.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.slots.iter().map(|place| format!("http://127.0.0.1:{}", place.client)).collect()
+    }
+
+    /// The address for clients of one slot.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn endpoint(&self, slot: &str) -> anyhow::Result<String> {
+        Ok(format!("http://127.0.0.1:{}", self.place(slot)?.client))
+    }
+
+    fn place(&self, slot: &str) -> anyhow::Result<&Place> {
+        self.slots.iter().find(|place| place.slot == slot).with_context(|| format!("no slot {slot}"))
+    }
+
+    /// What the `list` command says now.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn list(&self) -> anyhow::Result<Listing> {
+        Ok(serde_json::from_slice(&self.member(&["list"], None)?)?)
+    }
+
+    /// Starts the member of a slot with what the driver tells it needs to join.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn add(&self, slot: &str, join: &serde_json::Value) -> anyhow::Result<()> {
+        let request = serde_json::json!({ "slot": slot, "join": join });
+        self.member(&["add"], Some(&request)).map(drop)
+    }
+
+    /// Stops the member of a slot and sets its data aside.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn remove(&self, slot: &str, member: &str) -> anyhow::Result<()> {
+        let request = serde_json::json!({ "slot": slot, "memberId": member });
+        self.member(&["remove"], Some(&request)).map(drop)
+    }
+
+    /// Ends the member of a slot at once, as a crash would.
+    ///
+    /// # Errors
+    /// When no member was started in the slot.
+    pub fn kill(&self, slot: &str) -> anyhow::Result<()> {
+        let pid: i32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
+        let pid = rustix::process::Pid::from_raw(pid).context("a process id is not zero")?;
+        let running = |rig: &Self| -> anyhow::Result<bool> {
+            Ok(rig.list()?.members.iter().any(|entry| entry.slot == slot && entry.running))
+        };
+        anyhow::ensure!(running(self)?, "no member runs in slot {slot}");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        while running(self)? {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Starts a stopped member on the data that it has.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&self, slot: &str) -> anyhow::Result<()> {
+        self.member(&["start", slot], None).map(drop)
+    }
+
+    /// Waits until the member of a slot answers a linearizable read.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn serves(&self, slot: &str) -> anyhow::Result<()> {
+        let endpoint = self.endpoint(slot)?;
+        let served = wait_until(&format!("{slot} serves"), PATIENCE, async || {
+            let client = connect(std::slice::from_ref(&endpoint)).await?;
+            let mut kv = client.kv_client();
+            let read = kv.get("plimsoll-tests/ping", None);
+            tokio::time::timeout(Duration::from_secs(2), read).await??;
+            Ok(())
+        })
+        .await;
+        served.with_context(|| self.log_tail(slot))
+    }
+
+    /// The logs of all members that ever ran, with the names of their folders.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logs(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let mut logs = Vec::new();
+        for folder in ["slots", "set-aside"] {
+            let Ok(entries) = std::fs::read_dir(self.home().join(folder)) else { continue };
+            for entry in entries {
+                let entry = entry?;
+                if let Ok(text) = std::fs::read(entry.path().join("log")) {
+                    let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                    logs.push((name, String::from_utf8_lossy(&text).into_owned()));
+                }
+            }
+        }
+        logs.sort();
+        Ok(logs)
+    }
+
+    /// A real Prometheus that scrapes every slot in use each second; started when first asked for. Its
+    /// address.
+    ///
+    /// # Errors
+    /// When Prometheus is missing or does not come up.
+    pub async fn prometheus(&mut self) -> anyhow::Result<String> {
+        if let Some((_, url)) = &self.prometheus {
+            return Ok(url.clone());
+        }
+        let port = self.ports.take()?;
+        let url = format!("http://127.0.0.1:{port}");
+        std::fs::copy(example("etcd/prometheus.yml"), self.home().join("prometheus.yml"))?;
+        let mut command = Command::new("prometheus");
+        command
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=prometheus")
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .current_dir(self.home());
+        let process = Process::start(&mut command, &self.home().join("prometheus.log"))?;
+        let ready = format!("{url}/-/ready");
+        let up = wait_until("Prometheus is ready", PATIENCE, async || http_get(&ready).await.map(drop)).await;
+        up.with_context(|| process.tail())?;
+        self.prometheus = Some((process, url.clone()));
+        Ok(url)
+    }
+
+    /// Ends Prometheus at once.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    pub fn stop_prometheus(&mut self) -> anyhow::Result<()> {
+        match self.prometheus.take() {
+            Some((mut process, _)) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    fn slot_folder(&self, slot: &str) -> PathBuf {
+        self.home().join("slots").join(slot)
+    }
+
+    fn log_tail(&self, slot: &str) -> String {
+        let text = std::fs::read_to_string(self.slot_folder(slot).join("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(10).collect();
+        format!("the log of {slot} ends with:\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Runs one of the commands. Its output goes through files: a member that it starts may keep no pipe of
+    /// ours open.
+    fn member(&self, arguments: &[&str], request: Option<&serde_json::Value>) -> anyhow::Result<Vec<u8>> {
+        let mut command = Command::new(&self.script);
+        command.args(arguments).env("ETCD_EXAMPLE_HOME", self.home());
+        let mut input = tempfile::tempfile()?;
+        if let Some(request) = request {
+            input.write_all(request.to_string().as_bytes())?;
+            std::io::Seek::rewind(&mut input)?;
+        }
+        let output = command.stdin(Stdio::from(input)).output().context("running the member command")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "member {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(output.stdout)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // Members are detached from whoever started them; each is ended by its own id.
+        for place in self.slots.clone() {
+            if self.slot_folder(&place.slot).is_dir() {
+                let _ = self.kill(&place.slot);
+            }
+        }
+    }
+}
+
+/// A client for some endpoints with short deadlines.
+///
+/// # Errors
+/// When an endpoint is no address.
+pub async fn connect(endpoints: &[String]) -> anyhow::Result<Client> {
+    let options = ConnectOptions::new()
+        .with_connect_timeout(Duration::from_secs(1))
+        .with_timeout(Duration::from_secs(5));
+    Ok(Client::connect(endpoints, Some(options)).await?)
+}
+
+/// The body of a page on loopback, when it answers with success.
+///
+/// # Errors
+/// When it does not.
+pub async fn http_get(url: &str) -> anyhow::Result<String> {
+    let rest = url.strip_prefix("http://").context("only http")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(host).await?;
+        stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), exchange).await??;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split(' ').nth(1).unwrap_or("");
+    anyhow::ensure!(status.starts_with('2'), "{url} answers {status}");
+    Ok(body.to_owned())
+}
+
+/// A file of `examples/`.
+#[must_use]
+pub fn example(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
+}
