@@ -248,7 +248,7 @@ impl Faults {
 
     /// Whether the daemon is killed at this point; to be asked between any two effects.
     pub(crate) fn kill(&mut self, now_ms: u64) -> bool {
-        let killed = self.has(Class::Kill, now_ms) && self.kills.chance(30);
+        let killed = self.has(Class::Kill, now_ms) && self.kills.chance(10);
         if killed {
             self.hit(Class::Kill);
         }
