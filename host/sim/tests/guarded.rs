@@ -144,7 +144,7 @@ fn seeds() -> Vec<u64> {
 
 fn nothing_goes_wrong(sharded: bool) {
     let (mut plans, mut reasons, mut hits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let (mut kills, mut nature, mut acknowledged, mut bad) = (0, 0, 0, Vec::new());
+    let (mut kills, mut lost, mut nature, mut acknowledged, mut bad) = (0, 0, 0, 0, Vec::new());
     let began = std::time::Instant::now();
     let seeds = seeds();
     for seed in &seeds {
@@ -159,6 +159,7 @@ fn nothing_goes_wrong(sharded: bool) {
             *hits.entry(class).or_insert(0) += 1;
         }
         kills += ran.kills;
+        lost += ran.summary.lost_by_us;
         nature += ran.summary.lost_by_nature;
         acknowledged += ran.summary.acknowledged;
         if !ran.summary.ours.is_empty() || ran.summary.lost_by_us > 0 {
@@ -166,7 +167,7 @@ fn nothing_goes_wrong(sharded: bool) {
         }
     }
     println!(
-        "guarded, sharded {sharded}: {} seeds, {acknowledged} writes acknowledged, lost by us: 0, by nature: \
+        "guarded, sharded {sharded}: {} seeds, {acknowledged} writes acknowledged, lost by us: {lost}, by nature: \
          {nature}; plans {plans:?}; daemon killed {kills} times; in {:?}\nfindings {reasons:?}\nfaults {hits:?}",
         seeds.len(),
         began.elapsed()
