@@ -60,8 +60,6 @@ pub struct Standing {
     pub leads: bool,
     /// The volume of the slot belongs to a member that was removed.
     pub returning_volume: bool,
-    /// The learner that would be promoted is behind the last acknowledged write by more than a tenth.
-    pub behind: bool,
 }
 
 /// What must never happen.
@@ -103,7 +101,7 @@ pub enum Harm {
         /// In which slot.
         slot: Arc<str>,
     },
-    /// N10: the number of members moved by more than one.
+    /// N10: the platform was asked for a size that is more than one away.
     SizeJumped {
         /// Before.
         from: u32,
@@ -112,11 +110,6 @@ pub enum Harm {
     },
     /// A removed member's volume was started again.
     VolumeReturned {
-        /// In which slot.
-        slot: Arc<str>,
-    },
-    /// A learner got its vote before it had the data.
-    PromotedBehind {
         /// In which slot.
         slot: Arc<str>,
     },
@@ -135,7 +128,6 @@ impl Harm {
             Self::LeaderRemoved { .. } => "leader-removed",
             Self::SizeJumped { .. } => "size-jumped",
             Self::VolumeReturned { .. } => "volume-returned",
-            Self::PromotedBehind { .. } => "promoted-behind",
         }
     }
 }
@@ -219,14 +211,16 @@ impl Oracle {
         self.blame(at_ms, Harm::DiskOverfull { slot: slot.clone() }, cause, None);
     }
 
-    /// A call changed something: the rules about calls, with how things stood before and the size after.
-    pub(crate) fn called(&mut self, at_ms: u64, call: u64, verb: &Verb, before: &Standing, size_after: u32) {
+    /// A call changed something: the rules about calls, with how things stood before.
+    pub(crate) fn called(&mut self, at_ms: u64, call: u64, verb: &Verb, before: &Standing) {
         let mut harms = Vec::new();
         if let Some(subject) = &before.subject {
             harms = subject_harms(verb, before, subject);
         }
-        if before.size.abs_diff(size_after) > 1 {
-            harms.push(Harm::SizeJumped { from: before.size, to: size_after });
+        if let Verb::Start { size_after, .. } | Verb::Stop { size_after, .. } = verb
+            && before.size.abs_diff(*size_after) > 1
+        {
+            harms.push(Harm::SizeJumped { from: before.size, to: *size_after });
         }
         for harm in harms {
             self.blame(at_ms, harm, Cause::Call(call), None);
@@ -276,10 +270,7 @@ fn subject_harms(verb: &Verb, before: &Standing, subject: &Arc<str>) -> Vec<Harm
         harms.push(Harm::LeaderRemoved { slot: slot.clone() });
     }
     if matches!(verb, Verb::Start { .. }) && before.returning_volume {
-        harms.push(Harm::VolumeReturned { slot: slot.clone() });
-    }
-    if matches!(verb, Verb::Promote { .. }) && before.behind {
-        harms.push(Harm::PromotedBehind { slot });
+        harms.push(Harm::VolumeReturned { slot });
     }
     harms
 }
