@@ -46,8 +46,8 @@ impl Default for Wishes {
             min: 3,
             max: 5,
             module: "target-utilization",
-            settings: "{signal: load, target: 100, type: AverageValue, window: 5s}".to_owned(),
-            query: "sum(rate(etcd_mvcc_put_total{job=\"etcd\"}[5s]))".to_owned(),
+            settings: "{signal: load, target: 40, type: AverageValue, window: 3s}".to_owned(),
+            query: "max(rate(etcd_mvcc_put_total[5s]))".to_owned(),
             safety: Vec::new(),
         }
     }
@@ -271,7 +271,7 @@ spec:
     - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 5s, coverage: 50%}}
   behavior:
     scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-    scaleDown: {{stabilizationWindowSeconds: 1, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
+    scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
   safety:
 {safety}",
         wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query

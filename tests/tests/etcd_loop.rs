@@ -18,7 +18,7 @@ async fn follows_the_load_out_and_in_and_loses_no_write() -> anyhow::Result<()> 
     let mut daemon = Daemon::prepare(&rig, &prometheus, &Wishes::default())?;
     daemon.start()?;
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
-    for (rate, size) in [(160, 5), (50, 3), (160, 5)] {
+    for (rate, size) in [(190, 5), (50, 3), (190, 5)] {
         load.set_rate(rate);
         let reached =
             |status: &plimsoll_wire::status::Status| status.size == Some(size) && status.plan.is_none();

@@ -121,7 +121,7 @@ impl Tracker {
         let snapshot = Snapshot {
             format_version: FORMAT_VERSION,
             now: now.clone(),
-            size: size(&members, context.plan.as_ref()),
+            size: size(&mut pass, &members, context.plan.as_ref()),
             members,
             target: context.target,
             safety: context.safety.clone(),
@@ -148,16 +148,17 @@ impl Tracker {
 
 /// How many members count. While a plan runs, the one that comes does not count before its unit is complete, or
 /// policies would scale too far; the one that goes counts until then.
-fn size(members: &Fact<Vec<Member>>, plan: Option<&PlanState>) -> Fact<u32> {
+fn size(pass: &mut Pass, members: &Fact<Vec<Member>>, plan: Option<&PlanState>) -> Fact<u32> {
     let known = match members {
-        Fact::Known(known) => known.clone().map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX)),
+        Fact::Known(known) => known,
         Fact::Unknown { reason, detail } => return Fact::unknown(reason.clone(), detail.clone()),
         Fact::NotApplicable => return Fact::NotApplicable,
     };
-    Fact::Known(match plan {
-        Some(plan) => known.map(|_| unit_sizes(plan).0),
-        None => known,
-    })
+    let all = u32::try_from(known.value.len()).unwrap_or(u32::MAX);
+    let value = plan.map_or(all, |plan| unit_sizes(plan).0);
+    // Policies ask for how long the size has been what it is: a utilisation of before says nothing.
+    let (stable_ms, reads) = pass.note("size", value.to_le_bytes().to_vec());
+    Fact::Known(Known { value, stable_ms, reads, ..known.clone().map(|_| value) })
 }
 
 fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_json::Value>> {

@@ -43,11 +43,9 @@ impl Guest {
 
     fn with(engine: &Engine, artefact: &[u8], contract: Contract, limits: Limits) -> Result<Self, Rejection> {
         match contract {
-            Contract::Program => Ok(Self::Program(program::Program::new(
-                engine,
-                artefact::module(engine, artefact)?,
-                limits,
-            )?)),
+            Contract::Program => {
+                Ok(Self::Program(program::Program::new(engine, artefact::module(engine, artefact)?, limits)?))
+            }
             Contract::Component => {
                 let component = artefact::component(engine, artefact)?;
                 Ok(Self::Component(Box::new(component::Typed::new(engine, &component, limits)?)))

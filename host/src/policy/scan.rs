@@ -8,8 +8,8 @@ use super::frame::Contract;
 use super::limits::{Bounds, Class, Limits};
 use serde::{Deserialize, Serialize};
 use wasmparser::{
-    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef,
-    Validator, WasmFeatures,
+    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, FunctionBody, Operator, Parser, Payload,
+    TypeRef, Validator, WasmFeatures,
 };
 
 const PAGE_BYTES: u64 = 64 << 10;

@@ -1,7 +1,7 @@
 //! What a target is doing and why, at one glance.
 
 use crate::journal::{Ended, Note, PlanState};
-use crate::record::{Judgement, Wish};
+use crate::record::{Judgement, PolicyAnswer, Wish};
 use crate::snapshot::Mode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -66,6 +66,9 @@ pub struct LastDecision {
     pub id: Arc<str>,
     /// Milliseconds since 1970.
     pub wall_ms: i64,
+    /// What each policy said.
+    #[serde(default)]
+    pub answers: Vec<PolicyAnswer>,
     /// The combined wish.
     pub wish: Wish,
     /// The size that was decided.

@@ -133,7 +133,7 @@ fn conclude(
         snapshot: String::new(),
         mode: state.spec.mode,
         size,
-        answers,
+        answers: answers.clone(),
         wish: wish.clone(),
         judgement: judgement.clone(),
         decided,
@@ -145,6 +145,7 @@ fn conclude(
     state.last = Some(LastDecision {
         id: record.decision_id.clone(),
         wall_ms: now.wall_ms,
+        answers,
         wish: wish.clone(),
         decided,
         reason: reason.code,
