@@ -66,6 +66,44 @@ impl Class {
     ];
 }
 
+/// How a class of faults works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// From a time to a time.
+    Window,
+    /// At a time, against a member.
+    Blow,
+    /// By chance, at each call or effect.
+    Call,
+}
+
+impl Class {
+    fn shape(self) -> Shape {
+        match self {
+            Self::MetricsMissing
+            | Self::MetricsStale
+            | Self::MetricsNan
+            | Self::MetricsPartial
+            | Self::ReadPartial
+            | Self::ReadStale => Shape::Window,
+            Self::MemberCrash | Self::MemberLost | Self::MemberSlow | Self::MovesSlow => Shape::Blow,
+            Self::CallConflict | Self::CallRefused | Self::CallLost | Self::CallUnanswered | Self::Kill => {
+                Shape::Call
+            }
+        }
+    }
+
+    /// How often it strikes in a run, and for how long, in milliseconds.
+    fn pace(self) -> ((u64, u64), (u64, u64)) {
+        match (self, self.shape()) {
+            (Self::MemberLost, _) => ((1, 1), (0, 0)),
+            (Self::MemberCrash, _) => ((2, 8), (10 * SECOND, 15 * MINUTE)),
+            (_, Shape::Window | Shape::Blow) => ((1, 6), (30 * SECOND, 40 * MINUTE)),
+            (_, Shape::Call) => ((0, 0), (0, 0)),
+        }
+    }
+}
+
 /// Which faults a run may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultSetup {
@@ -155,33 +193,16 @@ impl Faults {
 
     fn plan(&mut self, seed: u64, start_ms: u64, length_ms: u64) {
         for class in self.classes.clone() {
+            // Each class has its own stream: one more class leaves the times of the others alone.
             let mut rng = Rng::stream(seed, &format!("fault-{class:?}"));
-            let times = match class {
-                Class::MemberLost => 1,
-                Class::MemberCrash => rng.between(2, 8),
-                _ => rng.between(1, 6),
-            };
-            for _ in 0..times {
+            let (times, length) = class.pace();
+            for _ in 0..rng.between(times.0, times.1) {
                 let at_ms = start_ms + rng.below(length_ms);
-                let for_ms = match class {
-                    Class::MemberCrash => rng.between(10 * SECOND, 15 * MINUTE),
-                    _ => rng.between(30 * SECOND, 40 * MINUTE),
-                };
-                match class {
-                    Class::MetricsMissing
-                    | Class::MetricsStale
-                    | Class::MetricsNan
-                    | Class::MetricsPartial
-                    | Class::ReadPartial
-                    | Class::ReadStale => self.windows.push((class, at_ms, at_ms + for_ms)),
-                    Class::MemberCrash | Class::MemberLost | Class::MemberSlow | Class::MovesSlow => {
-                        self.blows.push(Planned { at_ms, class, for_ms });
-                    }
-                    Class::CallConflict
-                    | Class::CallRefused
-                    | Class::CallLost
-                    | Class::CallUnanswered
-                    | Class::Kill => {}
+                let for_ms = rng.between(length.0, length.1);
+                match class.shape() {
+                    Shape::Window => self.windows.push((class, at_ms, at_ms + for_ms)),
+                    Shape::Blow => self.blows.push(Planned { at_ms, class, for_ms }),
+                    Shape::Call => {}
                 }
             }
         }
@@ -214,18 +235,20 @@ impl Faults {
         let until_ms = now_ms + planned.for_ms;
         let slot = *used.get(dice)?;
         self.hit(planned.class);
-        Some(match planned.class {
-            Class::MemberLost => Blow::Crash { slot, until_ms: None },
-            Class::MemberSlow => Blow::Slow { slot, until_ms, permille: pace / 10 },
-            // A third of the slow ones stand still.
-            Class::MovesSlow => Blow::SlowMoves { until_ms, permille: pace.saturating_sub(100) },
-            _ => Blow::Crash { slot, until_ms: Some(until_ms) },
-        })
+        // A third of the slow moves stand still.
+        let moves = Blow::SlowMoves { until_ms, permille: pace.saturating_sub(100) };
+        let fates = [
+            (Class::MemberLost, Blow::Crash { slot, until_ms: None }),
+            (Class::MemberCrash, Blow::Crash { slot, until_ms: Some(until_ms) }),
+            (Class::MemberSlow, Blow::Slow { slot, until_ms, permille: pace / 10 }),
+            (Class::MovesSlow, moves),
+        ];
+        fates.into_iter().find(|(class, _)| *class == planned.class).map(|(_, blow)| blow)
     }
 
     /// Whether the daemon is killed at this point; to be asked between any two effects.
     pub(crate) fn kill(&mut self, now_ms: u64) -> bool {
-        let killed = self.has(Class::Kill, now_ms) && self.kills.chance(30);
+        let killed = self.has(Class::Kill, now_ms) && self.kills.chance(10);
         if killed {
             self.hit(Class::Kill);
         }
@@ -369,5 +392,52 @@ fn demote_member(member: &mut SystemMember) {
 fn weaken<T>(told: &mut Told<T>) {
     if let Told::Value { source, .. } = told {
         *source = Source { authority: Authority::Cache, ..source.clone() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, FaultSetup, Faults};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn a_swarm_of_seeds_has_every_class_and_no_seed_has_all() {
+        let mut seen: BTreeMap<Class, u64> = BTreeMap::new();
+        for seed in 0..500 {
+            let faults = Faults::new(seed, &FaultSetup::Drawn { until_ms: DAY }, 0);
+            assert!(faults.classes().len() < Class::ALL.len(), "seed {seed}");
+            for class in faults.classes() {
+                *seen.entry(*class).or_default() += 1;
+            }
+        }
+        let rare: Vec<_> =
+            Class::ALL.iter().filter(|class| seen.get(class).copied().unwrap_or(0) < 25).collect();
+        assert!(rare.is_empty(), "in fewer than 5 % of the seeds: {rare:?}");
+    }
+
+    #[test]
+    fn one_more_class_leaves_the_times_of_the_others_alone() {
+        let times = |classes: &[Class]| {
+            let classes: BTreeSet<Class> = classes.iter().copied().collect();
+            let faults = Faults::new(9, &FaultSetup::Only { classes, until_ms: DAY }, 0);
+            let crashes = faults.blows.iter().filter(|it| it.class == Class::MemberCrash);
+            crashes.map(|it| (it.at_ms, it.for_ms)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            times(&[Class::MemberCrash]),
+            times(&[Class::MemberCrash, Class::MemberSlow, Class::Kill])
+        );
+    }
+
+    #[test]
+    fn nothing_strikes_after_the_faults_have_ended() {
+        let all = Class::ALL.into_iter().collect();
+        let mut faults = Faults::new(3, &FaultSetup::Only { classes: all, until_ms: DAY }, 0);
+        assert!(faults.blows.iter().all(|it| it.at_ms < DAY));
+        let struck = (0..1_000).filter(|_| faults.kill(DAY)).count();
+        assert_eq!(struck, 0);
+        assert!((0..1_000).filter(|_| faults.kill(DAY - 1)).count() > 0);
     }
 }

@@ -37,6 +37,7 @@ pub mod pilot;
 pub mod platform;
 pub mod quorum;
 pub mod rng;
+pub mod sharded;
 pub mod sim;
 pub mod trace;
 pub mod world;

@@ -103,7 +103,7 @@ pub enum Harm {
         /// In which slot.
         slot: Arc<str>,
     },
-    /// N10: the number of members moved by more than one.
+    /// N10: the platform was asked for a size that is more than one away.
     SizeJumped {
         /// Before.
         from: u32,
@@ -219,14 +219,16 @@ impl Oracle {
         self.blame(at_ms, Harm::DiskOverfull { slot: slot.clone() }, cause, None);
     }
 
-    /// A call changed something: the rules about calls, with how things stood before and the size after.
-    pub(crate) fn called(&mut self, at_ms: u64, call: u64, verb: &Verb, before: &Standing, size_after: u32) {
+    /// A call changed something: the rules about calls, with how things stood before.
+    pub(crate) fn called(&mut self, at_ms: u64, call: u64, verb: &Verb, before: &Standing) {
         let mut harms = Vec::new();
         if let Some(subject) = &before.subject {
             harms = subject_harms(verb, before, subject);
         }
-        if before.size.abs_diff(size_after) > 1 {
-            harms.push(Harm::SizeJumped { from: before.size, to: size_after });
+        if let Verb::Start { size_after, .. } | Verb::Stop { size_after, .. } = verb
+            && before.size.abs_diff(*size_after) > 1
+        {
+            harms.push(Harm::SizeJumped { from: before.size, to: *size_after });
         }
         for harm in harms {
             self.blame(at_ms, harm, Cause::Call(call), None);

@@ -96,7 +96,7 @@ impl Platform {
     pub(crate) fn new(setup: PlatformSetup, seed: u64, fingerprint: &str) -> Self {
         let places = (0..setup.slots).map(|at| Place {
             name: format!("db-{at}").into(),
-            domain: format!("region-1/zone-{}", at % setup.domains.max(1)),
+            domain: format!("zone-{}", at % setup.domains.max(1)),
             state: if at < setup.running { State::Running } else { State::Vacant },
             incarnation: 1,
             up_since_ms: 0,
@@ -129,12 +129,6 @@ impl Platform {
 
     pub(crate) fn is_running(&self, slot: usize) -> bool {
         self.places.get(slot).is_some_and(|place| place.state == State::Running)
-    }
-
-    pub(crate) fn is_busy(&self) -> bool {
-        self.places
-            .iter()
-            .any(|place| matches!(place.state, State::Booting { .. } | State::Down { until_ms: Some(_) }))
     }
 
     /// Members in use.

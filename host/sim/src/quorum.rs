@@ -494,8 +494,9 @@ impl World for Quorum {
     }
 
     fn is_calm(&self) -> bool {
-        let whole = self.members.values().all(|peer| peer.gone || self.is_in_sync(peer));
-        self.leader.is_some() && !self.platform.is_busy() && whole
+        let behind = self.members.values().any(|peer| self.is_alive(peer) && !self.is_in_sync(peer));
+        let electing = self.leader.is_none() && self.has_majority();
+        !behind && !electing
     }
 
     fn capacity(&self) -> u64 {

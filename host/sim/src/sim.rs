@@ -6,6 +6,7 @@ use crate::load::Load;
 use crate::oracle::{Cause, Oracle};
 use crate::platform::State;
 use crate::quorum::{Quorum, QuorumSetup};
+use crate::sharded::{Sharded, ShardedSetup};
 use crate::trace::Trace;
 use crate::world::{Call, Effect, Mishap, World};
 use plimsoll_core::observation::Observation;
@@ -45,6 +46,8 @@ pub struct Setup {
 pub enum WorldSetup {
     /// Voters and learners.
     Quorum(QuorumSetup),
+    /// Shards with copies, which drain and move.
+    Sharded(ShardedSetup),
 }
 
 /// One run.
@@ -105,6 +108,7 @@ impl Sim {
     pub fn new(setup: Setup) -> Self {
         let world: Box<dyn World> = match setup.world {
             WorldSetup::Quorum(quorum) => Box::new(Quorum::new(quorum, setup.seed, ORIGIN_MS)),
+            WorldSetup::Sharded(sharded) => Box::new(Sharded::new(sharded, setup.seed, ORIGIN_MS)),
         };
         let mut sim = Self {
             clients: Clients::new(world.groups()),
@@ -228,8 +232,7 @@ impl Sim {
         let effect = self.world.act(&call, &mut self.trace);
         if effect.changed {
             let cause = Cause::Call(self.calls);
-            let size = self.world.platform().size();
-            self.oracle.called(self.now_ms, self.calls, verb, &standing, size);
+            self.oracle.called(self.now_ms, self.calls, verb, &standing);
             let after = self.world.margins();
             self.oracle.changed(self.now_ms, cause, &before, &after);
             self.count_losses(cause);
@@ -260,11 +263,10 @@ impl Sim {
         #[expect(clippy::cast_precision_loss, reason = "policies see floats; rates are far below 2^52")]
         let thousandths = |milli: u64| milli as f64 / 1_000.0;
         let part = |point: &Point| point.demand_milli.saturating_mul(1_000) / point.capacity_milli.max(1);
-        let series: [(&str, &dyn Fn(&Point) -> f64); 2] = [
-            ("demand", &|point| thousandths(point.demand_milli)),
-            ("utilization", &|point| thousandths(part(point))),
-        ];
-        series.into_iter().map(|(name, value)| (name.to_owned(), self.signal(value))).collect()
+        BTreeMap::from([
+            ("demand".to_owned(), self.signal(&|point| thousandths(point.demand_milli))),
+            ("utilization".to_owned(), self.signal(&|point| thousandths(part(point)))),
+        ])
     }
 
     fn signal(&self, value: &dyn Fn(&Point) -> f64) -> Signal {

@@ -28,7 +28,7 @@ impl Trace {
     /// Notes one event.
     pub fn note(&mut self, at_ms: u64, what: fmt::Arguments<'_>) {
         // Writing to a digest cannot fail; the trait asks for a result.
-        let _ = write!(Digest(&mut self.digest), "{at_ms} {what}\n");
+        let _ = writeln!(Digest(&mut self.digest), "{at_ms} {what}");
         if let Some(lines) = self.lines.as_mut().filter(|lines| lines.len() < MOST_LINES) {
             lines.push((at_ms, what.to_string()));
         }

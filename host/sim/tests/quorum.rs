@@ -57,7 +57,7 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
             for place in vacant.into_iter().take(wanted - slots.len()) {
                 let verb = Verb::Register { slot: place.slot.clone(), endpoints: place.endpoints };
                 sim.act(&verb, "hpa");
-                start(sim, place.slot, 0);
+                start(sim, place.slot, wanted);
             }
         }
         for slot in slots.iter().rev().take(slots.len().saturating_sub(wanted)) {
@@ -65,18 +65,24 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
             for member in member.filter(|it| tidy && it.slot.as_ref() == Some(&slot.slot)) {
                 sim.act(&Verb::Deregister { member: member.id.clone() }, "hpa");
             }
-            stop(sim, slot.slot.clone(), "");
+            stop(sim, slot.slot.clone(), "", wanted);
         }
     }
 }
 
-fn start(sim: &mut Sim, slot: Arc<str>, size_after: u32) -> Outcome {
+fn start(sim: &mut Sim, slot: Arc<str>, size_after: usize) -> Outcome {
+    let size_after = u32::try_from(size_after).unwrap();
     let join = sim.observe(true).system.join.value().cloned().unwrap_or_default();
     sim.act(&Verb::Start { slot, size_after, join }, "plan/test").outcome
 }
 
-fn stop(sim: &mut Sim, slot: Arc<str>, member: &str) -> Outcome {
-    sim.act(&Verb::Stop { slot, member: member.into(), size_after: 0 }, "plan/test").outcome
+fn stop(sim: &mut Sim, slot: Arc<str>, member: &str, size_after: usize) -> Outcome {
+    let size_after = u32::try_from(size_after).unwrap();
+    sim.act(&Verb::Stop { slot, member: member.into(), size_after }, "plan/test").outcome
+}
+
+fn members(sim: &Sim) -> usize {
+    usize::try_from(sim.size()).unwrap()
 }
 
 fn pass(sim: &mut Sim, ms: u64) {
@@ -89,7 +95,7 @@ fn add_one(sim: &mut Sim) {
     let vacant = sim.observe(true).platform.vacant.value().unwrap()[0].clone();
     let verb = Verb::Register { slot: vacant.slot.clone(), endpoints: vacant.endpoints };
     assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
-    assert_eq!(start(sim, vacant.slot, sim.size() + 1), Outcome::Applied);
+    assert_eq!(start(sim, vacant.slot, members(sim) + 1), Outcome::Applied);
     let members = sim.observe(true).system.members.value().unwrap().clone();
     let learner = members.iter().find(|it| it.roles.value().unwrap().contains(&Role::Learner)).unwrap();
     let promote = Verb::Promote { member: learner.id.clone() };
@@ -115,7 +121,7 @@ fn remove_one(sim: &mut Sim) {
     let verb = Verb::Deregister { member: last.id.clone() };
     assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
     assert_eq!(sim.act(&Verb::Barrier, "plan/test").outcome, Outcome::Applied);
-    assert_eq!(stop(sim, last.slot.clone().unwrap(), &last.id), Outcome::Applied);
+    assert_eq!(stop(sim, last.slot.clone().unwrap(), &last.id, members.len() - 1), Outcome::Applied);
     pass(sim, 60_000);
 }
 
@@ -162,7 +168,13 @@ fn without_a_guard_majorities_and_acknowledged_writes_are_lost() {
     println!(
         "unguarded, quorum: {losing} of {seeds} seeds lost {lost} acknowledged writes; seeds by harm: {kinds:?}"
     );
-    for kind in ["acknowledged-writes-lost", "majority-lost", "stopped-while-holding", "changes-overlap"] {
+    for kind in [
+        "acknowledged-writes-lost",
+        "majority-lost",
+        "stopped-while-holding",
+        "changes-overlap",
+        "size-jumped",
+    ] {
         assert!(kinds.contains_key(kind), "no seed showed {kind}: {kinds:?}");
     }
 }
@@ -192,7 +204,7 @@ fn a_group_without_strictness_accepts_a_removal_that_loses_the_majority() {
         };
         let mut others = members.iter().filter(|it| !leads(it));
         let (dead, healthy) = (others.next().unwrap(), others.next().unwrap());
-        stop(&mut sim, dead.slot.clone().unwrap(), &dead.id);
+        stop(&mut sim, dead.slot.clone().unwrap(), &dead.id, 2);
         let outcome = sim.act(&Verb::Deregister { member: healthy.id.clone() }, "plan/test").outcome;
         let lost = sim.oracle().findings().iter().any(|it| it.harm == Harm::MajorityLost { group: 0 });
         (outcome, lost)
@@ -213,7 +225,7 @@ fn a_leader_that_is_stopped_is_replaced_after_an_election() {
     let first = leader(&mut sim).unwrap();
     let members = sim.observe(true).system.members.value().unwrap().clone();
     let slot = members.iter().find(|it| it.id == first).and_then(|it| it.slot.clone()).unwrap();
-    stop(&mut sim, slot, &first);
+    stop(&mut sim, slot, &first, 2);
     assert_eq!(leader(&mut sim), None, "nobody leads while the election goes on");
     pass(&mut sim, 10_000);
     let second = leader(&mut sim).unwrap();

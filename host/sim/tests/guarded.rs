@@ -1,0 +1,196 @@
+//! The production cycle in both worlds, over many seeds with faults: nothing goes wrong because of us.
+//!
+//! `SEED=17 cargo test -p plimsoll-sim --test guarded` runs one seed and prints what happened in it.
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use plimsoll_core::combine::OnError;
+use plimsoll_core::cycle::{PolicyRef, Spec};
+use plimsoll_core::profile::{self, Profile};
+use plimsoll_sim::faults::{Class, FaultSetup};
+use plimsoll_sim::load::{Load, Shape};
+use plimsoll_sim::pilot::{Pilot, Policy, Tally};
+use plimsoll_sim::platform::PlatformSetup;
+use plimsoll_sim::quorum::QuorumSetup;
+use plimsoll_sim::sharded::ShardedSetup;
+use plimsoll_sim::sim::{Setup, Sim, Summary, WorldSetup};
+use plimsoll_wire::Safety;
+use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
+use plimsoll_wire::snapshot::{Behavior, Mode, Snapshot};
+use std::collections::BTreeMap;
+
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Waits short enough for several plans a day: what is to be shown is that plans are safe, not that there are few.
+fn brisk() -> Safety {
+    Safety {
+        cooldown_in_ms: 10 * MINUTE,
+        cooldown_out_ms: MINUTE,
+        reverse_ms: 30 * MINUTE,
+        sustain_ms: 5 * MINUTE,
+        fraction_permille: 1_000,
+        ..Safety::default()
+    }
+}
+
+fn spec(profile: &'static Profile, max: u32) -> Spec {
+    Spec {
+        key: "default/sim".into(),
+        profile,
+        platform: "sim".to_owned(),
+        mode: Mode::Enforce,
+        min: 3,
+        max,
+        behavior: Behavior::default(),
+        safety: brisk(),
+        policies: vec![PolicyRef {
+            name: "greedy".to_owned(),
+            module: "greedy".to_owned(),
+            on_error: OnError::Hold,
+            settings: serde_json::Value::Null,
+        }],
+        interval_ms: 15_000,
+        pace_ms: 2_000,
+    }
+}
+
+/// The size that the newest sample asks for, whatever its state, and no brakes at all: what is unsafe must be
+/// stopped by the judge.
+fn greedy() -> Policy {
+    Box::new(|_, snapshot: &Snapshot| {
+        let newest = snapshot.signals.get("demand").and_then(|signal| signal.samples.last());
+        let Some(newest) = newest else {
+            let reason = Reason { code: "NoData".to_owned(), message: String::new() };
+            return Answer::Refusal { refusal: Refusal { reason } };
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let members = (newest.value / 600.0).ceil().clamp(0.0, 100.0) as u32;
+        Answer::Proposal(Proposal {
+            sizes: Sizes { members: Some(members) },
+            reason: Reason { code: "Demand".to_owned(), message: String::new() },
+            signals: vec!["demand".to_owned()],
+            ..Proposal::default()
+        })
+    })
+}
+
+fn setup(seed: u64, sharded: bool) -> Setup {
+    let world = if sharded {
+        WorldSetup::Sharded(ShardedSetup::default())
+    } else {
+        let platform = PlatformSetup { running: 5, ..PlatformSetup::default() };
+        WorldSetup::Quorum(QuorumSetup { platform, strict: seed % 2 == 0, ..QuorumSetup::default() })
+    };
+    let shape = match seed % 3 {
+        0 => Shape::Daily { low: 900, high: 3_600, period_ms: DAY },
+        1 => Shape::Daily { low: 900, high: 3_600, period_ms: DAY / 4 },
+        _ => Shape::Sum(vec![
+            Shape::Constant(1_500),
+            Shape::Spikes { height: 2_000, every_ms: 5 * HOUR, width_ms: HOUR },
+        ]),
+    };
+    let faults = FaultSetup::Drawn { until_ms: DAY - 2 * HOUR };
+    let load = Load::new(shape).with_noise(100, seed);
+    Setup { seed, world, load, faults, sample_ms: 15_000, window_ms: 10 * MINUTE }
+}
+
+struct Ran {
+    summary: Summary,
+    tally: Tally,
+    digest: u64,
+    kills: u64,
+    hits: BTreeMap<Class, u64>,
+    told: String,
+}
+
+fn run(seed: u64, sharded: bool) -> Ran {
+    let mut sim = Sim::new(setup(seed, sharded));
+    let spec = if sharded { spec(&profile::SIM_SHARDED, 9) } else { spec(&profile::SIM_QUORUM, 7) };
+    let wanted = std::env::var("SEED").is_ok();
+    if wanted {
+        sim.trace().keep();
+    }
+    let mut pilot = Pilot::new(spec, greedy(), &sim);
+    let until_ms = sim.now_ms() + DAY;
+    pilot.run(&mut sim, until_ms);
+    for (at_ms, line) in sim.trace().take() {
+        println!("{at_ms} {line}");
+    }
+    let status = pilot.state().status();
+    let plan = status.plan.map(|plan| format!("{:?} {}→{} {}", plan.status, plan.from, plan.to, plan.why));
+    Ran {
+        summary: sim.summary(),
+        tally: pilot.tally().clone(),
+        digest: sim.digest(),
+        kills: pilot.kills(),
+        hits: sim.faults().hits().clone(),
+        told: format!(
+            "size {}, plan {plan:?}, {:?}; classes {:?}; {:?}",
+            sim.size(),
+            status.waiting_for,
+            sim.faults().classes(),
+            sim.oracle().findings().iter().take(3).collect::<Vec<_>>()
+        ),
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..std::env::var("SEEDS").map_or(20, |count| count.parse().unwrap())).collect(),
+    }
+}
+
+fn nothing_goes_wrong(sharded: bool) {
+    let (mut plans, mut reasons, mut hits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut kills, mut nature, mut acknowledged, mut bad) = (0, 0, 0, Vec::new());
+    let began = std::time::Instant::now();
+    let seeds = seeds();
+    for seed in &seeds {
+        let ran = run(*seed, sharded);
+        for (kind, count) in ran.tally.plans {
+            *plans.entry(kind).or_insert(0) += count;
+        }
+        for (kind, count) in ran.tally.refusals {
+            *reasons.entry(kind).or_insert(0) += count;
+        }
+        for class in ran.hits.into_keys() {
+            *hits.entry(class).or_insert(0) += 1;
+        }
+        kills += ran.kills;
+        nature += ran.summary.lost_by_nature;
+        acknowledged += ran.summary.acknowledged;
+        if !ran.summary.ours.is_empty() || ran.summary.lost_by_us > 0 {
+            bad.push(format!("SEED={seed}: {:?}; {}", ran.summary.ours, ran.told));
+        }
+    }
+    println!(
+        "guarded, sharded {sharded}: {} seeds, {acknowledged} writes acknowledged, lost by us: 0, by nature: \
+         {nature}; plans {plans:?}; daemon killed {kills} times; in {:?}\nfindings {reasons:?}\nfaults {hits:?}",
+        seeds.len(),
+        began.elapsed()
+    );
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(plans.values().sum::<u64>() > 0, "no plan was ever made");
+}
+
+#[test]
+fn nothing_goes_wrong_in_a_quorum_group_because_of_us() {
+    nothing_goes_wrong(false);
+}
+
+#[test]
+fn nothing_goes_wrong_in_a_sharded_store_because_of_us() {
+    nothing_goes_wrong(true);
+}
+
+#[test]
+fn each_run_of_a_seed_is_the_same() {
+    for seed in seeds().into_iter().take(2) {
+        for sharded in [false, true] {
+            let (one, two) = (run(seed, sharded), run(seed, sharded));
+            assert_eq!((one.digest, one.summary, one.tally), (two.digest, two.summary, two.tally));
+        }
+    }
+}
