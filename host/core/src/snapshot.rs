@@ -2,6 +2,7 @@
 
 mod compact;
 
+use self::compact::Compact;
 use crate::judge::unit_sizes;
 use crate::observation::{
     Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
@@ -12,7 +13,6 @@ use plimsoll_wire::snapshot::{
     Group, History, Lifecycle, Member, Now, Operation, Placement, Snapshot, Target, Vacancy,
 };
 use plimsoll_wire::{FORMAT_VERSION, Safety};
-use self::compact::Compact;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -228,8 +228,8 @@ fn members(
     pass.fact(&told, stable_ms, reads).map(|()| rows)
 }
 
-fn id_of(member: &Member) -> Option<Arc<str>> {
-    member.id.value().cloned()
+fn id_of(member: &Member) -> Option<&Arc<str>> {
+    member.id.value()
 }
 
 fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -239,11 +239,11 @@ fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 
 /// Ordinals compare as numbers: `db-10` comes after `db-9` (IDENT-6; datastax/kaap#254). No slot comes last.
 #[must_use]
-pub fn order(slot: Option<&str>) -> (bool, String, u64, String) {
-    let Some(slot) = slot else { return (true, String::new(), 0, String::new()) };
+pub fn order(slot: Option<&str>) -> (bool, &str, u64, &str) {
+    let Some(slot) = slot else { return (true, "", 0, "") };
     let digits = slot.len() - slot.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let (stem, ordinal) = slot.split_at(slot.len() - digits);
-    (false, stem.to_owned(), ordinal.parse().unwrap_or(0), slot.to_owned())
+    (false, stem, ordinal.parse().unwrap_or(0), slot)
 }
 
 fn row(

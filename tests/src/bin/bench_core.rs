@@ -40,7 +40,10 @@ fn main() {
         }
         let took = began.elapsed();
         let rate = (seeds * hours) as f64 * 3_600.0 / took.as_secs_f64();
-        println!("  {name:<22} {rate:>9.0} ({:.2?} for {hours} hours)", took / u32::try_from(seeds).unwrap_or(1));
+        println!(
+            "  {name:<22} {rate:>9.0} ({:.2?} for {hours} hours)",
+            took / u32::try_from(seeds).unwrap_or(1)
+        );
     }
 }
 
@@ -120,9 +123,7 @@ fn one(state: &mut State, seen: &Observation, wished: u32) -> Duration {
 fn answer(effect: Effect, seen: &Observation, wished: u32) -> Option<Event> {
     Some(match effect {
         Effect::Load { request } => Event::Loaded { request, result: Ok(None) },
-        Effect::Observe { request, .. } => {
-            Event::Observed { request, observation: Box::new(seen.clone()) }
-        }
+        Effect::Observe { request, .. } => Event::Observed { request, observation: Box::new(seen.clone()) },
         Effect::Evaluate { request, .. } => {
             let (policy, module) = ("demand".to_owned(), String::new());
             let answers = vec![Evaluated { policy, module, fuel: 0, answer: Ok(wish(wished)) }];
