@@ -1,5 +1,6 @@
 //! Snapshots for tests, so that a policy is tested without Wasm and without a cluster.
 
+use crate::journal::{PlanState, PlanStatus, Stamp};
 use crate::snapshot::{
     Behavior, Change, Generation, History, Lifecycle, Member, Mode, Now, Role, Sample, Signal, SignalState,
     Target,
@@ -83,6 +84,14 @@ impl Builder {
         self.snapshot
     }
 
+    /// Another target, `test/NAME`, on a machine with a boot of its own.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.snapshot.target.key = format!("test/{name}").into();
+        self.snapshot.now.boot = format!("boot-{name}").into();
+        self
+    }
+
     /// So many healthy members, `m0` leading.
     #[must_use]
     pub fn members(mut self, count: u32) -> Self {
@@ -154,6 +163,35 @@ impl Builder {
     #[must_use]
     pub fn change(mut self, from: u32, to: u32, age_ms: u64) -> Self {
         self.snapshot.history.changes.push(Change { from, to, age_ms });
+        self
+    }
+
+    /// A plan that is being carried out and began so many milliseconds ago.
+    #[must_use]
+    pub fn plan(mut self, from: u32, to: u32, status: PlanStatus, age_ms: u64) -> Self {
+        let now = &self.snapshot.now;
+        let mono_ms = now.mono_ms.saturating_sub(age_ms);
+        let started = Stamp { boot: now.boot.clone(), mono_ms, wall_ms: now.wall_ms };
+        self.snapshot.plan = Some(PlanState {
+            members: Vec::new(),
+            victims: Vec::new(),
+            id: "plan-1".into(),
+            decision: "decision-1".into(),
+            from,
+            to,
+            fingerprint: "cluster-1".to_owned(),
+            base_epoch: "epoch-1".to_owned(),
+            module: String::new(),
+            status,
+            unit: 0,
+            subject: None,
+            phase: 0,
+            point_of_no_return: false,
+            undoing: false,
+            why: String::new(),
+            progressed: started.clone(),
+            started,
+        });
         self
     }
 

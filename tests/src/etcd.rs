@@ -1,7 +1,7 @@
 //! A real etcd cluster on loopback, run by the commands of `examples/etcd`, so that what tests rely on is
 //! what users are shown.
 
-use crate::process::{Ports, Process, wait_until};
+use crate::process::{Ports, Process, is_running, wait_until};
 use anyhow::Context as _;
 use etcd_client::{Client, ConnectOptions};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Long enough for three members to start on a busy machine; a wait ends as soon as it can.
@@ -212,17 +212,19 @@ impl Rig {
     /// Ends the member of a slot at once, as a crash would.
     ///
     /// # Errors
-    /// When no member was started in the slot.
+    /// When no member runs in the slot, or it does not end.
     pub fn kill(&self, slot: &str) -> anyhow::Result<()> {
-        let pid: i32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
-        let pid = rustix::process::Pid::from_raw(pid).context("a process id is not zero")?;
-        let running = |rig: &Self| -> anyhow::Result<bool> {
-            Ok(rig.list()?.members.iter().any(|entry| entry.slot == slot && entry.running))
-        };
-        anyhow::ensure!(running(self)?, "no member runs in slot {slot}");
+        anyhow::ensure!(
+            self.list()?.members.iter().any(|entry| entry.slot == slot && entry.running),
+            "no member runs in slot {slot}"
+        );
+        let number: u32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(number)?).context("no process id")?;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-        while running(self)? {
-            std::thread::yield_now();
+        let deadline = Instant::now() + PATIENCE;
+        while is_running(number) {
+            anyhow::ensure!(Instant::now() < deadline, "the member of slot {slot} does not end");
+            std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
@@ -250,6 +252,31 @@ impl Rig {
         })
         .await;
         served.with_context(|| self.log_tail(slot))
+    }
+
+    /// How many voters and how many learners the cluster has, by a linearizable read.
+    ///
+    /// # Errors
+    /// When no member answers.
+    pub async fn size(&self) -> anyhow::Result<(usize, usize)> {
+        let mut why = anyhow::anyhow!("no slots");
+        for place in &self.slots {
+            let ask = async {
+                let client = connect(&[self.endpoint(&place.slot)?]).await?;
+                // The list comes out of the member's memory; the read makes that catch up.
+                client.kv_client().get("plimsoll-tests/ping", None).await?;
+                anyhow::Ok(client.cluster_client().member_list().await?)
+            };
+            match tokio::time::timeout(Duration::from_secs(2), ask).await {
+                Ok(Ok(list)) => {
+                    let learners = list.members().iter().filter(|member| member.is_learner()).count();
+                    return Ok((list.members().len() - learners, learners));
+                }
+                Ok(Err(error)) => why = error,
+                Err(late) => why = late.into(),
+            }
+        }
+        Err(why.context("no member tells the cluster's size"))
     }
 
     /// The logs of all members that ever ran, with the names of their folders.

@@ -32,6 +32,21 @@ pub fn answering(answer: &str) -> Vec<u8> {
     program(&format!("(data (i32.const 64) \"{}\")", escape(answer.as_bytes())), &write(1, 64, answer.len()))
 }
 
+/// A program that counts to a hundred thousand, and then writes this answer.
+#[must_use]
+pub fn counting(answer: &str) -> Vec<u8> {
+    program(
+        &format!("(data (i32.const 64) \"{}\")", escape(answer.as_bytes())),
+        &format!(
+            "(local $i i32)
+             (loop (br_if 0 (i32.lt_u
+                (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100000))))
+             {}",
+            write(1, 64, answer.len())
+        ),
+    )
+}
+
 /// An answer that wishes so many members.
 #[must_use]
 pub fn wish(members: &str) -> String {

@@ -1,6 +1,8 @@
 //! What tests against real systems are made of: processes, real servers, load that remembers what was
 //! acknowledged, and a watcher that judges a cluster without any of the product's code.
 
+pub mod audit;
+pub mod daemon;
 pub mod etcd;
 pub mod guest;
 pub mod load;
@@ -22,4 +24,11 @@ pub fn binary() -> PathBuf {
     let path = folder.join("plimsoll");
     assert!(path.is_file(), "{} is missing: run `cargo build -p plimsoll` first", path.display());
     path
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -72,7 +72,7 @@ impl Subject {
     async fn act_until_applied(&self, verb: Verb) -> anyhow::Result<()> {
         wait_until(verb.kind(), PATIENCE, async || match self.act(verb.clone()).await? {
             Outcome::Applied => Ok(()),
-            other => anyhow::bail!("{other:?}"),
+            Outcome::Refused { message } | Outcome::Unknown { message } => anyhow::bail!(message),
         })
         .await
     }
@@ -342,6 +342,7 @@ async fn keeps_the_removed_member_apart_while_its_process_still_runs() -> anyhow
     subject.rig.remove("e4", &id)?;
     // Again: the end is reached already.
     subject.rig.remove("e4", &id)?;
+    assert_eq!(subject.rig.size().await?, (3, 0));
     // The slot is blank again and takes a new member with a new id.
     let again = subject.grow().await?;
     assert_ne!(again, id);

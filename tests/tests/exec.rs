@@ -27,6 +27,19 @@ const RECORD: &str = r#"
     cat > "$d/stdin"
 "#;
 
+/// Runs until it is let go, or until the test is over, so that a failed test leaves nothing behind.
+const UNTIL_GO: &str = r#"
+    echo $$ > "$d/self"
+    until [ -e "$d/go" ] || [ ! -d "$d" ]; do sleep 0.05; done
+    exit 0
+"#;
+
+/// Runs until it is ended, or until the test is over.
+const FOR_EVER: &str = r#"
+    echo $$ > "$d/self"
+    while [ -d "$d" ]; do sleep 0.2; done
+"#;
+
 fn message(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Applied => "",
@@ -183,9 +196,9 @@ async fn a_hanging_command_is_ended_with_its_whole_group() {
     lab.script(
         "add",
         r#"trap '' TERM
-           sh -c 'trap "" TERM; while :; do sleep 1; done' & echo $! > "$d/stubborn"
+           sh -c 'trap "" TERM; while [ -d "$1" ]; do sleep 0.2; done' - "$d" & echo $! > "$d/stubborn"
            echo $$ > "$d/self"
-           while :; do sleep 1; done"#,
+           while [ -d "$d" ]; do sleep 0.2; done"#,
     );
     let mut config = lab.config();
     config.add.timeout = Duration::from_millis(500);
@@ -202,7 +215,7 @@ async fn a_hanging_command_is_ended_with_its_whole_group() {
 #[tokio::test]
 async fn a_command_ends_with_its_licence() {
     let lab = Lab::new();
-    lab.script("add", "echo $$ > $d/self; while :; do sleep 1; done");
+    lab.script("add", FOR_EVER);
     let exec = lab.exec();
     let short = Licence { deadline: Duration::from_millis(1500), ..licence("i1") };
     assert_unknown(&exec.act(&short, &start(json!(null))).await, "");
@@ -213,7 +226,7 @@ async fn a_command_ends_with_its_licence() {
 #[tokio::test]
 async fn a_flood_of_output_is_ended_and_its_end_kept() {
     let lab = Lab::new();
-    lab.script("add", "echo $$ > $d/self; while :; do echo flood; done");
+    lab.script("add", "echo $$ > $d/self; while [ -d $d ]; do echo flood; done");
     let exec = lab.exec();
     assert_unknown(&exec.act(&licence("i1"), &start(json!(null))).await, "wrote more than");
     assert!(!runs(lab.pid("self")));
@@ -243,7 +256,7 @@ async fn a_server_that_a_command_leaves_holds_neither_us_nor_the_lock() {
 #[tokio::test]
 async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
     let lab = Lab::new();
-    lab.script("add", r#"echo $$ > "$d/self"; until [ -e "$d/go" ]; do sleep 0.05; done; exit 0"#);
+    lab.script("add", UNTIL_GO);
     lab.script("list", r#"echo '{"formatVersion":1,"members":[],"vacant":[]}'"#);
     let mut daemon = lab.actor("add", "i1");
     let pid = lab.pid("self");
@@ -281,7 +294,7 @@ async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
 #[tokio::test]
 async fn a_guard_that_has_not_begun_when_its_daemon_dies_does_nothing() {
     let lab = Lab::new();
-    lab.script("add", r#"echo $$ > "$d/self"; until [ -e "$d/go" ]; do sleep 0.05; done"#);
+    lab.script("add", UNTIL_GO);
     lab.script("late", "touch $d/late-ran");
     let first = lab.actor("add", "i1");
     lab.pid("self");
@@ -323,7 +336,7 @@ async fn act_and_lose_the_guard(lab: &Lab, exec: &Exec) {
 #[tokio::test]
 async fn a_command_whose_guard_was_killed_still_bars_the_next() {
     let lab = Lab::new();
-    lab.script("add", r#"echo $$ > "$d/self"; until [ -e "$d/go" ]; do sleep 0.05; done"#);
+    lab.script("add", UNTIL_GO);
     lab.script("remove", "touch $d/ran");
     let exec = lab.exec();
     act_and_lose_the_guard(&lab, &exec).await;
@@ -345,7 +358,7 @@ async fn a_command_whose_guard_was_killed_still_bars_the_next() {
 #[tokio::test]
 async fn a_command_whose_guard_was_killed_is_ended_past_its_deadline_by_who_finds_it() {
     let lab = Lab::new();
-    lab.script("add", "echo $$ > $d/self; while :; do sleep 1; done");
+    lab.script("add", FOR_EVER);
     let mut config = lab.config();
     config.add.timeout = Duration::from_millis(1500);
     let exec = lab.exec_with(config);

@@ -133,6 +133,8 @@ pub struct Faults {
     blows: Vec<Planned>,
     hits: BTreeMap<Class, u64>,
     cache: Option<(PlatformReport, SystemReport)>,
+    asked: u64,
+    kill_at: Option<u64>,
     calls: Rng,
     reads: Rng,
     kills: Rng,
@@ -182,6 +184,8 @@ impl Faults {
             blows: Vec::new(),
             hits: BTreeMap::new(),
             cache: None,
+            asked: 0,
+            kill_at: None,
             calls: Rng::stream(seed, "fault-calls"),
             reads: Rng::stream(seed, "fault-reads"),
             kills: Rng::stream(seed, "fault-kills"),
@@ -248,11 +252,25 @@ impl Faults {
 
     /// Whether the daemon is killed at this point; to be asked between any two effects.
     pub(crate) fn kill(&mut self, now_ms: u64) -> bool {
-        let killed = self.has(Class::Kill, now_ms) && self.kills.chance(10);
+        self.asked += 1;
+        let drawn = self.has(Class::Kill, now_ms) && self.kills.chance(10);
+        let killed = drawn || self.kill_at == Some(self.asked);
         if killed {
             self.hit(Class::Kill);
         }
         killed
+    }
+
+    /// Kills the daemon before its effect of this number, counted from 1, whatever the classes are: so that
+    /// every place between two effects can be tried in turn.
+    pub(crate) fn kill_at(&mut self, effect: u64) {
+        self.kill_at = Some(effect);
+    }
+
+    /// How many effects the daemon was about to do so far.
+    #[must_use]
+    pub fn effects(&self) -> u64 {
+        self.asked
     }
 
     /// What becomes of the next call.

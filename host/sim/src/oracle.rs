@@ -60,8 +60,6 @@ pub struct Standing {
     pub leads: bool,
     /// The volume of the slot belongs to a member that was removed.
     pub returning_volume: bool,
-    /// The learner that would be promoted is behind the last acknowledged write by more than a tenth.
-    pub behind: bool,
 }
 
 /// What must never happen.
@@ -115,11 +113,6 @@ pub enum Harm {
         /// In which slot.
         slot: Arc<str>,
     },
-    /// A learner got its vote before it had the data.
-    PromotedBehind {
-        /// In which slot.
-        slot: Arc<str>,
-    },
 }
 
 impl Harm {
@@ -135,7 +128,6 @@ impl Harm {
             Self::LeaderRemoved { .. } => "leader-removed",
             Self::SizeJumped { .. } => "size-jumped",
             Self::VolumeReturned { .. } => "volume-returned",
-            Self::PromotedBehind { .. } => "promoted-behind",
         }
     }
 }
@@ -278,10 +270,7 @@ fn subject_harms(verb: &Verb, before: &Standing, subject: &Arc<str>) -> Vec<Harm
         harms.push(Harm::LeaderRemoved { slot: slot.clone() });
     }
     if matches!(verb, Verb::Start { .. }) && before.returning_volume {
-        harms.push(Harm::VolumeReturned { slot: slot.clone() });
-    }
-    if matches!(verb, Verb::Promote { .. }) && before.behind {
-        harms.push(Harm::PromotedBehind { slot });
+        harms.push(Harm::VolumeReturned { slot });
     }
     harms
 }

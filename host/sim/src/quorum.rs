@@ -574,7 +574,6 @@ impl World for Quorum {
             leads: id.is_some() && id == self.leader && heirs,
             holds,
             returning_volume: volume.is_some_and(|volume| volume.removed),
-            behind: peer.is_some_and(|peer| peer.holds < self.acknowledged / 10 * 9),
         }
     }
 

@@ -574,7 +574,6 @@ impl World for Sharded {
             holds,
             leads: false,
             returning_volume: volume.is_some_and(|volume| volume.removed),
-            behind: false,
         }
     }
 

@@ -249,6 +249,12 @@ impl Sim {
         killed
     }
 
+    /// Kills the daemon before its effect of this number, counted from 1; [`Faults::effects`] says how many
+    /// there were.
+    pub fn kill_at(&mut self, effect: u64) {
+        self.faults.kill_at(effect);
+    }
+
     fn sample(&mut self) {
         let demand_milli = self.load.milli_per_s(self.now_ms - ORIGIN_MS);
         let point = Point { at_ms: self.now_ms, demand_milli, capacity_milli: self.world.capacity() };

@@ -50,8 +50,8 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
             on_error: OnError::Hold,
             settings: serde_json::Value::Null,
         }],
-        interval_ms: 15_000,
-        pace_ms: 2_000,
+        interval_ms: 30_000,
+        pace_ms: 5_000,
     }
 }
 
@@ -80,7 +80,7 @@ fn setup(seed: u64, sharded: bool) -> Setup {
         WorldSetup::Sharded(ShardedSetup::default())
     } else {
         let platform = PlatformSetup { running: 5, ..PlatformSetup::default() };
-        WorldSetup::Quorum(QuorumSetup { platform, strict: seed % 2 == 0, ..QuorumSetup::default() })
+        WorldSetup::Quorum(QuorumSetup { platform, strict: seed.is_multiple_of(2), ..QuorumSetup::default() })
     };
     let shape = match seed % 3 {
         0 => Shape::Daily { low: 900, high: 3_600, period_ms: DAY },
@@ -144,7 +144,7 @@ fn seeds() -> Vec<u64> {
 
 fn nothing_goes_wrong(sharded: bool) {
     let (mut plans, mut reasons, mut hits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let (mut kills, mut nature, mut acknowledged, mut bad) = (0, 0, 0, Vec::new());
+    let (mut kills, mut lost, mut nature, mut acknowledged, mut bad) = (0, 0, 0, 0, Vec::new());
     let began = std::time::Instant::now();
     let seeds = seeds();
     for seed in &seeds {
@@ -159,6 +159,7 @@ fn nothing_goes_wrong(sharded: bool) {
             *hits.entry(class).or_insert(0) += 1;
         }
         kills += ran.kills;
+        lost += ran.summary.lost_by_us;
         nature += ran.summary.lost_by_nature;
         acknowledged += ran.summary.acknowledged;
         if !ran.summary.ours.is_empty() || ran.summary.lost_by_us > 0 {
@@ -166,7 +167,7 @@ fn nothing_goes_wrong(sharded: bool) {
         }
     }
     println!(
-        "guarded, sharded {sharded}: {} seeds, {acknowledged} writes acknowledged, lost by us: 0, by nature: \
+        "guarded, sharded {sharded}: {} seeds, {acknowledged} writes acknowledged, lost by us: {lost}, by nature: \
          {nature}; plans {plans:?}; daemon killed {kills} times; in {:?}\nfindings {reasons:?}\nfaults {hits:?}",
         seeds.len(),
         began.elapsed()
@@ -183,6 +184,41 @@ fn nothing_goes_wrong_in_a_quorum_group_because_of_us() {
 #[test]
 fn nothing_goes_wrong_in_a_sharded_store_because_of_us() {
     nothing_goes_wrong(true);
+}
+
+/// A group that is asked to shrink and grow again, without faults: the size at each end, and effects so far.
+fn out_and_in(sharded: bool, kill_at: Option<u64>) -> (u32, u32, u64, Summary, String) {
+    let mut setup = setup(0, sharded);
+    setup.faults = FaultSetup::None;
+    let busy = Shape::Spikes { height: 1_400, every_ms: 12 * HOUR, width_ms: 6 * HOUR };
+    setup.load = Load::new(Shape::Sum(vec![Shape::Constant(1_600), busy]));
+    let mut sim = Sim::new(setup);
+    if let Some(effect) = kill_at {
+        sim.kill_at(effect);
+    }
+    let spec = if sharded { spec(&profile::SIM_SHARDED, 9) } else { spec(&profile::SIM_QUORUM, 7) };
+    let mut pilot = Pilot::new(spec, greedy(), &sim);
+    let start_ms = sim.now_ms();
+    pilot.run(&mut sim, start_ms + 6 * HOUR);
+    let first = sim.size();
+    pilot.run(&mut sim, start_ms + 10 * HOUR);
+    let told = format!("{:?} {:?}", pilot.state().status().waiting_for, sim.oracle().findings());
+    (first, sim.size(), sim.faults().effects(), sim.summary(), told)
+}
+
+#[test]
+fn killed_between_any_two_effects_the_daemon_ends_at_the_same_size() {
+    for sharded in [false, true] {
+        let (first, last, effects, summary, told) = out_and_in(sharded, None);
+        assert_ne!(first, last, "there must be plans to be killed in: {told}");
+        assert_eq!(summary.ours, BTreeMap::new());
+        let tries = std::env::var("KILLS").map_or(12, |count| count.parse().unwrap());
+        for at in (0..tries).map(|at| 1 + at * effects / tries) {
+            let (one, two, _, summary, told) = out_and_in(sharded, Some(at));
+            assert_eq!((one, two), (first, last), "sharded {sharded}, killed at {at}: {told}");
+            assert_eq!(summary.ours, BTreeMap::new(), "sharded {sharded}, killed at {at}: {told}");
+        }
+    }
 }
 
 #[test]

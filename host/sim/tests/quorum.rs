@@ -173,6 +173,7 @@ fn without_a_guard_majorities_and_acknowledged_writes_are_lost() {
         "majority-lost",
         "stopped-while-holding",
         "changes-overlap",
+        "leader-removed",
         "size-jumped",
     ] {
         assert!(kinds.contains_key(kind), "no seed showed {kind}: {kinds:?}");

@@ -5,6 +5,7 @@ use crate::disk::{self, Disk};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 /// The folder of all snapshots.
@@ -24,10 +25,15 @@ pub(super) fn name(digest: Hash) -> String {
 }
 
 /// Keeps `bytes` and returns once they last: their digest and how many bytes they take on the disk.
+/// `folders` remembers which folders' names are sure to last.
 ///
 /// # Errors
 /// When they are too many, or are not known to last.
-pub(super) fn store(disk: &dyn Disk, bytes: &[u8]) -> io::Result<(Hash, u64)> {
+pub(super) fn store(
+    disk: &dyn Disk,
+    bytes: &[u8],
+    folders: &mut BTreeSet<String>,
+) -> io::Result<(Hash, u64)> {
     if bytes.len() as u64 > MAX_SNAPSHOT {
         let problem = format!("a snapshot of {} bytes is longer than {MAX_SNAPSHOT}", bytes.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -41,8 +47,11 @@ pub(super) fn store(disk: &dyn Disk, bytes: &[u8]) -> io::Result<(Hash, u64)> {
         disk.sync_folder(&folder)?;
         return Ok((digest, stat.length));
     }
-    disk.make_folder(&folder)?;
-    disk.sync_folder(FOLDER)?;
+    if !folders.contains(&folder) {
+        disk.make_folder(&folder)?;
+        disk.sync_folder(FOLDER)?;
+        folders.insert(folder);
+    }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
     let compressed = encoder.finish()?;

@@ -11,6 +11,7 @@ use crate::disk::{self, Disk, Exclusive, RealDisk};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{Body, Record};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ struct Inner {
     /// Why decisions and intents are refused, when the disk is the reason.
     full: Option<Fullness>,
     appends: u64,
+    /// Folders of snapshots whose names are sure to last.
+    folders: BTreeSet<String>,
 }
 
 /// What made the disk too full.
@@ -89,7 +92,7 @@ impl AuditLog {
         for event in &recovered {
             writer.event(event)?;
         }
-        let mut inner = Inner { writer, snapshots, full: None, appends: 0 };
+        let mut inner = Inner { writer, snapshots, full: None, appends: 0, folders: BTreeSet::new() };
         inner.prepare(walked.retired.map(|(through, _)| through))?;
         Ok(Self { inner: Mutex::new(inner), _lock: lock })
     }
@@ -124,7 +127,8 @@ impl AuditLog {
         if head.sequence == 0 { String::new() } else { head.to_string() }
     }
 
-    /// Why nothing is begun now, if nothing is: the log failed or the disk is full.
+    /// Why nothing is begun now, if nothing is: the log failed or the disk is full. For readiness and
+    /// metrics only: the next append is what finds out that it is over.
     #[must_use]
     pub fn halted(&self) -> Option<String> {
         let inner = self.lock();
@@ -157,7 +161,11 @@ impl Inner {
         if let Some(through) = retired {
             self.remove_segments(through);
         }
-        if !self.set_ballast() {
+        if let Err(error) = self.set_ballast() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no room can be set aside for the audit log"
+            );
             self.full = Some(Fullness { recorded: false });
         }
         Ok(())
@@ -181,7 +189,7 @@ impl Inner {
             .map_err(|error| AuditError::Unwritable { problem: error.to_string() })?;
         let kept = match snapshot {
             Some(bytes) => Some(
-                blob::store(self.writer.disk.as_ref(), bytes)
+                blob::store(self.writer.disk.as_ref(), bytes, &mut self.folders)
                     .map_err(|source| self.writer.not_durable(source))?,
             ),
             None => None,
@@ -217,13 +225,14 @@ impl Inner {
             return Err(AuditError::Full { place, free, floor });
         }
         if self.full.is_some() {
-            if !self.set_ballast() {
-                return Err(AuditError::Full {
-                    place,
-                    free,
-                    floor: floor + self.writer.config.ballast_bytes,
-                });
-            }
+            self.set_ballast().map_err(|source| {
+                let floor = floor.saturating_add(self.writer.config.ballast_bytes);
+                if is_full(&source) {
+                    AuditError::Full { place, free, floor }
+                } else {
+                    self.writer.not_durable(source)
+                }
+            })?;
             self.writer.event(&Event::Resumed {})?;
             self.full = None;
         }
@@ -246,20 +255,21 @@ impl Inner {
         self.record_fullness(why);
     }
 
-    /// Whether the ballast lies there in full.
-    fn set_ballast(&self) -> bool {
+    /// Makes sure that the ballast lies there in full.
+    fn set_ballast(&self) -> io::Result<()> {
         let (disk, bytes) = (&self.writer.disk, self.writer.config.ballast_bytes);
-        match disk.stat(BALLAST) {
-            Ok(Some(stat)) if stat.length == bytes => true,
-            Ok(Some(_) | None) => {
-                let set = disk.reserve(BALLAST, bytes).and_then(|()| disk.sync_folder(""));
-                if set.is_err() {
-                    let _ = disk.remove(BALLAST);
-                }
-                set.is_ok()
-            }
-            Err(_) => false,
+        if bytes == 0 {
+            return disk.remove(BALLAST);
         }
+        if disk.stat(BALLAST)?.is_some_and(|stat| stat.length == bytes) {
+            return Ok(());
+        }
+        let set = disk.reserve(BALLAST, bytes).and_then(|()| disk.sync_folder(""));
+        if set.is_err() {
+            // Half a ballast only takes room.
+            let _ = disk.remove(BALLAST);
+        }
+        set
     }
 
     /// Removes the oldest sealed segments beyond what is kept, once a record says so.

@@ -12,6 +12,7 @@ use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Now;
 use plimsoll_wire::{FORMAT_VERSION, Snapshot};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 const RECORDS: usize = 50;
@@ -134,15 +135,19 @@ fn loses_and_invents_nothing_wherever_the_power_goes() {
     disk.record();
     let heads = script(&disk);
     let (mut moments, mut crashes) = (0, 0);
+    let mut seen = HashSet::new();
     for (acknowledged, moment) in disk.moments() {
         moments += 1;
         for crashed in moment.crashes() {
+            if !seen.insert((acknowledged, crashed.fingerprint())) {
+                continue;
+            }
             crashes += 1;
             survives(&crashed, &heads[..acknowledged], (acknowledged + 1).min(RECORDS));
         }
     }
     println!("{crashes} crashes at {moments} moments");
-    assert!(crashes > 2_000, "the script is too short to mean anything");
+    assert!(crashes > 1_000, "the script is too short to mean anything");
 }
 
 #[test]

@@ -115,6 +115,17 @@ impl SimulatedDisk {
         found
     }
 
+    /// Equal for disks that hold the same: many moments lead to the same disk after a crash.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let state = self.lock();
+        let mut hasher = DefaultHasher::new();
+        for (name, id) in &state.names {
+            (name, state.files.get(id).map(|file| &file.cache)).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// Changes a file behind everybody's back.
     pub(crate) fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.lock();

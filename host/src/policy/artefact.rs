@@ -100,11 +100,12 @@ pub(crate) async fn scan(
     let ask = Ask::Compile { limits: *limits, scan_only: true };
     let mut child =
         Process::start(launch, Role::Compile, class, limits).await.map_err(|trouble| trouble.rejection())?;
-    match child.ask(&ask, module, wall, 0).await.map_err(|trouble| trouble.rejection())?.0 {
-        Reply::Scanned { inspection } => Ok(*inspection),
-        Reply::Rejected { rejection } => Err(Rejection::new(rejection.flaw, rejection.detail)),
-        other => Err(unexpected(&other).rejection()),
+    let reply = child.ask(&ask, module, wall, 0).await.map_err(|trouble| trouble.rejection())?.0;
+    if let Reply::Rejected { rejection } = reply {
+        return Err(Rejection::new(rejection.flaw, rejection.detail));
     }
+    let Reply::Scanned { inspection } = reply else { return Err(unexpected(&reply).rejection()) };
+    Ok(*inspection)
 }
 
 fn name(digest: &str, class: Class) -> String {

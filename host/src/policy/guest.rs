@@ -44,8 +44,8 @@ impl Guest {
     fn with(engine: &Engine, artefact: &[u8], contract: Contract, limits: Limits) -> Result<Self, Rejection> {
         match contract {
             Contract::Program => Ok(Self::Program(program::Program::new(
-                &engine,
-                artefact::module(&engine, artefact)?,
+                engine,
+                artefact::module(engine, artefact)?,
                 limits,
             )?)),
             Contract::Component => {

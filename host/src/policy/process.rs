@@ -114,14 +114,12 @@ impl Process {
             Ok(Err(error)) => return Err(Trouble::Start(format!("starting a policy child: {error}"))),
             Err(_) => return Err(Trouble::Start("a policy child did not start in time".to_owned())),
         };
-        match reply {
-            Reply::Ready { confinement } => process.confinement = confinement,
-            Reply::Unconfined { step, detail } => {
-                let hint = "the kernel must offer it, or the daemon's file must say `sandbox: best-effort`";
-                return Err(Trouble::Start(format!("cannot confine policies: {step}: {detail}; {hint}")));
-            }
-            other => return Err(unexpected(&other)),
+        if let Reply::Unconfined { step, detail } = reply {
+            let hint = "the kernel must offer it, or the daemon's file must say `sandbox: best-effort`";
+            return Err(Trouble::Start(format!("cannot confine policies: {step}: {detail}; {hint}")));
         }
+        let Reply::Ready { confinement } = reply else { return Err(unexpected(&reply)) };
+        process.confinement = confinement;
         Ok(process)
     }
 

@@ -8,7 +8,7 @@ use super::frame::Contract;
 use super::limits::{Bounds, Class, Limits};
 use serde::{Deserialize, Serialize};
 use wasmparser::{
-    ComponentExternalKind, Encoding, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef,
+    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef,
     Validator, WasmFeatures,
 };
 
@@ -136,7 +136,11 @@ impl Scan {
             }
             Payload::ComponentImportSection(section) if self.depth == 1 => {
                 for import in section {
-                    self.component_import(import.map_err(|error| malformed(&error))?.name.name)?;
+                    let import = import.map_err(|error| malformed(&error))?;
+                    // A type is a name for a shape and gives nothing to call.
+                    if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        self.component_import(import.name.name)?;
+                    }
                 }
             }
             Payload::ExportSection(section) if self.depth == 1 => {

@@ -190,11 +190,12 @@ impl Version {
 
 async fn describe(child: &mut Process, limits: &Limits) -> Result<serde_json::Value, Rejection> {
     let wall = Duration::from_millis(limits.wall_ms);
-    match child.ask(&Ask::Describe, &[], wall, 0).await.map_err(|trouble| trouble.rejection())?.0 {
-        Reply::Described { manifest } => Ok(manifest),
-        Reply::Rejected { rejection } => Err(Rejection::new(rejection.flaw, rejection.detail)),
-        other => Err(unexpected(&other).rejection()),
+    let reply = child.ask(&Ask::Describe, &[], wall, 0).await.map_err(|trouble| trouble.rejection())?.0;
+    if let Reply::Rejected { rejection } = reply {
+        return Err(Rejection::new(rejection.flaw, rejection.detail));
     }
+    let Reply::Described { manifest } = reply else { return Err(unexpected(&reply).rejection()) };
+    Ok(manifest)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -9,6 +9,7 @@
 mod agreement;
 mod call;
 mod connection;
+mod outcome;
 mod report;
 mod survey;
 

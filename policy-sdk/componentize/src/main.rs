@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let bytes = ComponentEncoder::default()
         .validate(true)
         .module(&core)
-        .and_then(|mut encoder| encoder.encode())
+        .and_then(|encoder| encoder.encode())
         .with_context(|| format!("wrapping {}: was it built with the policy SDK?", module.display()))?;
     std::fs::write(component, bytes).with_context(|| format!("writing {}", component.display()))
 }

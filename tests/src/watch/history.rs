@@ -1,9 +1,12 @@
 //! The history of a cluster's configurations, put together from the logs of all members that ever ran.
 //!
-//! Every configuration is unique: a removed member never comes back under its id. So the order in which
-//! configurations appear first, over all logs, is the order in which they came about; a member that joins or
-//! restarts only repeats old ones, or skips some with a snapshot. All members of a test run on one machine,
-//! by one clock.
+//! A member applies every configuration in the one order of the raft log. When it joins or restarts it goes
+//! through old ones again, which its log tells too. So within one life of a member, counted from where the
+//! watch began, the first, second, ... time of a configuration means the same for all members; and the order
+//! in which these came about first, over all logs, is the order in which they came about at all. All members
+//! of a test run on one machine, by one clock.
+//!
+//! A member that joins by a snapshot skips configurations; the logs of those that were there have them.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,8 +71,9 @@ struct Applied {
 /// What the logs of all members tell.
 #[derive(Clone, Debug, Default)]
 pub struct Logs {
-    applied: Vec<Applied>,
-    /// When each member was first applied to the cluster by its own word: it had all that came before.
+    /// What members applied, one list for each life of a member.
+    lives: Vec<Vec<Applied>>,
+    /// When each member published itself: it had all that was committed before.
     published: BTreeMap<u64, String>,
 }
 
@@ -79,6 +83,7 @@ impl Logs {
     pub fn parse(logs: &[(String, String)]) -> Self {
         let mut all = Self::default();
         for (_, text) in logs {
+            all.lives.push(Vec::new());
             let mut leader = None;
             for line in text.lines() {
                 let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
@@ -86,9 +91,13 @@ impl Logs {
                 let (at, message) = (word("ts").to_owned(), word("msg"));
                 if let Some(told) = told_leader(message) {
                     leader = told;
-                }
-                if let Some(configuration) = told_configuration(message) {
-                    all.applied.push(Applied { at, configuration, leader });
+                } else if let (Some(configuration), Some(life)) =
+                    (told_configuration(message), all.lives.last_mut())
+                {
+                    life.push(Applied { at, configuration, leader });
+                } else if message == "restarting local member" {
+                    all.lives.push(Vec::new());
+                    leader = None;
                 } else if message.starts_with("published local member")
                     && let Ok(id) = u64::from_str_radix(word("local-member-id"), 16)
                 {
@@ -134,20 +143,29 @@ pub struct History {
 }
 
 impl History {
-    /// Puts the logs together.
+    /// Puts the logs together, from when the baseline came about first.
     #[must_use]
     pub fn from(logs: &Logs, baseline: &Configuration) -> Self {
-        let mut first: BTreeMap<&Configuration, &Applied> = BTreeMap::new();
-        for applied in &logs.applied {
-            let known = first.entry(&applied.configuration).or_insert(applied);
-            if applied.at < known.at {
-                *known = applied;
+        let mut first: BTreeMap<(&Configuration, usize), &Applied> = BTreeMap::new();
+        for life in &logs.lives {
+            let mut times: BTreeMap<&Configuration, usize> = BTreeMap::new();
+            let mut before: Option<&Configuration> = None;
+            for applied in life.iter().skip_while(|applied| applied.configuration != *baseline) {
+                // A member may write the same configuration several times in a row.
+                if before.replace(&applied.configuration) == Some(&applied.configuration) {
+                    continue;
+                }
+                let time = times.entry(&applied.configuration).or_default();
+                *time += 1;
+                let known = first.entry((&applied.configuration, *time)).or_insert(applied);
+                if applied.at < known.at {
+                    *known = applied;
+                }
             }
         }
         let mut steps: Vec<Applied> = first.into_values().cloned().collect();
         steps.sort_by(|left, right| left.at.cmp(&right.at));
-        let begin = steps.iter().position(|step| step.configuration == *baseline).unwrap_or(steps.len());
-        Self { steps: steps.split_off(begin) }
+        Self { steps }
     }
 
     /// Whether a configuration is part of it.
@@ -156,7 +174,7 @@ impl History {
         self.position(configuration).is_some()
     }
 
-    /// How many changes led from the baseline to a configuration.
+    /// How many changes led from the baseline to a configuration, the first time.
     #[must_use]
     pub fn position(&self, configuration: &Configuration) -> Option<usize> {
         self.steps.iter().position(|step| step.configuration == *configuration)

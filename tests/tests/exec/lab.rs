@@ -3,9 +3,10 @@
 use plimsoll::actuate::Licence;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig};
 use plimsoll_wire::journal::Verb;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,7 @@ impl Lab {
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_exec-actor"))
             .arg(document.to_string())
             .stdout(output)
+            .process_group(0)
             .spawn()
             .unwrap();
         Actor(child)
@@ -103,8 +105,10 @@ impl Lab {
 pub(crate) struct Actor(std::process::Child);
 
 impl Actor {
+    /// As a terminal or a service manager would: with everything in its process group.
     pub(crate) fn kill(&mut self) {
-        self.0.kill().unwrap();
+        let group = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process_group(group, Signal::KILL).unwrap();
         self.0.wait().unwrap();
     }
 

@@ -79,7 +79,9 @@ impl FileJournals {
     }
 
     pub(super) fn on(disk: Box<dyn Disk>, lock: Option<Exclusive>) -> Result<Self, JournalError> {
+        // Also syncs the names: a daemon that was killed may have left the last one in memory only.
         remove_leftovers(disk.as_ref())
+            .and_then(|()| disk.sync_folder(""))
             .map_err(|source| JournalError::NotDurable { place: disk.place(""), source })?;
         let shared = Shared { disk, doubtful: Mutex::default(), _lock: lock };
         Ok(Self { shared: Arc::new(shared) })

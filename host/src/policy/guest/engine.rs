@@ -26,6 +26,7 @@ pub(crate) fn engine(class: Class) -> Result<Engine, Rejection> {
         .memory_reservation_for_growth(1 << 20)
         .memory_guard_size(64 << 10)
         .guard_before_linear_memory(false)
+        .cranelift_debug_verifier(false)
         .generate_address_map(false)
         .concurrency_support(false);
     proposals(&mut config, class);

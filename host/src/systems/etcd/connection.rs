@@ -2,6 +2,7 @@
 
 use super::EtcdConfig;
 use super::call::Call;
+use super::outcome;
 use super::survey::{List, Registered, Status};
 use anyhow::Context as _;
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, MemberAddOptions, TlsOptions};
@@ -12,9 +13,6 @@ use tokio::time::Instant;
 /// The one key that the driver touches: read for linearizable reads, written by the barrier. Where etcd's
 /// authentication is on, the user needs it.
 pub(super) const BARRIER_KEY: &str = "plimsoll.dev/barrier";
-
-/// The longest message that is passed on; the journal keeps no more.
-const MESSAGE_BYTES: usize = 1024;
 
 /// The longest password file that is read.
 const PASSWORD_BYTES: usize = 4096;
@@ -28,7 +26,7 @@ pub(super) async fn read(
     let deadline = Instant::now() + within;
     let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return both(clipped(&format!("{error:#}"))),
+        Ok(Err(error)) => return both(outcome::clipped(&format!("{error:#}"))),
         Err(_) => return both("no connection in time".to_owned()),
     };
     // Both at once: a learner answers the first only, a member without its majority too.
@@ -93,7 +91,7 @@ fn headless() -> Error {
 pub(super) async fn send(config: &EtcdConfig, endpoint: &str, call: &Call, deadline: Instant) -> Outcome {
     let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return super::call::not_sent(&clipped(&format!("{error:#}"))),
+        Ok(Err(error)) => return super::call::not_sent(&outcome::clipped(&format!("{error:#}"))),
         Err(_) => return super::call::not_sent("no connection in time"),
     };
     match tokio::time::timeout_at(deadline, carry_out(client, call)).await {
@@ -135,56 +133,33 @@ async fn barrier(client: &Client, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an error says about the world: a refusal changed nothing, everything else may have.
-///
-/// etcd answers `UNAVAILABLE` both for what it refused before it proposed anything and for what it proposed
-/// and did not see committed, so there the words decide; unknown words are an unknown outcome.
+/// What an error says about the world.
 fn meaning(error: &Error) -> Outcome {
-    let message = words(error);
-    let Error::GRpcStatus(status) = error else {
-        return match error {
-            // Found by the client itself before anything was sent.
-            Error::InvalidArgs(_) | Error::InvalidUri(_) => Outcome::Refused { message },
-            _ => Outcome::Unknown { message },
-        };
-    };
-    // The numbers of gRPC's own table of status codes.
-    const INVALID_ARGUMENT: i32 = 3;
-    const NOT_FOUND: i32 = 5;
-    const PERMISSION_DENIED: i32 = 7;
-    const RESOURCE_EXHAUSTED: i32 = 8;
-    const FAILED_PRECONDITION: i32 = 9;
-    const UNIMPLEMENTED: i32 = 12;
-    const UNAVAILABLE: i32 = 14;
-    const UNAUTHENTICATED: i32 = 16;
-    // Decided by the server before it proposes (`v3rpc/rpctypes/error.go`).
-    const BEFORE_PROPOSING: [&str; 3] = [
-        "etcdserver: unhealthy cluster",
-        "etcdserver: not capable",
-        "etcdserver: rpc not supported for learner",
-    ];
-    let from_etcd = status.message().starts_with("etcdserver:");
-    match i32::from(status.code()) {
-        INVALID_ARGUMENT | NOT_FOUND | RESOURCE_EXHAUSTED | FAILED_PRECONDITION if from_etcd => {
-            Outcome::Refused { message }
-        }
-        PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED => Outcome::Refused { message },
-        UNAVAILABLE if BEFORE_PROPOSING.contains(&status.message()) => Outcome::Refused { message },
-        _ => Outcome::Unknown { message },
+    match error {
+        Error::GRpcStatus(status) => outcome::of_status(i32::from(status.code()), &words(error)),
+        // Found by the client itself before anything was sent.
+        Error::InvalidArgs(_) | Error::InvalidUri(_) => super::call::not_sent(&words(error)),
+        Error::IoError(_)
+        | Error::TransportError(_)
+        | Error::WatchError(_)
+        | Error::Utf8Error(_)
+        | Error::LeaseKeepAliveError(_)
+        | Error::ElectError(_)
+        | Error::InvalidMetadataValue(_)
+        | Error::EndpointError(_)
+        | Error::EndpointsNotManaged
+        | Error::Internal(_) => Outcome::Unknown { message: words(error) },
     }
 }
 
 /// The server's words where it has said some.
 fn words(error: &Error) -> String {
-    match error {
-        Error::GRpcStatus(status) if !status.message().is_empty() => clipped(status.message()),
-        other => clipped(&other.to_string()),
+    if let Error::GRpcStatus(status) = error
+        && !status.message().is_empty()
+    {
+        return outcome::clipped(status.message());
     }
-}
-
-fn clipped(text: &str) -> String {
-    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MESSAGE_BYTES).last().unwrap_or(0);
-    if text.len() <= MESSAGE_BYTES { text.to_owned() } else { text.get(..end).unwrap_or("").to_owned() }
+    outcome::clipped(&error.to_string())
 }
 
 /// A connection to one member, new each time: what was opened to an address says nothing about who listens
@@ -204,7 +179,7 @@ async fn connect(config: &EtcdConfig, endpoint: &str) -> anyhow::Result<Client> 
         (false, true) => format!("https://{endpoint}"),
         (false, false) => format!("http://{endpoint}"),
     };
-    Ok(Client::connect([url], Some(options)).await.map_err(|error| anyhow::anyhow!(words(&error)))?)
+    Client::connect([url], Some(options)).await.map_err(|error| anyhow::anyhow!(words(&error)))
 }
 
 fn tls(config: &EtcdConfig) -> anyhow::Result<TlsOptions> {

@@ -41,7 +41,7 @@ fn without(why: &Disagreement) -> SystemReport {
         operations: gap(why),
         debts: gap(why),
         join: gap(why),
-        facts: ["alarms", "strangers", "versions"]
+        facts: ["alarms", "confirmedBy", "strangers", "versions"]
             .into_iter()
             .map(|name| (name.to_owned(), gap(why)))
             .collect(),
@@ -77,9 +77,7 @@ impl<'a> View<'a> {
                 })
                 .or_insert_with(|| Some(slot.clone()));
         }
-        let names: Vec<String> = agreement.confirmed.iter().copied().map(hex).collect();
-        let observer = format!("etcd quorum {}", names.join("+"));
-        let quorum = Source::new(Authority::Consensus, observer, agreement.quorum_up_ms);
+        let quorum = Source::new(Authority::Consensus, "etcd quorum", agreement.quorum_up_ms);
         Self { agreement, slots, quorum }
     }
 
@@ -317,8 +315,10 @@ impl<'a> View<'a> {
             .collect();
         let strangers: BTreeMap<&str, String> =
             self.agreement.strangers.iter().map(|(slot, id)| (&**slot, hex(*id))).collect();
+        let confirmed: Vec<String> = self.agreement.confirmed.iter().copied().map(hex).collect();
         BTreeMap::from([
             ("alarms".to_owned(), self.quorum.tells(json!(alarms))),
+            ("confirmedBy".to_owned(), self.quorum.tells(json!(confirmed))),
             ("strangers".to_owned(), self.quorum.tells(json!(strangers))),
             ("versions".to_owned(), self.quorum.tells(json!(versions))),
         ])

@@ -1,8 +1,12 @@
 use super::*;
 
-/// A log in which one member tells of configurations, leaders and newcomers: `(second, message, own id)`.
+/// The log of one member that tells of configurations, leaders and newcomers: `(second, message)`.
 fn log(lines: &[(u32, &str)]) -> Logs {
-    let text: String = lines
+    Logs::parse(&[("slots/e1".to_owned(), text(lines))])
+}
+
+fn text(lines: &[(u32, &str)]) -> String {
+    let lines: String = lines
         .iter()
         .map(|(second, message)| {
             let id = message.strip_prefix("published ").unwrap_or("1");
@@ -17,7 +21,7 @@ fn log(lines: &[(u32, &str)]) -> Logs {
             format!("{line}\n")
         })
         .collect();
-    Logs::parse(&[("slots/e1".to_owned(), format!("no JSON\n{text}"))])
+    format!("no JSON\n{lines}")
 }
 
 fn voters(ids: &[u64]) -> Configuration {
@@ -93,19 +97,24 @@ fn finds_two_members_that_changed_at_once() {
 }
 
 #[test]
-fn is_not_misled_by_a_member_that_repeats_old_configurations() {
-    let logs = log(&[
+fn is_not_misled_by_a_newcomer_that_goes_through_old_configurations() {
+    let old = [
         &BOOT[..],
         &[
             (5, "1 switched to configuration voters=(1 2 3) learners=(4)"),
-            (6, "published 4"),
-            (7, "4 switched to configuration voters=()"),
-            (8, "4 switched to configuration voters=(1 2)"),
             (9, "1 switched to configuration voters=(1 2 3 4)"),
         ],
-    ]
-    .concat());
-    let history = History::from(&logs, &voters(&[1, 2, 3]));
+    ];
+    let new = [
+        (6, "4 switched to configuration voters=()"),
+        (7, "4 switched to configuration voters=(1 2)"),
+        (7, "4 switched to configuration voters=(1 2 3)"),
+        (7, "4 switched to configuration voters=(1 2 3) learners=(4)"),
+        (8, "published 4"),
+        (9, "4 switched to configuration voters=(1 2 3 4)"),
+    ];
+    let logs = [("slots/e1".to_owned(), text(&old.concat())), ("slots/e4".to_owned(), text(&new))];
+    let history = History::from(&Logs::parse(&logs), &voters(&[1, 2, 3]));
     let promoted = Change::Promoted { id: 4, at: "2026-01-01T00:00:09.000Z".to_owned() };
     assert_eq!(history.changes(), [Change::Added { id: 4, learner: true }, promoted]);
 }
@@ -119,4 +128,38 @@ fn misses_a_configuration_that_no_log_has() {
     };
     let found = crate::watch::judge(&voters(&[1, 2, 3]), &logs, &polled);
     assert_eq!(found.violations, ["the logs do not have the configuration voters (1 2) learners ()"]);
+}
+
+#[test]
+fn knows_a_configuration_that_comes_about_again() {
+    // The pair (1 2) was there while the cluster was founded, and (1 2 3) comes back when a learner goes.
+    let logs = log(&[
+        &BOOT[..],
+        &[
+            (5, "1 switched to configuration voters=(1 2 3) learners=(4)"),
+            (6, "1 switched to configuration voters=(1 2 3)"),
+            (7, "1 switched to configuration voters=(1 2 3)"),
+            (8, "raft.node: 1 lost leader 2 at term 2"),
+            (9, "1 switched to configuration voters=(1 2)"),
+        ],
+    ]
+    .concat());
+    let history = History::from(&logs, &voters(&[1, 2, 3]));
+    let gone = |id, voter, leader| Change::Removed { id, voter, leader };
+    assert_eq!(
+        history.changes(),
+        [Change::Added { id: 4, learner: true }, gone(4, false, Some(2)), gone(3, true, None)]
+    );
+}
+
+#[test]
+fn counts_a_restarted_members_repetitions_once() {
+    let lines = [
+        &BOOT[..],
+        &[(5, "1 switched to configuration voters=(1 2)"), (6, "restarting local member")],
+        &[(7, BOOT[0].1), (8, BOOT[1].1), (9, BOOT[2].1)],
+        &[(10, "1 switched to configuration voters=(1 2)")],
+    ];
+    let history = History::from(&log(&lines.concat()), &voters(&[1, 2, 3]));
+    assert_eq!(history.changes(), [Change::Removed { id: 3, voter: true, leader: Some(2) }]);
 }

@@ -1,0 +1,3 @@
+module plimsoll.dev/examples/policy-go
+
+go 1.22

@@ -1,0 +1,157 @@
+//! The etcd driver with TLS and with etcd's authentication, against real members.
+
+use anyhow::Context as _;
+use plimsoll::systems::etcd::{Etcd, EtcdConfig};
+use plimsoll_core::observation::{PlatformReport, Slot, Source, SystemReport, Told};
+use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
+use plimsoll_tests::process::{Ports, Process, wait_until};
+use plimsoll_wire::fact::{Authority, Gap};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A platform with one slot.
+fn platform(client: &str, peer: &str) -> PlatformReport {
+    let source = Source::new(Authority::Platform, "test", 0);
+    let endpoints =
+        BTreeMap::from([("client".to_owned(), client.to_owned()), ("peer".to_owned(), peer.to_owned())]);
+    let slot = Slot {
+        slot: "e1".into(),
+        endpoints,
+        running: true,
+        incarnation: "1".to_owned(),
+        domain: Told::default(),
+        marker: Told::default(),
+    };
+    PlatformReport { slots: source.tells(vec![slot]), ..PlatformReport::default() }
+}
+
+/// The reason why nothing was read, and the words with it.
+fn missing(report: &SystemReport) -> Option<(&Gap, &str)> {
+    match &report.fingerprint {
+        Told::Gap { reason, detail } => Some((reason, detail)),
+        Told::Value { .. } | Told::NotApplicable => None,
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) -> anyhow::Result<()> {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .context("running openssl")?;
+    anyhow::ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// An authority `<name>-ca`, and a certificate of its for this machine, usable on both ends.
+fn certificates(folder: &Path, name: &str) -> anyhow::Result<()> {
+    std::fs::write(folder.join("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n")?;
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(
+        folder,
+        &format!("req -x509 {key} -days 2 -subj /CN={name}-ca -keyout {name}-ca.key -out {name}-ca.pem"),
+    )?;
+    openssl(folder, &format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"))?;
+    openssl(
+        folder,
+        &format!(
+            "x509 -req -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial -days 2 \
+             -extfile extensions -out {name}.pem"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificates(folder.path(), "ours")?;
+    certificates(folder.path(), "other")?;
+    let mut ports = Ports::reserve()?;
+    let (client, peer) = (ports.take()?, ports.take()?);
+    let (client, peer) = (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let mut command = Command::new("etcd");
+    command
+        .args(["--name", "e1", "--data-dir", "data", "--initial-cluster", &format!("e1={peer}")])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--cert-file", "ours.pem", "--key-file", "ours.key"])
+        .args(["--client-cert-auth", "--trusted-ca-file", "ours-ca.pem"])
+        .current_dir(folder.path());
+    let server = Process::start(&mut command, &folder.path().join("log"))?;
+
+    let path = |name: &str| Some(folder.path().join(name));
+    let right = EtcdConfig {
+        ca: path("ours-ca.pem"),
+        cert: path("ours.pem"),
+        key: path("ours.key"),
+        ..EtcdConfig::default()
+    };
+    let driver = Etcd::new(right.clone());
+    // An endpoint without a scheme is `https` where there is a `ca`.
+    let bare = client.trim_start_matches("https://");
+    for endpoint in [client.as_str(), bare] {
+        let read = wait_until("a reading over TLS", PATIENCE, async || {
+            let report = driver.observe(&platform(endpoint, &peer)).await;
+            anyhow::ensure!(missing(&report).is_none(), "{report:#?}");
+            Ok(())
+        });
+        read.await.with_context(|| server.tail())?;
+    }
+
+    let wrong = [
+        ("nothing", EtcdConfig::default()),
+        ("no certificate of the client", EtcdConfig { cert: None, key: None, ..right.clone() }),
+        (
+            "a certificate of the client that is not trusted",
+            EtcdConfig { cert: path("other.pem"), key: path("other.key"), ..right.clone() },
+        ),
+        ("another authority for the server", EtcdConfig { ca: path("other-ca.pem"), ..right.clone() }),
+        ("a key without its certificate", EtcdConfig { cert: None, ..right.clone() }),
+        ("a file that is not there", EtcdConfig { ca: path("absent.pem"), ..right }),
+    ];
+    for (what, config) in wrong {
+        let report = Etcd::new(config).observe(&platform(&client, &peer)).await;
+        let missing = missing(&report);
+        assert!(matches!(missing, Some((Gap::Error, detail)) if !detail.is_empty()), "{what}: {missing:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn reads_with_the_right_password_only() -> anyhow::Result<()> {
+    let rig = Rig::start(1, 1).await?;
+    let endpoint = rig.endpoint("e1")?;
+    let auth = connect(std::slice::from_ref(&endpoint)).await?.auth_client();
+    auth.clone().user_add("root", "secret", None).await?;
+    auth.clone().user_grant_role("root", "root").await?;
+    auth.clone().auth_enable().await?;
+
+    let password_file = rig.home().join("password");
+    std::fs::write(&password_file, "secret\n")?;
+    let config = EtcdConfig {
+        username: Some("root".to_owned()),
+        password_file: Some(password_file.clone()),
+        ..EtcdConfig::default()
+    };
+    let platform = platform(&endpoint, "http://127.0.0.1:1");
+    let driver = Etcd::new(config);
+    let report = driver.observe(&platform).await;
+    assert_eq!(missing(&report), None);
+
+    // The file is read again each time.
+    std::fs::write(&password_file, "wrong\n")?;
+    let report = driver.observe(&platform).await;
+    assert_eq!(
+        missing(&report),
+        Some((
+            &Gap::Error,
+            "no member answered: e1: etcdserver: authentication failed, invalid user ID or password"
+        ))
+    );
+    // Without a user the state is told, the membership is not.
+    let report = Etcd::new(EtcdConfig::default()).observe(&platform).await;
+    assert!(matches!(missing(&report), Some((Gap::Partial { got: 0, want: 1 }, _))), "{report:#?}");
+    Ok(())
+}
