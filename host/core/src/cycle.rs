@@ -237,7 +237,8 @@ pub struct State {
     snapshot: Option<Arc<Snapshot>>,
     direct: bool,
     chores: VecDeque<Chore>,
-    waiting: Option<(u64, Chore)>,
+    /// The request whose answer is waited for: one at a time.
+    waiting: Option<u64>,
     requests: u64,
     next_decision_ms: u64,
     next_look_ms: u64,
@@ -329,11 +330,12 @@ impl State {
     }
 
     /// Takes the answer of the request that is waited for; an answer to another one is dropped.
-    fn answered(&mut self, request: u64) -> Option<Chore> {
-        match &self.waiting {
-            Some((wanted, _)) if *wanted == request => self.waiting.take().map(|(_, chore)| chore),
-            Some(_) | None => None,
+    fn answered(&mut self, request: u64) -> bool {
+        let wanted = self.waiting == Some(request);
+        if wanted {
+            self.waiting = None;
         }
+        wanted
     }
 
     /// Our own tools failed: drop what was to be done, act on nothing, and begin again from what is durable.
@@ -366,27 +368,27 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
     match event {
         Event::Tick => {}
         Event::Loaded { request, result } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 loaded(state, now, result, &mut effects);
             }
         }
         Event::Observed { request, observation } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 observed(state, now, &observation);
             }
         }
         Event::Evaluated { request, answers } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 decide::decide(state, now, answers);
             }
         }
         Event::Stored { request, result } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 stored(state, now, result, &mut effects);
             }
         }
         Event::Recorded { request, result } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 match result {
                     Ok(head) => state.audit_head = head,
                     Err(detail) => state.stumble(now, "AuditNotWritten", &detail, &mut effects),
@@ -394,12 +396,12 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
             }
         }
         Event::Acted { request, outcome } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 advance::acted(state, now, outcome);
             }
         }
         Event::Permitted { request, granted } => {
-            if state.answered(request).is_some() {
+            if state.answered(request) {
                 decide::permitted(state, now, granted);
             }
         }
@@ -432,8 +434,8 @@ fn drive(state: &mut State, now: &Now, effects: &mut Vec<Effect>) {
     }
     state.requests += 1;
     let request = state.requests;
-    effects.push(issue(state, request, &chore));
-    state.waiting = Some((request, chore));
+    effects.push(issue(state, request, chore));
+    state.waiting = Some(request);
 }
 
 fn due(state: &State, now: &Now) -> bool {
@@ -456,21 +458,19 @@ fn wants_direct(state: &State) -> bool {
     state.journal.as_ref().is_some_and(|journal| journal.plan.is_some())
 }
 
-fn issue(state: &State, request: u64, chore: &Chore) -> Effect {
+fn issue(state: &State, request: u64, chore: Chore) -> Effect {
     match chore {
         Chore::Load => Effect::Load { request },
-        Chore::Observe { direct } => Effect::Observe { request, direct: *direct },
+        Chore::Observe { direct } => Effect::Observe { request, direct },
         Chore::Evaluate => Effect::Evaluate { request, asks: decide::asks(state) },
         Chore::Store => {
             let mut journal = state.journal.clone().unwrap_or_default();
             journal.audit_head.clone_from(&state.audit_head);
             Effect::Store { request, expected: state.revision, journal: Box::new(journal) }
         }
-        Chore::Record(record, snapshot) => {
-            Effect::Record { request, record: record.clone(), snapshot: snapshot.clone() }
-        }
-        Chore::Act(intent) => Effect::Act { request, intent: intent.clone() },
-        Chore::Permit { resumed } => Effect::AskPermit { request, resumed: *resumed },
+        Chore::Record(record, snapshot) => Effect::Record { request, record, snapshot },
+        Chore::Act(intent) => Effect::Act { request, intent },
+        Chore::Permit { resumed } => Effect::AskPermit { request, resumed },
         Chore::GivePermit => Effect::GivePermit,
     }
 }
@@ -580,6 +580,14 @@ fn context(state: &State, now: &Now) -> Context {
             .collect()
     });
     let wish = memory.and_then(|memory| memory.wish.as_ref());
+    // With one policy there is one snapshot: what it sees is what is judged and kept, byte for byte.
+    let (settings, kept) = match spec.policies.as_slice() {
+        [policy] => {
+            let kept = memory.and_then(|memory| memory.policy_state.get(&policy.name));
+            (policy.settings.clone(), kept.cloned())
+        }
+        _ => (serde_json::Value::Null, None),
+    };
     let history = History {
         changes,
         wish_held_ms: wish.map_or(0, |wish| since(&wish.since, now)),
@@ -594,13 +602,14 @@ fn context(state: &State, now: &Now) -> Context {
             mode: spec.mode,
             min: spec.min,
             max: spec.max,
-            settings: serde_json::Value::Null,
+            settings,
             behavior: spec.behavior.clone(),
         },
         safety: spec.safety.clone(),
         owner: owner(state, memory.and_then(|memory| memory.paused.as_ref())),
         history,
         plan: state.journal.as_ref().and_then(|journal| journal.plan.clone()),
+        state: kept,
     }
 }
 

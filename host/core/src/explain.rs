@@ -11,7 +11,7 @@ pub fn explain(record: &Record) -> Vec<String> {
         Body::Decision(decision) => decide(decision),
         Body::Intent { intent, judgement } => {
             let mut lines = vec![format!("About to {} (intent {}).", describe(&intent.verb), intent.id)];
-            lines.extend(findings(judgement));
+            lines.extend(self::judgement(judgement));
             lines
         }
         Body::Outcome { intent, outcome } => vec![match outcome {
@@ -36,7 +36,7 @@ pub fn explain(record: &Record) -> Vec<String> {
                 status(plan.status),
                 if plan.why.is_empty() { String::new() } else { format!(": {}", plan.why) }
             )];
-            lines.extend(judgement.iter().flat_map(findings));
+            lines.extend(judgement.iter().flat_map(self::judgement));
             lines
         }
         Body::Command { verb, who, detail } => {
@@ -74,7 +74,7 @@ fn decide(decision: &Decision) -> Vec<String> {
         }
         None => format!("There was no wish to carry out: {}.", decision.wish.rule),
     });
-    lines.extend(findings(&decision.judgement));
+    lines.extend(self::judgement(&decision.judgement));
     lines.push(conclusion(decision));
     lines
 }
@@ -92,7 +92,9 @@ fn policy(answer: &PolicyAnswer) -> String {
     }
 }
 
-fn findings(judgement: &Judgement) -> Vec<String> {
+/// What the judge found, a sentence a finding.
+#[must_use]
+pub fn judgement(judgement: &Judgement) -> Vec<String> {
     judgement.violations.iter().map(violation).collect()
 }
 

@@ -6,9 +6,11 @@
 use crate::invariant::{self, Finding, Invariant, Severity};
 use crate::plan;
 use crate::profile::Profile;
+use crate::quorum::Standing;
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Violation};
-use plimsoll_wire::snapshot::{Member, Snapshot};
+use plimsoll_wire::snapshot::{Group, Member, Snapshot};
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -86,6 +88,8 @@ pub struct Case<'a> {
     pub to: u32,
     /// Who goes, where members go.
     pub victims: Vec<Subject>,
+    /// Members by id, sorted when it is first asked for: each rule looks members up for each copy of each group.
+    roster: OnceCell<Vec<(&'a str, &'a Member)>>,
 }
 
 /// What the judge says, or what it must see first.
@@ -97,7 +101,7 @@ pub enum Judged {
     NeedFacts,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// Whether members come or go.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
@@ -160,8 +164,27 @@ impl Case<'_> {
 
     /// The members, empty where they are not known: EVID-1 has said so already.
     #[must_use]
-    pub fn members(&self) -> &[Member] {
+    pub fn members(&self) -> &'a [Member] {
         self.snapshot.members.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// The member with an id.
+    #[must_use]
+    pub fn member(&self, id: &str) -> Option<&'a Member> {
+        let roster = self.roster.get_or_init(|| {
+            let named = self.members().iter().filter_map(|row| Some((&**row.id.value()?, row)));
+            let mut roster: Vec<_> = named.collect();
+            roster.sort_by_key(|(id, _)| *id);
+            roster
+        });
+        let at = roster.binary_search_by_key(&id, |(id, _)| id).ok()?;
+        roster.get(at).map(|(_, row)| *row)
+    }
+
+    /// What a group needs and has; none where its placements are not known.
+    #[must_use]
+    pub fn standing(&self, group: &Group) -> Option<Standing> {
+        Standing::of(group, |id| self.member(id))
     }
 
     /// The ids of those who go.
@@ -211,7 +234,8 @@ pub fn judge(
             let goes = matches!(verb, Verb::Deregister { .. } | Verb::Stop { .. })
                 || Direction::between(plan.from, plan.to) == Some(Direction::In);
             let victims = if goes { vec![subject.clone()] } else { Vec::new() };
-            let case = Case { moment, change, snapshot, profile, from, to, victims };
+            let roster = OnceCell::new();
+            let case = Case { moment, change, snapshot, profile, from, to, victims, roster };
             Judged::Verdict(verdict(None, examine(&case, &|_| true)))
         }
     }
@@ -254,11 +278,13 @@ fn resize<'a>(
 ) -> Case<'a> {
     let count = from.saturating_sub(to);
     let victims = plan::victims(snapshot, profile, count);
-    Case { moment: Moment::Admission, change, snapshot, profile, from, to, victims }
+    let roster = OnceCell::new();
+    Case { moment: Moment::Admission, change, snapshot, profile, from, to, victims, roster }
 }
 
 /// Intersects what all clamps allow. Clamps only move a size towards the present one (or up to a floor); an
-/// empty intersection means the present size.
+/// empty intersection means the present size. Bounds are asked of the wish itself, so that each that it breaks is
+/// told; what a size must look like (odd, whole units) is asked of what is left.
 fn clamp(
     change: &Change,
     wished: u32,
@@ -266,26 +292,57 @@ fn clamp(
     snapshot: &Snapshot,
     profile: &Profile,
 ) -> (u32, Vec<Violation>) {
-    let mut size = wished;
-    let mut findings: Vec<Violation> = Vec::new();
+    let (mut size, mut findings) = (wished, Vec::new());
     // Each pass may only move the size towards the present one, so this ends; the bound is for the reader.
     for _ in 0..4 {
         let before = size;
-        for rule in invariant::all().filter(|rule| rule.severity == Severity::Clamp) {
+        for shape in [false, true] {
             let case = resize(change, snapshot, profile, current, size);
-            if let Finding::Clamp { least, most, detail } = (rule.check)(&case) {
-                let clamped = if least > most { current } else { size.clamp(least, most) };
-                if clamped != size {
-                    size = clamped;
-                    findings.push(rule.violation(Verdict::Clamp, detail, String::new()));
-                }
+            let limits: Vec<Limit> = limits(&case).filter(|limit| limit.is_shape() == shape).collect();
+            let least = limits.iter().map(|limit| limit.least).max().unwrap_or(0);
+            let most = limits.iter().map(|limit| limit.most).min().unwrap_or(u32::MAX);
+            let bites = |limit: &Limit| size < limit.least || size > limit.most;
+            for limit in limits.into_iter().filter(bites) {
+                note(&mut findings, limit.rule.violation(Verdict::Clamp, limit.detail, String::new()));
             }
+            size = if least > most { current } else { size.clamp(least, most) };
         }
         if size == before {
             break;
         }
     }
     (size, findings)
+}
+
+/// Between which sizes one rule lets a change end.
+struct Limit {
+    rule: &'static Invariant,
+    least: u32,
+    most: u32,
+    detail: String,
+}
+
+impl Limit {
+    /// One size and no other: the nearest that looks as it must.
+    fn is_shape(&self) -> bool {
+        self.least == self.most
+    }
+}
+
+fn limits(case: &Case) -> impl Iterator<Item = Limit> {
+    invariant::all().filter(|rule| rule.severity == Severity::Clamp).filter_map(|rule| {
+        match (rule.check)(case) {
+            Finding::Clamp { least, most, detail } => Some(Limit { rule, least, most, detail }),
+            Finding::Pass | Finding::Broken { .. } | Finding::Unknown { .. } => None,
+        }
+    })
+}
+
+/// Each rule is told once, with what it first said.
+fn note(findings: &mut Vec<Violation>, one: Violation) {
+    if findings.iter().all(|other| other.rule != one.rule) {
+        findings.push(one);
+    }
 }
 
 /// Asks every rule of this moment and collects every finding, not the first.

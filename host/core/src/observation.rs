@@ -61,6 +61,16 @@ impl<T> Told<T> {
         Self::Gap { reason, detail: detail.into() }
     }
 
+    /// The same reading without its value: on whose word, or why not.
+    #[must_use]
+    pub fn as_unit(&self) -> Told<()> {
+        match self {
+            Self::Value { source, .. } => source.tells(()),
+            Self::Gap { reason, detail } => Told::Gap { reason: reason.clone(), detail: detail.clone() },
+            Self::NotApplicable => Told::NotApplicable,
+        }
+    }
+
     /// The value, where there is one.
     #[must_use]
     pub fn value(&self) -> Option<&T> {

@@ -58,22 +58,26 @@ pub fn subject_of(member: &Member) -> Subject {
 #[must_use]
 pub fn victims(snapshot: &Snapshot, profile: &Profile, count: u32) -> Vec<Subject> {
     let mut left: Vec<&Member> = snapshot.members.value().map_or_else(Vec::new, |all| all.iter().collect());
+    let mut crowding = crowding(&left);
     let mut chosen = Vec::new();
     for _ in 0..count {
-        let crowding = crowding(&left);
         let next = left
             .iter()
             .enumerate()
             .max_by_key(|(_, member)| rank(snapshot, profile, member, &crowding))
             .map(|(index, _)| index);
         let Some(index) = next else { break };
-        chosen.push(subject_of(left.remove(index)));
+        let member = left.remove(index);
+        if let Some(others) = domain(member).and_then(|domain| crowding.get_mut(domain)) {
+            *others -= 1;
+        }
+        chosen.push(subject_of(member));
     }
     chosen
 }
 
 /// How many of those who are left share each domain.
-fn crowding(members: &[&Member]) -> BTreeMap<String, usize> {
+fn crowding<'a>(members: &[&'a Member]) -> BTreeMap<&'a str, usize> {
     let mut count = BTreeMap::new();
     for domain in members.iter().filter_map(|member| domain(member)) {
         *count.entry(domain).or_default() += 1;
@@ -81,22 +85,28 @@ fn crowding(members: &[&Member]) -> BTreeMap<String, usize> {
     count
 }
 
-fn domain(member: &Member) -> Option<String> {
-    member.domain.value().map(|path| path.split('/').next().unwrap_or_default().to_owned())
+/// The widest part: what fails as one.
+fn domain(member: &Member) -> Option<&str> {
+    member.domain.value().map(|path| path.split('/').next().unwrap_or_default())
 }
 
-type Rank = (bool, bool, usize, (bool, String, u64, String), Option<Arc<str>>);
+type Rank<'a> = (bool, bool, usize, (bool, &'a str, u64, &'a str), Option<&'a Arc<str>>);
 
-fn rank(snapshot: &Snapshot, profile: &Profile, member: &Member, crowding: &BTreeMap<String, usize>) -> Rank {
+fn rank<'a>(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    member: &'a Member,
+    crowding: &BTreeMap<&str, usize>,
+) -> Rank<'a> {
     let mut place = order(member.slot.as_deref());
     // A member without a slot sorts last, but cannot be stopped by the platform.
     place.0 = !place.0;
-    let id = member.id.value().cloned();
+    let id = member.id.value();
     match profile.victim {
         Victim::HighestOrdinal => (false, false, 0, place, id),
         Victim::Named => {
             let dead = member.alive.value() == Some(&false);
-            let crowd = domain(member).and_then(|domain| crowding.get(&domain).copied()).unwrap_or(0);
+            let crowd = domain(member).and_then(|domain| crowding.get(domain).copied()).unwrap_or(0);
             (dead, !leads(snapshot, member), crowd, place, id)
         }
     }

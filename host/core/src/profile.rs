@@ -3,7 +3,7 @@
 use crate::judge::Moment;
 
 /// A kind of system with the way in which its members come and go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Profile {
     /// The system's name, as in `spec.system.kind`.
     pub system: &'static str,

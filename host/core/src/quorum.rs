@@ -17,13 +17,13 @@ pub struct Standing {
 impl Standing {
     /// The standing of a group; none where its placements are not known.
     #[must_use]
-    pub fn of(group: &Group, members: &[Member]) -> Option<Self> {
+    pub fn of<'a>(group: &Group, members: impl Fn(&str) -> Option<&'a Member>) -> Option<Self> {
         let placements = group.placements.value()?;
         let holders = placements
             .iter()
             .filter(|placement| counts(placement))
             .map(|placement| {
-                (placement.member.clone(), placement.weight.max(1), is_sound(placement, members))
+                (placement.member.clone(), placement.weight.max(1), is_sound(placement, &members))
             })
             .collect();
         Some(Self { holders, model: group.model, min_ack: group.min_ack.value().copied() })
@@ -96,8 +96,8 @@ fn counts(placement: &Placement) -> bool {
 }
 
 /// Whether a copy is alive and has everything.
-fn is_sound(placement: &Placement, members: &[Member]) -> bool {
-    placement.state == PlacementState::InSync && member(members, &placement.member).is_some_and(is_alive)
+fn is_sound<'a>(placement: &Placement, members: impl Fn(&str) -> Option<&'a Member>) -> bool {
+    placement.state == PlacementState::InSync && members(&placement.member).is_some_and(is_alive)
 }
 
 /// Whether a member is known to be alive.

@@ -1,5 +1,8 @@
 //! From readings to one snapshot: ages, how long a value has stood, and members of platform and system as one.
 
+mod compact;
+
+use self::compact::Compact;
 use crate::judge::unit_sizes;
 use crate::observation::{
     Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
@@ -10,8 +13,7 @@ use plimsoll_wire::snapshot::{
     Group, History, Lifecycle, Member, Now, Operation, Placement, Snapshot, Target, Vacancy,
 };
 use plimsoll_wire::{FORMAT_VERSION, Safety};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What a snapshot holds besides what was read.
@@ -27,14 +29,21 @@ pub struct Context {
     pub history: History,
     /// The plan that is running.
     pub plan: Option<PlanState>,
+    /// What the one policy of the target returned last time; none where there are several.
+    pub state: Option<String>,
 }
 
 /// Remembers since when values are what they are, so that an all-clear can be asked to be old (EVID-4).
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
-    seen: BTreeMap<String, Seen>,
+    /// Looked up and forgotten, never walked in order.
+    seen: HashMap<Key, Seen>,
     round: u64,
+    scratch: Vec<u8>,
 }
+
+/// What is tracked: of whom (a member or a group), about whom, and what.
+type Key = (Arc<str>, Arc<str>, &'static str);
 
 #[derive(Clone, Debug)]
 struct Seen {
@@ -50,6 +59,7 @@ struct Pass<'a> {
     at: &'a Now,
     now: &'a Now,
     epoch: Arc<str>,
+    none: Arc<str>,
 }
 
 impl Pass<'_> {
@@ -80,33 +90,36 @@ impl Pass<'_> {
     }
 
     /// A fact with how long it has stood. A gap forgets: what was not seen may have changed and changed back.
-    fn tracked<T: Clone + Serialize>(&mut self, key: &str, told: &Told<T>) -> Fact<T> {
-        let bytes = match told {
-            Told::Value { value, .. } => serde_json::to_vec(value).unwrap_or_default(),
-            Told::Gap { .. } | Told::NotApplicable => return self.plain(told),
-        };
-        let (stable_ms, reads) = self.note(key, bytes);
+    fn tracked<T: Clone + Compact>(
+        &mut self,
+        whose: &Arc<str>,
+        what: &'static str,
+        told: &Told<T>,
+    ) -> Fact<T> {
+        let Told::Value { value, .. } = told else { return self.plain(told) };
+        let key = (whose.clone(), self.none.clone(), what);
+        let (stable_ms, reads) = self.note(key, |bytes| value.write(bytes));
         self.fact(told, stable_ms, reads)
     }
 
-    fn note(&mut self, key: &str, value: Vec<u8>) -> (u64, u32) {
-        let (at, round) = (self.at.mono_ms, self.tracker.round);
-        let seen = match self.tracker.seen.get_mut(key) {
-            Some(seen) if seen.value == value => {
-                if seen.round != round {
-                    seen.reads = seen.reads.saturating_add(1);
-                    seen.round = round;
-                }
-                seen
-            }
-            Some(_) | None => {
-                let fresh = Seen { value, since_ms: at, reads: 1, round };
-                self.tracker.seen.insert(key.to_owned(), fresh);
-                let Some(seen) = self.tracker.seen.get(key) else { return (0, 1) };
-                seen
-            }
-        };
-        (at.saturating_sub(seen.since_ms), seen.reads)
+    /// For how long, and in how many reads in a row, a value has been what it is now.
+    fn note(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) -> (u64, u32) {
+        let (at_ms, round) = (self.at.mono_ms, self.tracker.round);
+        let mut value = std::mem::take(&mut self.tracker.scratch);
+        value.clear();
+        write(&mut value);
+        let fresh = || Seen { value: Vec::new(), since_ms: at_ms, reads: 0, round: 0 };
+        let seen = self.tracker.seen.entry(key).or_insert_with(fresh);
+        if seen.reads == 0 || seen.value != value {
+            seen.value.clone_from(&value);
+            (seen.since_ms, seen.reads, seen.round) = (at_ms, 1, round);
+        } else if seen.round != round {
+            seen.reads = seen.reads.saturating_add(1);
+            seen.round = round;
+        }
+        let told = (at_ms.saturating_sub(seen.since_ms), seen.reads);
+        self.tracker.scratch = value;
+        told
     }
 }
 
@@ -115,7 +128,8 @@ impl Tracker {
     pub fn assemble(&mut self, observation: &Observation, now: &Now, context: Context) -> Snapshot {
         self.round += 1;
         let epoch = observation.system.epoch.value().map_or_else(|| Arc::from(""), |text| Arc::from(&**text));
-        let mut pass = Pass { tracker: self, at: &observation.at, now, epoch };
+        let none: Arc<str> = Arc::from("");
+        let mut pass = Pass { tracker: self, at: &observation.at, now, epoch, none: none.clone() };
         let system = &observation.system;
         let members = members(&mut pass, &observation.platform, &system.members);
         let snapshot = Snapshot {
@@ -125,19 +139,19 @@ impl Tracker {
             members,
             target: context.target,
             safety: context.safety.clone(),
-            fingerprint: pass.tracked("fingerprint", &system.fingerprint),
-            epoch: pass.tracked("epoch", &system.epoch),
+            fingerprint: pass.tracked(&none, "fingerprint", &system.fingerprint),
+            epoch: pass.tracked(&none, "epoch", &system.epoch),
             generation: pass.plain(&observation.platform.generation),
             owner: context.owner,
             vacant: vacant(&pass, &observation.platform.vacant),
             groups: groups(&mut pass, &system.groups, context.safety.promote_permille),
             operations: operations(&mut pass, &observation.platform.operations, &system.operations),
-            debts: pass.tracked("debts", &system.debts),
+            debts: pass.tracked(&none, "debts", &system.debts),
             history: context.history,
             plan: context.plan,
             signals: observation.signals.clone(),
             facts: facts(&pass, observation),
-            state: None,
+            state: context.state,
         };
         // What was not seen this time is forgotten: a member that comes back starts anew.
         let round = self.round;
@@ -208,15 +222,15 @@ fn members(
         Told::Value { source, .. } => source.tells(()),
         Told::Gap { .. } | Told::NotApplicable => Told::default(),
     };
-    let ids: Vec<&str> = known.iter().map(|member| &*member.id).collect();
-    let mut sorted = ids;
-    sorted.sort_unstable();
-    let (stable_ms, reads) = pass.note("members", serde_json::to_vec(&sorted).unwrap_or_default());
+    let mut ids: Vec<&str> = known.iter().map(|member| &*member.id).collect();
+    ids.sort_unstable();
+    let key = (pass.none.clone(), pass.none.clone(), "members");
+    let (stable_ms, reads) = pass.note(key, |bytes| ids.iter().for_each(|id| id.write(bytes)));
     pass.fact(&told, stable_ms, reads).map(|()| rows)
 }
 
-fn id_of(member: &Member) -> Option<Arc<str>> {
-    member.id.value().cloned()
+fn id_of(member: &Member) -> Option<&Arc<str>> {
+    member.id.value()
 }
 
 fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -226,11 +240,11 @@ fn duplicate<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 
 /// Ordinals compare as numbers: `db-10` comes after `db-9` (IDENT-6; datastax/kaap#254). No slot comes last.
 #[must_use]
-pub fn order(slot: Option<&str>) -> (bool, String, u64, String) {
-    let Some(slot) = slot else { return (true, String::new(), 0, String::new()) };
+pub fn order(slot: Option<&str>) -> (bool, &str, u64, &str) {
+    let Some(slot) = slot else { return (true, "", 0, "") };
     let digits = slot.len() - slot.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let (stem, ordinal) = slot.split_at(slot.len() - digits);
-    (false, stem.to_owned(), ordinal.parse().unwrap_or(0), slot.to_owned())
+    (false, stem, ordinal.parse().unwrap_or(0), slot)
 }
 
 fn row(
@@ -241,10 +255,13 @@ fn row(
 ) -> Member {
     let none = SystemMember::default();
     let system = known.unwrap_or(&none);
-    let key = known.map_or_else(
-        || format!("slot/{}", slot.map_or("", |slot| &slot.slot)),
-        |member| format!("member/{}", member.id),
-    );
+    // A slot without a member and a member may have one name; what is tracked of them has different names.
+    let whose = known.map(|member| &member.id).or_else(|| slot.map(|slot| &slot.slot));
+    let key = whose.cloned().unwrap_or_else(|| pass.none.clone());
+    let (running, incarnation) = match known {
+        Some(_) => ("running", "incarnation"),
+        None => ("slot-running", "slot-incarnation"),
+    };
     let unlisted = || Fact::unknown(Gap::NotScraped, "the system knows no member in this slot");
     let source = platform_source(platform);
     let tells_slot = |value: bool| source.clone().map_or_else(Told::default, |source| source.tells(value));
@@ -260,20 +277,20 @@ fn row(
             |slot| match &source {
                 Some(source) => {
                     let told = source.tells(slot.incarnation.clone());
-                    pass.tracked(&format!("{key}/incarnation"), &told)
+                    pass.tracked(&key, incarnation, &told)
                 }
                 None => Fact::unknown(Gap::NotScraped, ""),
             },
         ),
-        running: pass.tracked(&format!("{key}/running"), &tells_slot(slot.is_some_and(|slot| slot.running))),
-        lifecycle: pass.tracked(&format!("{key}/lifecycle"), &system.lifecycle),
-        alive: pass.tracked(&format!("{key}/alive"), &system.alive),
-        roles: pass.tracked(&format!("{key}/roles"), &system.roles),
+        running: pass.tracked(&key, running, &tells_slot(slot.is_some_and(|slot| slot.running))),
+        lifecycle: pass.tracked(&key, "lifecycle", &system.lifecycle),
+        alive: pass.tracked(&key, "alive", &system.alive),
+        roles: pass.tracked(&key, "roles", &system.roles),
         domain: slot.map_or_else(
             || Fact::unknown(Gap::NotScraped, "the platform knows no slot of this member"),
             |slot| pass.plain(&slot.domain),
         ),
-        hosted: pass.tracked(&format!("{key}/hosted"), &system.hosted),
+        hosted: pass.tracked(&key, "hosted", &system.hosted),
         load_bytes: pass.plain(&system.load_bytes),
         disk_capacity_bytes: pass.plain(&system.disk_capacity_bytes),
         disk_used_bytes: pass.plain(&system.disk_used_bytes),
@@ -313,42 +330,35 @@ fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
 }
 
 fn groups(pass: &mut Pass, told: &Told<Vec<SystemGroup>>, promote_permille: u32) -> Fact<Vec<Group>> {
-    let list = match told {
-        Told::Value { value, .. } => value.clone(),
-        Told::Gap { .. } | Told::NotApplicable => Vec::new(),
-    };
+    let list = told.value().map_or(&[][..], Vec::as_slice);
     let mut groups: Vec<Group> = list.iter().map(|group| one_group(pass, group, promote_permille)).collect();
     groups.sort_by(|a, b| a.id.cmp(&b.id));
-    pass.plain(told).map(|_| groups)
+    pass.plain(&told.as_unit()).map(|()| groups)
 }
 
 fn one_group(pass: &mut Pass, group: &SystemGroup, promote_permille: u32) -> Group {
-    let key = format!("group/{}", group.id);
-    let placements = match &group.placements {
-        Told::Value { value, .. } => {
-            let mut list: Vec<Placement> = value
-                .iter()
-                .map(|placement| one_placement(pass, &key, placement, promote_permille))
-                .collect();
-            list.sort_by(|a, b| a.member.cmp(&b.member));
-            list
-        }
-        Told::Gap { .. } | Told::NotApplicable => Vec::new(),
-    };
+    let told = group.placements.value().map_or(&[][..], Vec::as_slice);
+    let mut placements: Vec<Placement> =
+        told.iter().map(|placement| one_placement(pass, &group.id, placement, promote_permille)).collect();
+    placements.sort_by(|a, b| a.member.cmp(&b.member));
     // Whole and in sync since when: lags change all the time, membership and states should not.
-    let shape: Vec<_> =
-        placements.iter().map(|placement| (&placement.member, placement.weight, placement.state)).collect();
-    let (stable_ms, reads) =
-        pass.note(&format!("{key}/placements"), serde_json::to_vec(&shape).unwrap_or_default());
+    let key = (group.id.clone(), pass.none.clone(), "placements");
+    let (stable_ms, reads) = pass.note(key, |bytes| {
+        for placement in &placements {
+            (&*placement.member).write(bytes);
+            bytes.extend(placement.weight.to_le_bytes());
+            bytes.push(placement.state as u8);
+        }
+    });
     Group {
         id: group.id.clone(),
         kind: group.kind,
         model: group.model,
         target_copies: pass.plain(&group.target_copies),
         min_ack: pass.plain(&group.min_ack),
-        placements: pass.fact(&group.placements, stable_ms, reads).map(|_| placements),
-        leader: pass.tracked(&format!("{key}/leader"), &group.leader),
-        config_version: pass.tracked(&format!("{key}/config"), &group.config_version),
+        placements: pass.fact(&group.placements.as_unit(), stable_ms, reads).map(|()| placements),
+        leader: pass.tracked(&group.id, "leader", &group.leader),
+        config_version: pass.tracked(&group.id, "config", &group.config_version),
         in_joint_config: pass.plain(&group.in_joint_config),
         open: pass.plain(&group.open),
     }
@@ -357,13 +367,16 @@ fn one_group(pass: &mut Pass, group: &SystemGroup, promote_permille: u32) -> Gro
 /// The progress of a copy changes with every read; what counts is for how long it has been enough (QUORUM-6).
 fn one_placement(
     pass: &mut Pass,
-    group: &str,
+    group: &Arc<str>,
     placement: &SystemPlacement,
     promote_permille: u32,
 ) -> Placement {
     let enough = placement.progress_permille.value().map(|progress| *progress >= promote_permille);
     let (stable_ms, reads) = match enough {
-        Some(enough) => pass.note(&format!("{group}/progress/{}", placement.member), vec![u8::from(enough)]),
+        Some(enough) => {
+            let key = (group.clone(), placement.member.clone(), "progress");
+            pass.note(key, |bytes| bytes.push(u8::from(enough)))
+        }
         None => (0, 1),
     };
     Placement {
@@ -385,13 +398,13 @@ fn operations(
         (Told::Value { value: first, .. }, Told::Value { value: second, source }) => {
             let mut all: Vec<Operation> = first.iter().chain(second).cloned().collect();
             all.sort_by(|a, b| a.id.cmp(&b.id));
-            pass.tracked("operations", &source.tells(all))
+            pass.tracked(&pass.none.clone(), "operations", &source.tells(all))
         }
         (Told::Gap { reason, detail }, _) | (_, Told::Gap { reason, detail }) => {
             Fact::unknown(reason.clone(), detail.clone())
         }
-        (Told::NotApplicable, _) => pass.tracked("operations", system),
-        (_, Told::NotApplicable) => pass.tracked("operations", platform),
+        (Told::NotApplicable, _) => pass.tracked(&pass.none.clone(), "operations", system),
+        (_, Told::NotApplicable) => pass.tracked(&pass.none.clone(), "operations", platform),
     }
 }
 

@@ -3,14 +3,20 @@
 //! The cycle sees only events and the time that they carry. Every effect takes a while; the daemon may be
 //! killed between any two of them, and its successor reads what was durable.
 
+mod unguarded;
+
+pub use unguarded::Unguarded;
+
 use crate::sim::Sim;
 use plimsoll_core::arbiter::Arbiter;
 use plimsoll_core::cycle::{Command, Effect, Evaluated, Event, PolicyRef, Spec, State, StoreError, step};
-use plimsoll_wire::journal::{Journal, Outcome};
+use plimsoll_core::observation::Observation;
+use plimsoll_wire::journal::{Intent, Journal, Outcome, Verb};
 use plimsoll_wire::proposal::Answer;
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::{Now, Snapshot};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long a read takes, in milliseconds.
 const READ_MS: u64 = 40;
@@ -18,11 +24,32 @@ const READ_MS: u64 = 40;
 const WRITE_MS: u64 = 5;
 /// How long the policies take, in milliseconds.
 const POLICY_MS: u64 = 20;
+/// How long until a call that is not answered is given up, in milliseconds.
+const DEADLINE_MS: u64 = 5_000;
 /// How long until a killed daemon is back, in milliseconds.
 const RESTART_MS: u64 = 5_000;
 
 /// A policy as a function: the simulation's stand-in for a module, run natively.
 pub type Policy = Box<dyn FnMut(&PolicyRef, &Snapshot) -> Answer + Send>;
+
+/// What becomes of a call between the daemon and the world, besides what the simulation draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It arrives and is answered.
+    Through,
+    /// It arrives; its answer does not.
+    Unanswered,
+    /// It does not arrive, and nobody knows.
+    Lost,
+    /// It is refused on the way.
+    Refused,
+}
+
+/// Decides what becomes of a call, by its verb.
+pub type Line = Box<dyn FnMut(&Verb) -> Passage + Send>;
+
+/// Changes what is observed on its way to the daemon.
+pub type Lens = Box<dyn FnMut(&mut Observation) + Send>;
 
 /// A daemon in the simulation.
 pub struct Pilot {
@@ -38,6 +65,12 @@ pub struct Pilot {
     kills: u64,
     arbiter: Arbiter,
     tally: Tally,
+    effects: u64,
+    kill_before: Option<u64>,
+    lens: Option<Lens>,
+    line: Option<Line>,
+    replies: Vec<(u64, Result<String, String>)>,
+    boot: Option<Arc<str>>,
 }
 
 /// What the daemon did, in figures.
@@ -72,7 +105,48 @@ impl Pilot {
             kills: 0,
             arbiter: Arbiter::new(1),
             tally: Tally::default(),
+            effects: 0,
+            kill_before: None,
+            lens: None,
+            line: None,
+            replies: Vec::new(),
+            boot: None,
         }
+    }
+
+    /// Is killed right before its effect of that number, counted from 0, once.
+    #[must_use]
+    pub fn killed_before(mut self, effect: u64) -> Self {
+        self.kill_before = Some(effect);
+        self
+    }
+
+    /// Sees the world through this.
+    pub fn look_through(&mut self, lens: Option<Lens>) {
+        self.lens = lens;
+    }
+
+    /// Speaks to the world over this.
+    pub fn speak_over(&mut self, line: Option<Line>) {
+        self.line = line;
+    }
+
+    /// The machine that it runs on is restarted: nothing but what is durable remains, and the boot clock is another.
+    pub fn reboot(&mut self, sim: &Sim, boot: &str) {
+        self.boot = Some(boot.into());
+        self.die(&sim.now());
+    }
+
+    /// How many effects it has had, the one that was cut off by a kill not counted.
+    #[must_use]
+    pub fn effects(&self) -> u64 {
+        self.effects
+    }
+
+    /// What people were answered, by the number of their command.
+    #[must_use]
+    pub fn replies(&self) -> &[(u64, Result<String, String>)] {
+        &self.replies
     }
 
     /// Keeps every record, for reading; without it only the figures stay.
@@ -149,12 +223,18 @@ impl Pilot {
     }
 
     fn feed(&mut self, sim: &mut Sim, event: Event) {
-        let now = sim.now();
+        let mut now = sim.now();
+        if let Some(boot) = &self.boot {
+            now.boot.clone_from(boot);
+        }
         for effect in step(&mut self.state, &now, event) {
-            if sim.kill_now() {
+            let chosen = self.kill_before.take_if(|effect| *effect == self.effects).is_some();
+            if sim.kill_now() || chosen {
                 self.die(&now);
                 return;
             }
+            // To ask to be woken is no effect on anything.
+            self.effects += u64::from(!matches!(effect, Effect::Wake { .. }));
             self.carry_out(sim, &now, effect);
         }
     }
@@ -180,7 +260,11 @@ impl Pilot {
                 self.answer(now_ms + WRITE_MS, Event::Loaded { request, result });
             }
             Effect::Observe { request, direct } => {
-                let observation = Box::new(sim.observe(direct));
+                let mut observation = Box::new(sim.observe(direct));
+                observation.at = now.clone();
+                if let Some(lens) = &mut self.lens {
+                    lens(&mut observation);
+                }
                 self.answer(now_ms + READ_MS, Event::Observed { request, observation });
             }
             Effect::Evaluate { request, asks } => {
@@ -198,18 +282,30 @@ impl Pilot {
             }
             Effect::Act { request, intent } => {
                 *self.tally.effects.entry(intent.verb.kind().to_owned()).or_default() += 1;
-                let answer = sim.act(&intent.verb, &format!("plan/{}", intent.plan));
-                let outcome = answer.outcome;
-                self.answer(now_ms + answer.took_ms.max(1), Event::Acted { request, outcome });
+                let (outcome, took_ms) = self.act(sim, &intent);
+                self.answer(now_ms + took_ms.max(1), Event::Acted { request, outcome });
             }
             Effect::AskPermit { request, resumed } => {
                 let granted = self.arbiter.ask(&self.spec.key.clone(), resumed);
                 self.answer(now_ms + 1, Event::Permitted { request, granted });
             }
             Effect::GivePermit => self.arbiter.give(&self.spec.key.clone()),
-            Effect::Reply { .. } => {}
+            Effect::Reply { command, result } => self.replies.push((command, result)),
             Effect::Wake { at_ms } => self.wake_ms = at_ms.max(now_ms + 1),
         }
+    }
+
+    /// A call on the world, over the line.
+    fn act(&mut self, sim: &mut Sim, intent: &Intent) -> (Outcome, u64) {
+        let passage = self.line.as_mut().map_or(Passage::Through, |line| line(&intent.verb));
+        let unknown = Outcome::Unknown { message: "no answer within the deadline".to_owned() };
+        match passage {
+            Passage::Lost => return (unknown, DEADLINE_MS),
+            Passage::Refused => return (Outcome::Refused { message: "not now".to_owned() }, READ_MS),
+            Passage::Through | Passage::Unanswered => {}
+        }
+        let answer = sim.act(&intent.verb, &format!("plan/{}", intent.plan));
+        if passage == Passage::Unanswered { (unknown, DEADLINE_MS) } else { (answer.outcome, answer.took_ms) }
     }
 
     fn ask(&mut self, policy: &PolicyRef, snapshot: &Snapshot) -> Evaluated {

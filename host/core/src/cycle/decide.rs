@@ -24,9 +24,14 @@ pub(super) fn asks(state: &State) -> Vec<(PolicyRef, Arc<Snapshot>)> {
         .policies
         .iter()
         .map(|policy| {
+            let kept = kept.and_then(|kept| kept.get(&policy.name));
+            // A large target's snapshot is copied only for a policy that must see something of its own.
+            if policy.settings == snapshot.target.settings && kept == snapshot.state.as_ref() {
+                return (policy.clone(), snapshot.clone());
+            }
             let mut own = Snapshot::clone(snapshot);
             own.target.settings = policy.settings.clone();
-            own.state = kept.and_then(|kept| kept.get(&policy.name).cloned());
+            own.state = kept.cloned();
             (policy.clone(), Arc::new(own))
         })
         .collect()

@@ -379,12 +379,14 @@ fn settled(case: &Case) -> Finding {
     Finding::Pass
 }
 
-/// A dead victim cannot report; everybody else must.
+/// Everybody must have been asked; a dead one is known to be dead. The member that is being added may not be there
+/// yet, and one whose removal is being taken back may stay as it is.
 fn coverage(case: &Case) -> Finding {
     let all = case.members();
     let silent: Vec<String> = all
         .iter()
-        .filter(|member| member.id.value().is_some() && !case.is_victim(member) && !case.is_subject(member))
+        .filter(|member| member.id.value().is_some())
+        .filter(|member| !case.is_subject(member) || (case.shrinks() && !case.undoes()))
         .filter(|member| member.alive.value().is_none())
         .map(label)
         .collect();

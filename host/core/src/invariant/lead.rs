@@ -4,7 +4,6 @@ use super::evid::label;
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::Case;
 use crate::profile::Topic;
-use crate::quorum::member;
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{GroupKind, Lifecycle, Member, PlacementState};
 
@@ -70,7 +69,7 @@ fn hand_over(case: &Case) -> Finding {
 }
 
 fn successor(case: &Case, to: &str) -> Finding {
-    let Some(row) = member(case.members(), to) else { return Finding::unknown(format!("member {to}")) };
+    let Some(row) = case.member(to) else { return Finding::unknown(format!("member {to}")) };
     if row.alive.value() != Some(&true) || row.lifecycle.value() != Some(&Lifecycle::Serving) {
         return Finding::broken(format!("{} does not serve", label(row)), "another must lead");
     }

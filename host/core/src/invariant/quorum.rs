@@ -4,7 +4,7 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::{Case, Moment};
 use crate::profile::PhaseName;
-use crate::quorum::{Standing, member};
+use crate::quorum::Standing;
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, PlacementState};
 use std::collections::BTreeSet;
@@ -95,7 +95,7 @@ fn majorities<'a>(case: &'a Case) -> impl Iterator<Item = &'a Group> {
 
 /// The standings that the change passes through, the present one first.
 fn states(case: &Case, group: &Group) -> Option<Vec<(String, Standing)>> {
-    let now = Standing::of(group, case.members())?;
+    let now = case.standing(group)?;
     let mut states = vec![("now".to_owned(), now.clone())];
     let members_vote = case.profile.members_vote && group.kind == GroupKind::Control;
     if case.shrinks() {
@@ -179,9 +179,7 @@ fn one_vote(case: &Case) -> Finding {
         let learners: Vec<String> = placements
             .iter()
             .filter(|placement| placement.state == PlacementState::Learner)
-            .filter(|placement| {
-                member(case.members(), &placement.member).is_none_or(|member| !case.is_subject(member))
-            })
+            .filter(|placement| case.member(&placement.member).is_none_or(|member| !case.is_subject(member)))
             .map(|placement| placement.member.to_string())
             .collect();
         if !learners.is_empty() {
@@ -253,7 +251,7 @@ fn tolerance(case: &Case) -> Finding {
     }
     let least = i64::from(case.snapshot.safety.tolerance);
     for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
-        let Some(now) = Standing::of(group, case.members()) else {
+        let Some(now) = case.standing(group) else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
         let after = now.without(&case.victim_ids());

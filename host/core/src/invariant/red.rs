@@ -4,7 +4,7 @@ use super::evid::label;
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::{Case, Moment};
 use crate::profile::Topic;
-use crate::quorum::{Standing, is_alive, member};
+use crate::quorum::is_alive;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, PlacementState};
@@ -145,26 +145,26 @@ fn whole_before(case: &Case) -> Finding {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
         let repaired = |id: &str| {
-            member(case.members(), id)
+            case.member(id)
                 .is_some_and(|member| case.is_victim(member) && member.alive.value() == Some(&false))
         };
-        let mine = |id: &str| member(case.members(), id).is_some_and(|member| case.is_victim(member));
+        let mine = |id: &str| case.member(id).is_some_and(|member| case.is_victim(member));
         let bad = placements.iter().filter(|placement| match placement.state {
             PlacementState::InSync => {
-                !member(case.members(), &placement.member).is_some_and(is_alive)
-                    && !repaired(&placement.member)
+                !case.member(&placement.member).is_some_and(is_alive) && !repaired(&placement.member)
             }
             PlacementState::CatchingUp | PlacementState::Stale => !repaired(&placement.member),
             PlacementState::Leaving => !mine(&placement.member),
             PlacementState::Learner => false,
         });
         let missing = bad.count();
-        let short = group.target_copies.value().is_some_and(|copies| {
-            placements.iter().filter(|placement| placement.weight > 0).count()
-                < usize::try_from(*copies).unwrap_or(usize::MAX)
-        });
-        if missing > 0 || short {
+        if missing > 0 {
             degraded.push(format!("group {} has {missing} copies that are not whole", group.id));
+        }
+        let there = placements.iter().filter(|placement| placement.weight > 0).count();
+        let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));
+        if let Some(wanted) = wanted.filter(|wanted| missing == 0 && there < *wanted) {
+            degraded.push(format!("group {} has {there} of {wanted} copies", group.id));
         }
     }
     if degraded.len() <= usize::try_from(case.snapshot.safety.max_degraded).unwrap_or(0) {
@@ -191,7 +191,7 @@ fn ack_after_stop(case: &Case) -> Finding {
         if case.snapshot.safety.accept_unavailable.iter().any(|name| *name == *group.id) {
             continue;
         }
-        let Some(standing) = Standing::of(group, case.members()) else {
+        let Some(standing) = case.standing(group) else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
         let after = standing.without(&gone);
@@ -214,7 +214,7 @@ fn last_copy(case: &Case) -> Finding {
     let gone = case.victim_ids();
     let mut sole = Vec::new();
     for group in groups(case) {
-        let Some(standing) = Standing::of(group, case.members()) else {
+        let Some(standing) = case.standing(group) else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
         let holds = standing.holders.iter().any(|(id, ..)| gone.contains(id));
@@ -287,7 +287,7 @@ fn sync_floor(case: &Case) -> Finding {
     let gone = case.victim_ids();
     let mut broken = Vec::new();
     for group in groups(case).iter().filter(|group| group.model == GroupModel::AsyncPrimary) {
-        let Some(standing) = Standing::of(group, case.members()) else {
+        let Some(standing) = case.standing(group) else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
         let Some(ack) = group.min_ack.value() else {
@@ -314,7 +314,7 @@ fn async_gap(case: &Case) -> Finding {
             return Finding::unknown(format!("how far {to} is behind in group {}", group.id));
         };
         if *lag > case.snapshot.safety.max_lag_bytes {
-            let who = member(case.members(), to).map_or_else(|| to.to_string(), label);
+            let who = case.member(to).map_or_else(|| to.to_string(), label);
             return Finding::broken(
                 format!("{who} is {lag} bytes behind in group {}", group.id),
                 format!("at most {} may be lost", case.snapshot.safety.max_lag_bytes),

@@ -1,0 +1,1 @@
+//! Plans that are disturbed at each of their points.
