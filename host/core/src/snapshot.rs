@@ -171,7 +171,8 @@ fn size(pass: &mut Pass, members: &Fact<Vec<Member>>, plan: Option<&PlanState>) 
     let all = u32::try_from(known.value.len()).unwrap_or(u32::MAX);
     let value = plan.map_or(all, |plan| unit_sizes(plan).0);
     // Policies ask for how long the size has been what it is: a utilisation of before says nothing.
-    let (stable_ms, reads) = pass.note("size", value.to_le_bytes().to_vec());
+    let key = (pass.none.clone(), pass.none.clone(), "size");
+    let (stable_ms, reads) = pass.note(key, |bytes| bytes.extend(value.to_le_bytes()));
     Fact::Known(Known { value, stable_ms, reads, ..known.clone().map(|_| value) })
 }
 
