@@ -23,7 +23,6 @@ need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
 need cc gcc
 if [ "$what" = test ]; then
     need etcd etcd-server
-    need etcdctl etcd-client
     need prometheus prometheus
     need jq jq
     need openssl openssl
