@@ -15,7 +15,7 @@ use plimsoll_core::arbiter::Arbiter;
 use plimsoll_core::cycle::{Command, Effect, Event, State, step};
 use plimsoll_wire::snapshot::Mode;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -43,7 +43,7 @@ struct Daemon {
     configuration: Configuration,
     targets: BTreeMap<Arc<str>, Target>,
     arbiter: Arbiter,
-    events: mpsc::Sender<(Arc<str>, u64, Event)>,
+    events: mpsc::Sender<(Arc<str>, u64, Option<Event>)>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     commands: u64,
     generations: u64,
@@ -82,20 +82,44 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
     }
     looping.take_up(loaded.configuration, loaded.changes);
     looping.problems(&loaded.problems);
-    let mut watch = config::Watch::new(file, &daemon.targets_dir);
+    let (mut changed, watched) = watch(file, &daemon.targets_dir);
     let mut stop = std::pin::pin!(stopped());
     tracing::info!(file = %file.display(), targets = looping.targets.len(), "running");
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some((key, generation, event)) = receiver.recv() => looping.deliver(&key, Some(generation), event),
+            Some((key, generation, told)) = receiver.recv() => match told {
+                Some(event) => looping.deliver(&key, Some(generation), event),
+                None => looping.freeze(&key, generation),
+            },
             () = looping.wait() => looping.tick(),
             Some(request) = ordered.recv() => looping.order(request),
-            () = watch.changed() => looping.reload(&mut watch).await,
+            Some(()) = changed.recv() => looping.reload(&watched).await,
         }
     }
     tracing::info!("stopping; whatever is under way is in the journal");
     Ok(())
+}
+
+/// Watches the configuration in a task of its own: a hint that has begun to settle is never dropped because
+/// something else happened in the loop. Directories to watch besides go in by the sender.
+fn watch(file: &Path, targets: &Path) -> (mpsc::Receiver<()>, mpsc::Sender<PathBuf>) {
+    let (hint, hints) = mpsc::channel(1);
+    let (add, mut added) = mpsc::channel::<PathBuf>(4);
+    let mut watch = config::Watch::new(file, targets);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(folder) = added.recv() => watch.add(&folder),
+                () = watch.changed() => {
+                    if hint.send(()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    (hints, add)
 }
 
 async fn stopped() {
@@ -157,12 +181,22 @@ impl Daemon {
                 }
             }
             Err(_) => {
-                tracing::error!(target = %key, "its machine failed an assertion; the target is frozen");
-                target.frozen = Some("an assertion failed; restart the daemon and report it".to_owned());
+                let generation = target.generation;
+                self.freeze(key, generation);
             }
         }
         self.publish(key);
         self.forget(key);
+    }
+
+    /// Something of a target failed an assertion: it does nothing more until a restart; the others go on.
+    fn freeze(&mut self, key: &Arc<str>, generation: u64) {
+        let Some(target) = self.targets.get_mut(key).filter(|target| target.generation == generation) else {
+            return;
+        };
+        tracing::error!(target = %key, "an assertion failed; the target is frozen");
+        target.frozen = Some("an assertion failed; restart the daemon and report it".to_owned());
+        self.publish(key);
     }
 
     fn send_out(&mut self, key: &Arc<str>, effect: Effect) {
@@ -170,7 +204,7 @@ impl Daemon {
         let generation = target.generation;
         let answer = |event: Event, events: &mpsc::Sender<_>| {
             let (events, key) = (events.clone(), key.clone());
-            tokio::spawn(async move { events.send((key, generation, event)).await });
+            tokio::spawn(async move { events.send((key, generation, Some(event))).await });
         };
         match effect {
             Effect::Wake { at_ms } => target.wake_ms = at_ms,
@@ -193,10 +227,14 @@ impl Daemon {
             | Effect::Act { .. }) => {
                 let (hands, events, key) = (target.hands.clone(), self.events.clone(), key.clone());
                 tokio::spawn(async move {
-                    if let Some(event) = hands.carry_out(effect).await {
-                        // The loop has ended when nobody listens.
-                        let _ = events.send((key, generation, event)).await;
-                    }
+                    // A task that panics must not leave its target waiting for ever.
+                    let told = match tokio::spawn(async move { hands.carry_out(effect).await }).await {
+                        Ok(None) => return,
+                        Ok(Some(event)) => Some(event),
+                        Err(_) => None,
+                    };
+                    // The loop has ended when nobody listens.
+                    let _ = events.send((key, generation, told)).await;
                 });
             }
         }
@@ -256,14 +294,15 @@ impl Daemon {
         self.deliver(key, None, Event::Said(command));
     }
 
-    async fn reload(&mut self, watch: &mut config::Watch) {
+    async fn reload(&mut self, watched: &mpsc::Sender<PathBuf>) {
         let old = self.configuration.clone();
         let Ok(reloaded) = tokio::task::spawn_blocking(move || config::reload(&old)).await else { return };
         for problem in reloaded.problems.iter() {
             tracing::error!("{problem}");
         }
         self.problems(&reloaded.problems);
-        watch.add(&reloaded.configuration.daemon.targets_dir);
+        // A full queue means that a look is due anyway.
+        let _ = watched.try_send(reloaded.configuration.daemon.targets_dir.clone());
         if reloaded.changes.contains(&Change::Daemon) {
             match assembly::collector(&reloaded.configuration.daemon) {
                 Ok(collector) => self.tools.collector = collector,

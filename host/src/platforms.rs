@@ -1,6 +1,7 @@
 //! Where members run: what is there, and how a member is started and stopped.
 
 pub mod exec;
+pub mod sim;
 
 use crate::actuate::Licence;
 use plimsoll_core::observation::PlatformReport;

@@ -1,11 +1,12 @@
 //! From configuration to tools, hands and specs: the one place where a target's actuator is chosen.
 
-use super::hands::{Deadlines, Hands, Tools};
+use super::hands::{Deadlines, Hands, Servers, Site, Tools};
 use crate::actuate::journal::{FileJournals, JournalStore};
 use crate::audit::{AuditConfig, AuditLog};
 use crate::clock::Clock;
 use crate::collect::{BatchBy, Collector, Credentials, SignalDefinition, SourceConfig};
 use crate::config::{self, DaemonConfig, PlatformKind, TargetConfig};
+use crate::platforms::sim::{Kind, Playground};
 use crate::platforms::{Platform, exec};
 use crate::policy::{Launch, Library, LibraryConfig, Sandbox};
 use crate::systems::{System, etcd};
@@ -73,15 +74,16 @@ pub fn collector(daemon: &DaemonConfig) -> anyhow::Result<Collector> {
 
 /// What the core is told of a target.
 pub fn spec(target: &TargetConfig) -> anyhow::Result<Spec> {
-    let system = match &target.system {
-        config::System::Etcd(_) => "etcd",
-        config::System::Sim => bail!("the simulator runs by `plimsoll demo`, not in the daemon"),
+    let (system, platform) = match (&target.system, &target.platform.kind) {
+        (config::System::Etcd(_), _) => ("etcd", "exec"),
+        (config::System::Sim, PlatformKind::Sim(world)) => (kind(world).system(), "sim"),
+        (config::System::Sim, PlatformKind::Exec(_)) => bail!("system sim needs a platform of kind sim"),
     };
     let profile = profile::find(system).with_context(|| format!("no profile for system {system}"))?;
     Ok(Spec {
         key: Arc::from(target.key.to_string()),
         profile,
-        platform: "exec".to_owned(),
+        platform: platform.to_owned(),
         mode: target.mode,
         min: target.min_replicas,
         max: target.max_replicas,
@@ -109,25 +111,45 @@ fn policy(policy: &config::PolicyConfig) -> PolicyRef {
 /// What carries a target's effects out.
 pub fn hands(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Hands> {
     let key: Arc<str> = Arc::from(target.key.to_string());
-    let (platform, deadlines) = platform(target, daemon)?;
-    let system = match &target.system {
-        config::System::Etcd(system) => System::Etcd(etcd::Etcd::new(etcd::EtcdConfig {
-            ca: system.ca_file.clone(),
-            cert: system.identity.as_ref().map(|identity| identity.cert_file.clone()),
-            key: system.identity.as_ref().map(|identity| identity.key_file.clone()),
-            username: system.login.as_ref().map(|login| login.username.clone()),
-            password_file: system.login.as_ref().map(|login| login.password_file.clone()),
-        })),
-        config::System::Sim => bail!("the simulator runs by `plimsoll demo`, not in the daemon"),
-    };
     let signals = target.signals.iter().map(|signal| definition(signal, &target.key.name)).collect();
-    Ok(Hands::new(key, tools.clone(), platform, system, signals, deadlines))
+    let site = match (&target.system, &target.platform.kind) {
+        (config::System::Etcd(system), PlatformKind::Exec(commands)) => {
+            let (platform, deadlines) = platform(target, commands, daemon)?;
+            Site::Servers(Servers::new(platform, System::Etcd(etcd_driver(system)), deadlines))
+        }
+        (config::System::Sim, PlatformKind::Sim(world)) => {
+            Site::Playground(Playground::new(kind(world), world.seed, tools.clock.now()))
+        }
+        (config::System::Etcd(_), PlatformKind::Sim(_)) | (config::System::Sim, PlatformKind::Exec(_)) => {
+            bail!("system and platform do not go together: both are the simulator's, or neither is")
+        }
+    };
+    Ok(Hands::new(key, tools.clone(), site, signals))
 }
 
-fn platform(target: &TargetConfig, daemon: &DaemonConfig) -> anyhow::Result<(Platform, Deadlines)> {
-    let PlatformKind::Exec(commands) = &target.platform.kind else {
-        bail!("platform {} is a simulator; it runs by `plimsoll demo`", target.platform.name);
-    };
+fn etcd_driver(system: &config::EtcdSystem) -> etcd::Etcd {
+    etcd::Etcd::new(etcd::EtcdConfig {
+        ca: system.ca_file.clone(),
+        cert: system.identity.as_ref().map(|identity| identity.cert_file.clone()),
+        key: system.identity.as_ref().map(|identity| identity.key_file.clone()),
+        username: system.login.as_ref().map(|login| login.username.clone()),
+        password_file: system.login.as_ref().map(|login| login.password_file.clone()),
+    })
+}
+
+/// Which world a platform of kind sim has.
+fn kind(platform: &config::SimPlatform) -> Kind {
+    match platform.world {
+        config::World::Quorum => Kind::Quorum,
+        config::World::Sharded => Kind::Sharded,
+    }
+}
+
+fn platform(
+    target: &TargetConfig,
+    commands: &config::ExecPlatform,
+    daemon: &DaemonConfig,
+) -> anyhow::Result<(Platform, Deadlines)> {
     // A platform that is only looked at has no commands to change anything: `false` refuses by failing.
     let refuse = || config::Command { argv: vec!["/bin/false".to_owned()], timeout: Duration::from_secs(1) };
     let add = commands.add.clone().unwrap_or_else(refuse);

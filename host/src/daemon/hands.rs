@@ -6,6 +6,7 @@ use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::collect::{Collector, SignalDefinition};
 use crate::platforms::Platform;
+use crate::platforms::sim::Playground;
 use crate::policy::Library;
 use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
@@ -42,12 +43,33 @@ pub struct Tools {
 pub struct Hands {
     key: Arc<str>,
     tools: Tools,
+    site: Site,
+    signals: Vec<SignalDefinition>,
+}
+
+/// Where a target is.
+pub enum Site {
+    /// On servers.
+    Servers(Servers),
+    /// In the simulator.
+    Playground(Playground),
+}
+
+/// A target's platform and system.
+pub struct Servers {
     platform: Platform,
     system: System,
-    signals: Vec<SignalDefinition>,
     deadlines: Deadlines,
     // What the platform said last: where a verb of the system goes.
     last: Mutex<PlatformReport>,
+}
+
+impl Servers {
+    /// A platform and the system that runs on it.
+    #[must_use]
+    pub fn new(platform: Platform, system: System, deadlines: Deadlines) -> Self {
+        Self { platform, system, deadlines, last: Mutex::default() }
+    }
 }
 
 /// How long the platform's commands may take.
@@ -62,15 +84,8 @@ pub struct Deadlines {
 impl Hands {
     /// Hands for a target.
     #[must_use]
-    pub fn new(
-        key: Arc<str>,
-        tools: Tools,
-        platform: Platform,
-        system: System,
-        signals: Vec<SignalDefinition>,
-        deadlines: Deadlines,
-    ) -> Self {
-        Self { key, tools, platform, system, signals, deadlines, last: Mutex::default() }
+    pub fn new(key: Arc<str>, tools: Tools, site: Site, signals: Vec<SignalDefinition>) -> Self {
+        Self { key, tools, site, signals }
     }
 
     /// Carries an effect out. The effects that the loop carries out itself have no event of ours.
@@ -110,16 +125,24 @@ impl Hands {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.tools.clock.now();
+        let servers = match &self.site {
+            Site::Servers(servers) => servers,
+            Site::Playground(playground) => {
+                let mut seen = playground.observe(&at, direct);
+                seen.signals.extend(self.signals().await);
+                return seen;
+            }
+        };
         let members = async {
             let read = async {
-                let platform = self.platform.observe(&self.key).await;
-                let system = self.system.observe(&platform).await;
+                let platform = servers.platform.observe(&self.key).await;
+                let system = servers.system.observe(&platform).await;
                 (platform, system)
             };
             tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or_default()
         };
         let ((platform, system), signals) = tokio::join!(members, self.signals());
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
+        servers.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
         Observation { at, direct, platform, system, signals }
     }
 
@@ -164,9 +187,27 @@ impl Hands {
     }
 
     async fn act(&self, intent: &Intent) -> Outcome {
-        let on_platform = match &intent.verb {
-            Verb::Start { .. } => Some(self.deadlines.start),
-            Verb::Stop { .. } => Some(self.deadlines.stop),
+        tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
+        let licence = |deadline| Licence {
+            target: self.key.clone(),
+            plan: intent.plan.clone(),
+            intent: intent.id.clone(),
+            deadline,
+        };
+        let outcome = match &self.site {
+            Site::Servers(servers) => servers.act(&licence, &intent.verb).await,
+            Site::Playground(playground) => playground.act(&licence(READ_DEADLINE), &intent.verb).await,
+        };
+        tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
+        outcome
+    }
+}
+
+impl Servers {
+    async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb) -> Outcome {
+        let deadline = match verb {
+            Verb::Start { .. } => self.deadlines.start,
+            Verb::Stop { .. } => self.deadlines.stop,
             Verb::Register { .. }
             | Verb::Promote { .. }
             | Verb::MoveLeader { .. }
@@ -177,23 +218,12 @@ impl Hands {
             | Verb::Deregister { .. }
             | Verb::Barrier
             | Verb::Rebalance
-            | Verb::PayDebt { .. } => None,
+            | Verb::PayDebt { .. } => {
+                let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                return self.system.act(&licence(SYSTEM_DEADLINE), verb, &platform).await;
+            }
         };
-        let licence = Licence {
-            target: self.key.clone(),
-            plan: intent.plan.clone(),
-            intent: intent.id.clone(),
-            deadline: on_platform.unwrap_or(SYSTEM_DEADLINE),
-        };
-        tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
-        let outcome = if on_platform.is_some() {
-            self.platform.act(&licence, &intent.verb).await
-        } else {
-            let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            self.system.act(&licence, &intent.verb, &platform).await
-        };
-        tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
-        outcome
+        self.platform.act(&licence(deadline), verb).await
     }
 }
 
