@@ -16,8 +16,9 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may take in all, its slow reader included.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Bytes of a request's head. No request has a body that is read.
-const MAX_REQUEST: usize = 64 << 10;
+/// Bytes of a request's head. No request has a body that is read. hyper asks before it reads on, and may read as
+/// much again: with this it is 64 KiB at most.
+const MAX_REQUEST: usize = 32 << 10;
 
 /// Serves until the process ends.
 pub(super) async fn serve(listener: TcpListener, router: Router) {

@@ -154,7 +154,8 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
     let size = number(preview.size);
     let verdict = verdict(preview.judgement.verdict);
     // Writing to a string cannot fail, here and below.
-    let _ = writeln!(text, "{} ({}), seen {}", preview.target, cell(&preview.system), rfc3339(wall_ms));
+    let (target, system) = (cell(&preview.target), cell(&preview.system));
+    let _ = writeln!(text, "{target} ({system}), seen {}", rfc3339(wall_ms));
     let _ = write!(text, "{size} members, {} wished: {verdict}", preview.wished);
     if let (true, Some(to)) = (preview.admitted, preview.judgement.size) {
         let _ = write!(text, ", {to} decided");

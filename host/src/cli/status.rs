@@ -135,7 +135,7 @@ fn remarks(status: &Target) -> String {
     let mut text = String::new();
     let mut remark = |what: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {}", status.target, crate::policy::fault::one_line(&what, 1_024));
+        let _ = writeln!(text, "{}: {}", cell(&status.target), crate::policy::fault::one_line(&what, 1_024));
     };
     if let Some(trouble) = &status.trouble {
         remark(format!("trouble: {trouble}"));
