@@ -21,8 +21,11 @@ const OTHER: &str = "other";
 /// What is counted: a name, its labels, and what it means.
 type Counter = (&'static str, &'static [&'static str], &'static str);
 
-const DECISIONS: Counter =
-    ("plimsoll_decisions_total", &["target", "verdict"], "Decisions, by the judge's verdict.");
+const DECISIONS: Counter = (
+    "plimsoll_decisions_total",
+    &["target", "reason"],
+    "Decisions, by the word that the status gives as reason.",
+);
 const REFUSALS: Counter = (
     "plimsoll_refusals_total",
     &["target", "kind"],
@@ -75,7 +78,7 @@ impl Counters {
     }
 
     fn decision(&self, target: &str, decision: &Decision) {
-        self.add(DECISIONS, &[target, verdict(decision.judgement.verdict)], 1);
+        self.add(DECISIONS, &[target, &decision.reason.code], 1);
         for violation in decision.judgement.violations.iter().filter(|one| one.verdict > Verdict::Allow) {
             self.add(REFUSALS, &[target, &violation.kind], 1);
         }

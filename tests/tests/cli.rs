@@ -20,9 +20,14 @@ const COMMANDS: [&str; 13] = [
 fn the_help_lists_every_command_and_the_exit_codes() {
     let lab = Lab::new();
     let help = lab.run(&["--help"]);
+    let manual = lab::manual();
     assert_eq!((help.code, help.err.as_str()), (0, ""));
     for command in COMMANDS {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command} is missing:\n{}", help.out);
+        assert!(
+            manual.contains(&format!("| `{command} ")) || manual.contains(&format!("| `{command}`")),
+            "docs/cli.md: {command}"
+        );
         let own = lab.run(&[command, "--help"]);
         assert_eq!((own.code, own.err.as_str()), (0, ""), "{command}");
         assert!(own.out.contains(&format!("Usage: plimsoll {command}")), "{}", own.out);

@@ -57,17 +57,8 @@ impl Daemon {
 }
 
 fn exchange(socket: &Path, config: &Path, ask: &Ask) -> anyhow::Result<Told> {
-    let place = socket.display();
-    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => anyhow!(
-            "no daemon answers at {place}; start it with `plimsoll run --config {0}`, or name its file with `--config`",
-            config.display()
-        ),
-        ErrorKind::PermissionDenied => {
-            anyhow!("{place} belongs to another user; run this as the daemon's user, such as with `sudo -u`")
-        }
-        _ => anyhow!("{place}: {error}"),
-    })?;
+    let mut stream =
+        UnixStream::connect(socket).map_err(|error| unreachable_daemon(socket, config, &error))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     let mut line = serde_json::to_vec(ask)?;
@@ -75,14 +66,33 @@ fn exchange(socket: &Path, config: &Path, ask: &Ask) -> anyhow::Result<Told> {
     // As text: a pipe that breaks here is not the reader of our output.
     stream.write_all(&line).map_err(|error| anyhow!("asking the daemon: {error}"))?;
     let mut answer = String::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => unanswered(),
-        _ => anyhow!("the daemon's answer: {error}"),
-    })?;
+    let read = BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer);
+    read.map_err(
+        |error| if is_late(&error) { unanswered() } else { anyhow!("the daemon's answer: {error}") },
+    )?;
     if answer.is_empty() {
         return Err(unanswered());
     }
     serde_json::from_str(&answer).context("the daemon's answer is not one; is it of another version?")
+}
+
+fn is_late(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Why the socket cannot be spoken to, and what to do about it.
+fn unreachable_daemon(socket: &Path, config: &Path, error: &std::io::Error) -> anyhow::Error {
+    let (place, file) = (socket.display(), config.display());
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+        anyhow!(
+            "no daemon answers at {place}; start it with `plimsoll run --config {file}`, or name its file with \
+             `--config`"
+        )
+    } else if error.kind() == ErrorKind::PermissionDenied {
+        anyhow!("{place} belongs to another user; run this as the daemon's user, such as with `sudo -u`")
+    } else {
+        anyhow!("{place}: {error}")
+    }
 }
 
 fn unanswered() -> anyhow::Error {

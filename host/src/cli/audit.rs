@@ -122,11 +122,7 @@ fn heads(dir: &Path) -> anyhow::Result<Vec<ExpectedHead>> {
 }
 
 fn printable(report: &VerifyReport) -> String {
-    report
-        .to_string()
-        .lines()
-        .map(|line| format!("{}\n", crate::policy::fault::one_line(line, 2_048)))
-        .collect()
+    report.to_string().lines().map(|line| format!("{}\n", output::line(line))).collect()
 }
 
 impl Shown {

@@ -193,9 +193,7 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let line = |word: &str, note: &Note| {
-            format!("{word}: {}\n", crate::policy::fault::one_line(&note.text, 2_048))
-        };
+        let line = |word: &str, note: &Note| format!("{word}: {}\n", output::line(&note.text));
         let problems = self.problems.iter().map(|note| line("problem", note));
         problems.chain(self.warnings.iter().map(|note| line("warning", note))).collect()
     }

@@ -158,7 +158,7 @@ impl Approve {
             None => {
                 output::print(&format!(
                     "{}\nsha256 {shown}\n\nTo approve exactly this:\n  plimsoll approve {} {shown}\n",
-                    crate::policy::fault::one_line(&content, 16 << 10),
+                    output::line(&content),
                     self.target
                 ))?;
                 Ok(Went::Fine)

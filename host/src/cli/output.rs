@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-/// A line of an error; a configuration's problems have one each.
+/// A line of prose; a configuration's problems have one each.
 const LINE_BYTES: usize = 2_048;
 /// A cell of a table.
 const CELL_BYTES: usize = 160;
@@ -52,7 +52,7 @@ pub(super) fn complain(text: &str) {
     let mut out = io::stderr().lock();
     for line in text.lines() {
         // Nobody can be told that nobody listens.
-        let _ = writeln!(out, "{}", one_line(line, LINE_BYTES));
+        let _ = writeln!(out, "{}", self::line(line));
     }
 }
 
@@ -105,6 +105,11 @@ pub(super) fn is_hidden(character: char) -> bool {
 /// A text on one printable line.
 pub(super) fn cell(text: &str) -> String {
     one_line(text, CELL_BYTES)
+}
+
+/// A longer text on one printable line.
+pub(super) fn line(text: &str) -> String {
+    one_line(text, LINE_BYTES)
 }
 
 /// A number that may not be known.

@@ -1,7 +1,7 @@
 //! `plimsoll plan`.
 
 use super::ask::Daemon;
-use super::output::{self, Form, cell, number, or_dash, rfc3339};
+use super::output::{self, Form, cell, line, number, or_dash, rfc3339};
 use super::{Went, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
@@ -162,7 +162,7 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
     }
     text.push('\n');
     for violation in &preview.judgement.violations {
-        let detail = cell(&violation.detail);
+        let detail = line(&violation.detail);
         let _ = writeln!(
             text,
             "  {} {} ({}): {detail}",
@@ -171,7 +171,7 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
             cell(&violation.rule)
         );
         if !violation.hint.is_empty() {
-            let _ = writeln!(text, "      next: {}", cell(&violation.hint));
+            let _ = writeln!(text, "      next: {}", line(&violation.hint));
         }
     }
     match (&preview.plan, &preview.running) {

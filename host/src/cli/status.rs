@@ -83,7 +83,7 @@ impl Shown {
         }
         for problem in &self.daemon.problems {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "problem: {}", crate::policy::fault::one_line(problem, 1_024));
+            let _ = writeln!(text, "problem: {}", output::line(problem));
         }
         text
     }
@@ -135,7 +135,7 @@ fn remarks(status: &Target) -> String {
     let mut text = String::new();
     let mut remark = |what: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {}", cell(&status.target), crate::policy::fault::one_line(&what, 1_024));
+        let _ = writeln!(text, "{}: {}", cell(&status.target), output::line(&what));
     };
     if let Some(trouble) = &status.trouble {
         remark(format!("trouble: {trouble}"));

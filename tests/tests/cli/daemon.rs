@@ -121,13 +121,17 @@ async fn metrics_tell_what_the_status_tells() {
         "plimsoll_policy_fuel_total{target=\"default/demo\",policy=\"five\"} ",
         "plimsoll_policy_evaluations_total{target=\"default/demo\",policy=\"five\"} ",
         "plimsoll_target_last_decision_timestamp_seconds{target=\"default/demo\"} ",
-        "plimsoll_decisions_total{target=\"default/demo\",verdict=",
+        "plimsoll_decisions_total{target=\"default/demo\",reason=",
     ] {
         let found = text
             .lines()
             .find_map(|line| line.strip_prefix(start))
             .unwrap_or_else(|| panic!("{start}\n{text}"));
         assert!(!found.ends_with(" 0"), "{start}{found}");
+    }
+    let manual = crate::lab::manual();
+    for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(manual.contains(&format!("`{family}`")), "docs/cli.md does not explain {family}");
     }
     // Nobody could tell how many members there are, and that is not zero.
     assert!(!text.contains("plimsoll_target_members{"), "{text}");

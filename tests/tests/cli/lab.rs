@@ -116,6 +116,12 @@ pub(crate) fn data(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name).to_string_lossy().into_owned()
 }
 
+/// What users read of all this.
+pub(crate) fn manual() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    std::fs::read_to_string(file).expect("the manual")
+}
+
 /// A path for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display())
