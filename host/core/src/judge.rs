@@ -162,6 +162,14 @@ impl<'a> Case<'a> {
         matches!(self.change, Change::Effect { undoing: true, .. })
     }
 
+    /// Whether a member goes that may hold something. What is taken back before its point of no return holds nothing
+    /// yet, but where data moves by itself the system may have given it some: its stop is a removal like any other.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        let stops = matches!(self.verb(), Some(Verb::Stop { .. }));
+        self.shrinks() && (!self.undoes() || (self.profile.moves_data && stops))
+    }
+
     /// The members, empty where they are not known: EVID-1 has said so already.
     #[must_use]
     pub fn members(&self) -> &'a [Member] {

@@ -94,6 +94,11 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
             ));
         }
     }
+    let last = status.last_decision.as_ref().map(|last| &last.judgement.violations);
+    let owed = last.into_iter().flatten().find(|one| one.kind == "DebtUnpaid" && !one.unknown);
+    if let Some(owed) = owed.filter(|_| status.plan.is_none()) {
+        wrong.push(format!("nobody pays: {}", owed.detail));
+    }
     wrong.extend(unsettled(sim, pilot));
     wrong
 }

@@ -165,6 +165,8 @@ fn attempt(
     let profiled = progress::phases(&plan, state.spec.profile).iter().find(|entry| entry.name == phase);
     let moment = match profiled {
         Some(entry) if !plan.undoing => entry.moment,
+        // To take a start back where data moves by itself is a removal, and is checked like one.
+        Some(_) | None if state.spec.profile.moves_data && phase == PhaseName::Stop => Moment::Destroy,
         Some(_) | None => Moment::Step,
     };
     let undoing = plan.undoing;

@@ -80,7 +80,7 @@ fn one(case: &Case) -> Finding {
 
 /// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it.
 fn stay_alive(case: &Case) -> Finding {
-    if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || case.undoes() {
+    if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || !case.removes() {
         return Finding::Pass;
     }
     for row in case.members().iter().filter(|row| case.is_subject(row)) {

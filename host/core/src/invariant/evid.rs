@@ -278,7 +278,7 @@ pub(crate) fn label(member: &Member) -> String {
 /// Whether an effect ends a member for good, so that its emptiness must be proved.
 fn ends_member(case: &Case) -> bool {
     match case.verb() {
-        Some(Verb::Stop { .. } | Verb::Deregister { .. }) => !case.undoes(),
+        Some(Verb::Stop { .. } | Verb::Deregister { .. }) => case.removes(),
         Some(
             Verb::Register { .. }
             | Verb::Start { .. }
