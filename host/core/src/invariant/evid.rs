@@ -6,7 +6,7 @@ use crate::profile::Topic;
 use crate::quorum;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::Verb;
-use plimsoll_wire::snapshot::{GroupKind, Member, Role, SignalState};
+use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role, SignalState};
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -383,7 +383,7 @@ fn settled(case: &Case) -> Finding {
 /// yet, and one whose removal is being taken back may stay as it is.
 fn coverage(case: &Case) -> Finding {
     let all = case.members();
-    let silent: Vec<String> = all
+    let mut silent: Vec<String> = all
         .iter()
         .filter(|member| member.id.value().is_some())
         .filter(|member| !case.is_subject(member) || (case.shrinks() && !case.undoes()))
@@ -393,6 +393,7 @@ fn coverage(case: &Case) -> Finding {
     if silent.is_empty() {
         return Finding::Pass;
     }
+    silent.sort();
     Finding::unknown(format!(
         "{} of {} members reported; missing: {}",
         all.len() - silent.len(),
@@ -417,7 +418,7 @@ fn agreement(case: &Case) -> Finding {
         let Some(leader) = group.leader.value() else {
             return Finding::unknown(format!("the leader of group {}", group.id));
         };
-        let others: Vec<String> = case
+        let mut others: Vec<String> = case
             .members()
             .iter()
             .filter(|member| member.roles.value().is_some_and(|roles| roles.contains(&Role::Leader)))
@@ -425,6 +426,7 @@ fn agreement(case: &Case) -> Finding {
             .map(label)
             .collect();
         if !others.is_empty() {
+            others.sort();
             return Finding::broken(
                 format!("group {} is led by {leader}, but {} says so too", group.id, others.join(", ")),
                 "wait until the election is over",
@@ -447,6 +449,11 @@ fn generation(case: &Case) -> Finding {
     }
 }
 
+/// Whether a member holds nothing at all.
+pub(crate) fn is_empty(hosted: &Hosted) -> bool {
+    *hosted == Hosted { copies: 0, leaders: 0, moving: 0, open_writes: 0, failed_moves: 0 }
+}
+
 fn open_data(case: &Case) -> Finding {
     if !ends_member(case) || !case.profile.moves_data {
         return Finding::Pass;
@@ -455,8 +462,7 @@ fn open_data(case: &Case) -> Finding {
         let Some(hosted) = member.hosted.value() else {
             return Finding::unknown(format!("what {} holds", label(member)));
         };
-        let left = hosted.copies + hosted.leaders + hosted.moving + hosted.open_writes + hosted.failed_moves;
-        if left > 0 {
+        if !is_empty(hosted) {
             return Finding::broken(
                 format!(
                     "{} still holds {} copies, leads {}, has {} moving, {} open and {} failed moves",

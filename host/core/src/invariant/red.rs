@@ -105,7 +105,7 @@ fn copies_fit(case: &Case) -> Finding {
         let Some(copies) = group.target_copies.value() else {
             return Finding::unknown(format!("how many copies group {} wants", group.id));
         };
-        if left < usize::try_from(copies + spare).unwrap_or(usize::MAX) {
+        if left < usize::try_from(copies.saturating_add(spare)).unwrap_or(usize::MAX) {
             broken.push(format!(
                 "group {} wants {copies} copies and {spare} spare, {left} members remain",
                 group.id
@@ -295,7 +295,7 @@ fn sync_floor(case: &Case) -> Finding {
             continue;
         }
         let left = standing.without(&gone).have().saturating_sub(1);
-        if left < required + case.snapshot.safety.sync_spare {
+        if left < required.saturating_add(case.snapshot.safety.sync_spare) {
             broken.push(format!("group {} would have {left} synchronous candidates", group.id));
         }
     }

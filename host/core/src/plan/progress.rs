@@ -257,8 +257,8 @@ fn drained(snapshot: &Snapshot, subject: &Subject) -> Met {
     let Some(row) = row(snapshot, subject) else { return Met::No("the member is not seen".to_owned()) };
     match row.hosted.value() {
         Some(hosted) => {
-            let left = hosted.copies + hosted.moving + hosted.open_writes + hosted.failed_moves;
-            Met::when(left == 0, || format!("{} still holds {} copies", subject.slot, hosted.copies))
+            let nothing = [hosted.copies, hosted.moving, hosted.open_writes, hosted.failed_moves] == [0; 4];
+            Met::when(nothing, || format!("{} still holds {} copies", subject.slot, hosted.copies))
         }
         None => Met::No(format!("what {} holds is not known", subject.slot)),
     }
