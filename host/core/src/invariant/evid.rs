@@ -186,41 +186,42 @@ fn topic_gaps(case: &Case, topic: Topic) -> Vec<String> {
 }
 
 fn group_gaps(case: &Case, topic: Topic) -> Vec<String> {
-    let Some(groups) = case.snapshot.groups.value() else {
-        return gap(case, topic, "the groups", &case.snapshot.groups).into_iter().collect();
-    };
-    groups
-        .iter()
-        .filter_map(|group| {
-            let name = |what: &str| format!("{what} of group {}", group.id);
-            match topic {
-                Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
-                Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
-                Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
-                Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
-                Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
-                Topic::Fingerprint
-                | Topic::Epoch
-                | Topic::Owner
-                | Topic::Generation
-                | Topic::Members
-                | Topic::Incarnation
-                | Topic::Domain
-                | Topic::Operations
-                | Topic::Debts
-                | Topic::Hosted
-                | Topic::Load
-                | Topic::Disk
-                | Topic::Growth
-                | Topic::DrainRate
-                | Topic::Cpu
-                | Topic::Memory
-                | Topic::Network
-                | Topic::Volume
-                | Topic::Lag => None,
-            }
-        })
-        .collect()
+    let whole = gap(case, topic, "the groups", &case.snapshot.groups);
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    // Of no groups at all every rule holds: where members vote there is one that they vote in.
+    let voted = || groups.iter().any(|group| group.kind == GroupKind::Control);
+    let none = whole.is_none() && case.profile.members_vote && !voted();
+    let none = none.then(|| "the group that members vote in".to_owned());
+    let each = groups.iter().filter_map(|group| {
+        let name = |what: &str| format!("{what} of group {}", group.id);
+        match topic {
+            Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
+            Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
+            Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
+            Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
+            Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
+            Topic::Fingerprint
+            | Topic::Epoch
+            | Topic::Owner
+            | Topic::Generation
+            | Topic::Members
+            | Topic::Incarnation
+            | Topic::Domain
+            | Topic::Operations
+            | Topic::Debts
+            | Topic::Hosted
+            | Topic::Load
+            | Topic::Disk
+            | Topic::Growth
+            | Topic::DrainRate
+            | Topic::Cpu
+            | Topic::Memory
+            | Topic::Network
+            | Topic::Volume
+            | Topic::Lag => None,
+        }
+    });
+    whole.into_iter().chain(none).chain(each).collect()
 }
 
 fn member_gaps(case: &Case, topic: Topic) -> Vec<String> {
@@ -387,7 +388,7 @@ fn coverage(case: &Case) -> Finding {
         .iter()
         .filter(|member| member.id.value().is_some())
         .filter(|member| !case.is_subject(member) || (case.shrinks() && !case.undoes()))
-        .filter(|member| member.alive.value().is_none())
+        .filter(|member| member.alive.known().is_none_or(|known| known.age_ms > max_age(case)))
         .map(label)
         .collect();
     if silent.is_empty() {
