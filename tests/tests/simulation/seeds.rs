@@ -86,7 +86,10 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
     // Every plan ends, or says why it does not.
     if let Some(plan) = &status.plan {
         let still_ms = end_ms.saturating_sub(plan.progressed.mono_ms);
-        let told = plan.status == PlanStatus::Held && !plan.why.is_empty();
+        // A member that died for good while it left is nothing that we heal: the plan keeps its place and says so.
+        let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
+        let kept = plan.status == PlanStatus::Held || (plan.status == PlanStatus::Stopping && lost);
+        let told = kept && !plan.why.is_empty();
         if still_ms > 45 * MINUTE && !told {
             wrong.push(format!(
                 "plan {} → {} stands still for {still_ms} ms, {:?}, {:?}, waiting for {:?}",
@@ -108,7 +111,7 @@ fn unsettled(sim: &Sim, pilot: &Pilot) -> Option<String> {
     let status = pilot.state().status();
     let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
     let world = pilot.state().spec().profile.system;
-    if world != "sim-quorum" || lost {
+    if world != "sim-quorum" || lost || status.plan.is_some() {
         return None;
     }
     let last = status.last_decision?;
