@@ -249,6 +249,8 @@ pub struct State {
     last: Option<LastDecision>,
     waiting_for: String,
     refused_at: Option<(u64, String)>,
+    /// What the policies said, while what they saw is read again past every cache.
+    unconfirmed: Option<Vec<Evaluated>>,
     trouble: Option<String>,
     replies: Vec<(u64, String)>,
 }
@@ -280,6 +282,7 @@ impl State {
             last: None,
             waiting_for: String::new(),
             refused_at: None,
+            unconfirmed: None,
             trouble: None,
             replies: Vec::new(),
         }
@@ -344,6 +347,7 @@ impl State {
         self.trouble = Some(format!("{what}: {detail}"));
         self.chores.clear();
         self.pending_plan = None;
+        self.unconfirmed = None;
         for (command, _) in self.replies.drain(..) {
             effects.push(Effect::Reply { command, result: Err(format!("{what}: {detail}")) });
         }
@@ -453,8 +457,7 @@ fn wake(state: &State, _now: &Now) -> u64 {
     }
 }
 
-/// A running plan that may be about to destroy reads past every cache; so does everything else of ours today,
-/// but a platform with caches may serve the rest from them.
+/// A running plan reads past every cache; a decision that begins none may come from them.
 fn wants_direct(state: &State) -> bool {
     state.journal.as_ref().is_some_and(|journal| journal.plan.is_some())
 }
@@ -562,6 +565,10 @@ fn observed(state: &mut State, now: &Now, observation: &Observation) {
     let snapshot = Arc::new(state.tracker.assemble(observation, now, context));
     state.direct = observation.direct;
     state.snapshot = Some(snapshot.clone());
+    if let Some(answers) = state.unconfirmed.take() {
+        decide::decide(state, now, answers);
+        return;
+    }
     if now.mono_ms >= state.next_decision_ms {
         state.next_decision_ms = now.mono_ms + state.spec.interval_ms;
         state.queue([Chore::Evaluate]);

@@ -7,6 +7,7 @@ use crate::invariant::{self, Finding, Invariant, Severity};
 use crate::plan;
 use crate::profile::Profile;
 use crate::quorum::Standing;
+use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Violation};
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
@@ -162,6 +163,14 @@ impl<'a> Case<'a> {
         matches!(self.change, Change::Effect { undoing: true, .. })
     }
 
+    /// Whether a member goes that may hold something. What is taken back before its point of no return holds nothing
+    /// yet, but where data moves by itself the system may have given it some: its stop is a removal like any other.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        let stops = matches!(self.verb(), Some(Verb::Stop { .. }));
+        self.shrinks() && (!self.undoes() || (self.profile.moves_data && stops))
+    }
+
     /// The members, empty where they are not known: EVID-1 has said so already.
     #[must_use]
     pub fn members(&self) -> &'a [Member] {
@@ -245,8 +254,14 @@ pub fn judge(
 #[must_use]
 pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
     match Direction::between(plan.from, plan.to) {
-        Some(Direction::Out) => (plan.from + plan.unit, plan.from + plan.unit + 1),
-        Some(Direction::In) => (plan.from.saturating_sub(plan.unit), plan.from.saturating_sub(plan.unit + 1)),
+        Some(Direction::Out) => {
+            let before = plan.from.saturating_add(plan.unit);
+            (before, before.saturating_add(1))
+        }
+        Some(Direction::In) => {
+            let before = plan.from.saturating_sub(plan.unit);
+            (before, before.saturating_sub(1))
+        }
         None => (plan.from, plan.to),
     }
 }
@@ -255,7 +270,9 @@ pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
 fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -> Judgement {
     let Some(current) = plan::current_size(snapshot) else {
         let case = resize(change, snapshot, profile, wished, wished);
-        return verdict(None, examine(&case, &|rule| rule.severity != Severity::Clamp));
+        let mut findings = examine(&case, &|rule| rule.severity != Severity::Clamp);
+        findings.extend(sizeless(snapshot));
+        return verdict(None, findings);
     };
     let (size, mut findings) = clamp(change, wished, current, snapshot, profile);
     // A clamp down to nothing must still tell why the wish was dangerous, so the wish itself is judged then.
@@ -267,6 +284,18 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
         findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
     }
     verdict(Some(size), findings)
+}
+
+/// Nothing begins from a size that nobody knows.
+fn sizeless(snapshot: &Snapshot) -> Option<Violation> {
+    let rule = invariant::all().find(|rule| rule.id == "EVID-1")?;
+    let why = match &snapshot.size {
+        Fact::Unknown { reason, .. } => reason.kind(),
+        Fact::Known(_) | Fact::NotApplicable => "not told",
+    };
+    let hint = "restore the source of this fact; nothing is removed meanwhile".to_owned();
+    let violation = rule.violation(Verdict::Defer, format!("not known: the number of members ({why})"), hint);
+    Some(Violation { unknown: true, ..violation })
 }
 
 fn resize<'a>(

@@ -57,9 +57,7 @@ impl Standing {
     #[must_use]
     pub fn need(&self) -> Option<u32> {
         match self.model {
-            GroupModel::StaticMajority => {
-                Some(self.holders.iter().map(|(_, weight, _)| weight).sum::<u32>() / 2 + 1)
-            }
+            GroupModel::StaticMajority => Some(weigh(self.holders.iter()) / 2 + 1),
             GroupModel::AckSet => self.min_ack,
             GroupModel::AsyncPrimary => Some(self.min_ack.unwrap_or(1).max(1)),
         }
@@ -68,7 +66,7 @@ impl Standing {
     /// The weight that is alive and in sync.
     #[must_use]
     pub fn have(&self) -> u32 {
-        self.holders.iter().filter(|(_, _, sound)| *sound).map(|(_, weight, _)| weight).sum()
+        weigh(self.holders.iter().filter(|(_, _, sound)| *sound))
     }
 
     /// How many further losses it survives; negative when it already does not agree.
@@ -82,6 +80,11 @@ impl Standing {
     pub fn size(&self) -> u32 {
         u32::try_from(self.holders.len()).unwrap_or(u32::MAX)
     }
+}
+
+/// The weight of holders; no system has so much that the bound matters.
+fn weigh<'a>(holders: impl Iterator<Item = &'a (Arc<str>, u32, bool)>) -> u32 {
+    holders.fold(0, |sum, (_, weight, _)| sum.saturating_add(*weight))
 }
 
 /// Whether a placement counts towards what is needed: a learner does not, whatever it has.

@@ -86,13 +86,21 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
     // Every plan ends, or says why it does not.
     if let Some(plan) = &status.plan {
         let still_ms = end_ms.saturating_sub(plan.progressed.mono_ms);
-        let told = plan.status == PlanStatus::Held && !plan.why.is_empty();
+        // A member that died for good while it left is nothing that we heal: the plan keeps its place and says so.
+        let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
+        let kept = plan.status == PlanStatus::Held || (plan.status == PlanStatus::Stopping && lost);
+        let told = kept && !plan.why.is_empty();
         if still_ms > 45 * MINUTE && !told {
             wrong.push(format!(
                 "plan {} → {} stands still for {still_ms} ms, {:?}, {:?}, waiting for {:?}",
                 plan.from, plan.to, plan.status, plan.why, status.waiting_for
             ));
         }
+    }
+    let last = status.last_decision.as_ref().map(|last| &last.judgement.violations);
+    let owed = last.into_iter().flatten().find(|one| one.kind == "DebtUnpaid" && !one.unknown);
+    if let Some(owed) = owed.filter(|_| status.plan.is_none()) {
+        wrong.push(format!("nobody pays: {}", owed.detail));
     }
     wrong.extend(unsettled(sim, pilot));
     wrong
@@ -103,7 +111,7 @@ fn unsettled(sim: &Sim, pilot: &Pilot) -> Option<String> {
     let status = pilot.state().status();
     let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
     let world = pilot.state().spec().profile.system;
-    if world != "sim-quorum" || lost {
+    if world != "sim-quorum" || lost || status.plan.is_some() {
         return None;
     }
     let last = status.last_decision?;

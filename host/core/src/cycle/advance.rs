@@ -165,6 +165,8 @@ fn attempt(
     let profiled = progress::phases(&plan, state.spec.profile).iter().find(|entry| entry.name == phase);
     let moment = match profiled {
         Some(entry) if !plan.undoing => entry.moment,
+        // To take a start back where data moves by itself is a removal, and is checked like one.
+        Some(_) | None if state.spec.profile.moves_data && phase == PhaseName::Stop => Moment::Destroy,
         Some(_) | None => Moment::Step,
     };
     let undoing = plan.undoing;
@@ -219,7 +221,9 @@ fn stopped(state: &mut State, now: &Now, plan: &PlanState, judgement: Judgement)
     let strongest = judgement.violations.iter().max_by_key(|one| one.verdict);
     let why = strongest.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
     state.waiting_for.clone_from(&why);
-    if wrong.is_some() && !plan.point_of_no_return && !plan.undoing {
+    // What is on its way to rest already keeps its place: to give that up would only begin it again.
+    let may_end = !plan.point_of_no_return && !plan.undoing && plan.status != PlanStatus::Stopping;
+    if wrong.is_some() && may_end {
         update(state, |plan| give_up(plan, &why));
         note_plan(state, now, Some(judgement));
         return;
@@ -339,6 +343,10 @@ fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
     let (size, _) = unit_sizes(plan);
     let safety = state.spec.safety.clone();
     let rest = plan::rest_near(size, plan.from, plan.to, state.spec.profile, &safety);
+    if rest == plan.to && rest != size {
+        // It leads there already.
+        return false;
+    }
     if rest == size {
         let why = plan.why.clone();
         end(state, now, PlanStatus::Aborted, &why);
@@ -351,7 +359,8 @@ fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
         plan.unit = 0;
         plan.subject = None;
         plan.phase = 0;
-        plan.status = PlanStatus::Running;
+        // Not `Running`: a wish that turns once more must not send it back and forth between two illegal rests.
+        plan.status = PlanStatus::Stopping;
         plan.why = format!("{} (began at {began}; {size} is no legal size to rest at)", plan.why);
         plan.progressed = stamp(now);
     });

@@ -71,8 +71,21 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
         },
         None => Judgement::default(),
     };
+    if !state.direct && begins(state, &snapshot, &judgement) {
+        // A cache may be arbitrarily old: what is to begin is judged once more on what is there now.
+        state.unconfirmed = Some(evaluated);
+        state.queue([Chore::Observe { direct: true }]);
+        return;
+    }
     let answers: Vec<PolicyAnswer> = answers.into_iter().map(|(answer, _)| answer).collect();
     conclude(state, now, &snapshot, answers, wish, judgement);
+}
+
+/// Whether a plan would begin.
+fn begins(state: &State, snapshot: &Snapshot, judgement: &Judgement) -> bool {
+    let rests = state.journal.as_ref().is_some_and(|journal| journal.plan.is_none());
+    let moves = judgement.size.is_some() && judgement.size != plan::current_size(snapshot);
+    rests && moves && judgement.verdict <= Verdict::Clamp && state.spec.mode == Mode::Enforce
 }
 
 /// The signals that the winning wish rests on; a person's rests on none.

@@ -102,8 +102,7 @@ fn disk(case: &Case) -> Finding {
         };
         let growth = match &row.growth_bytes_per_s {
             Fact::Known(known) => known.value.saturating_mul(seconds),
-            // Unknown growth: as much again as it holds now.
-            Fact::Unknown { .. } => row.load_bytes.value().copied().unwrap_or(*used),
+            Fact::Unknown { .. } => return Finding::unknown(format!("how fast {} fills up", label(row))),
             Fact::NotApplicable => 0,
         };
         let projected = used.saturating_add(share).saturating_add(growth);

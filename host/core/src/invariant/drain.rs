@@ -66,7 +66,7 @@ fn one(case: &Case) -> Finding {
     if !case.shrinks() {
         return Finding::Pass;
     }
-    let others: Vec<String> = case
+    let mut others: Vec<String> = case
         .members()
         .iter()
         .filter(|row| is_leaving(row.lifecycle.value()) && !case.is_subject(row))
@@ -75,12 +75,13 @@ fn one(case: &Case) -> Finding {
     if others.is_empty() {
         return Finding::Pass;
     }
+    others.sort();
     Finding::broken(format!("{} is leaving already", others.join(", ")), "wait until it has gone")
 }
 
 /// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it.
 fn stay_alive(case: &Case) -> Finding {
-    if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || case.undoes() {
+    if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || !case.removes() {
         return Finding::Pass;
     }
     for row in case.members().iter().filter(|row| case.is_subject(row)) {
@@ -99,11 +100,12 @@ fn stay_alive(case: &Case) -> Finding {
 }
 
 fn no_turn(case: &Case) -> Finding {
-    let leaving: Vec<String> =
+    let mut leaving: Vec<String> =
         case.members().iter().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
     if leaving.is_empty() {
         return Finding::Pass;
     }
+    leaving.sort();
     Finding::broken(
         format!("{} is draining", leaving.join(", ")),
         "wait until it has gone, or cancel its drain where the system can",

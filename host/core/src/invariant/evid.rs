@@ -6,7 +6,7 @@ use crate::profile::Topic;
 use crate::quorum;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::Verb;
-use plimsoll_wire::snapshot::{GroupKind, Member, Role, SignalState};
+use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role, SignalState};
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -186,41 +186,42 @@ fn topic_gaps(case: &Case, topic: Topic) -> Vec<String> {
 }
 
 fn group_gaps(case: &Case, topic: Topic) -> Vec<String> {
-    let Some(groups) = case.snapshot.groups.value() else {
-        return gap(case, topic, "the groups", &case.snapshot.groups).into_iter().collect();
-    };
-    groups
-        .iter()
-        .filter_map(|group| {
-            let name = |what: &str| format!("{what} of group {}", group.id);
-            match topic {
-                Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
-                Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
-                Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
-                Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
-                Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
-                Topic::Fingerprint
-                | Topic::Epoch
-                | Topic::Owner
-                | Topic::Generation
-                | Topic::Members
-                | Topic::Incarnation
-                | Topic::Domain
-                | Topic::Operations
-                | Topic::Debts
-                | Topic::Hosted
-                | Topic::Load
-                | Topic::Disk
-                | Topic::Growth
-                | Topic::DrainRate
-                | Topic::Cpu
-                | Topic::Memory
-                | Topic::Network
-                | Topic::Volume
-                | Topic::Lag => None,
-            }
-        })
-        .collect()
+    let whole = gap(case, topic, "the groups", &case.snapshot.groups);
+    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    // Of no groups at all every rule holds: where members vote there is one that they vote in.
+    let voted = || groups.iter().any(|group| group.kind == GroupKind::Control);
+    let none = whole.is_none() && case.profile.members_vote && !voted();
+    let none = none.then(|| "the group that members vote in".to_owned());
+    let each = groups.iter().filter_map(|group| {
+        let name = |what: &str| format!("{what} of group {}", group.id);
+        match topic {
+            Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
+            Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
+            Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
+            Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
+            Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
+            Topic::Fingerprint
+            | Topic::Epoch
+            | Topic::Owner
+            | Topic::Generation
+            | Topic::Members
+            | Topic::Incarnation
+            | Topic::Domain
+            | Topic::Operations
+            | Topic::Debts
+            | Topic::Hosted
+            | Topic::Load
+            | Topic::Disk
+            | Topic::Growth
+            | Topic::DrainRate
+            | Topic::Cpu
+            | Topic::Memory
+            | Topic::Network
+            | Topic::Volume
+            | Topic::Lag => None,
+        }
+    });
+    whole.into_iter().chain(none).chain(each).collect()
 }
 
 fn member_gaps(case: &Case, topic: Topic) -> Vec<String> {
@@ -278,7 +279,7 @@ pub(crate) fn label(member: &Member) -> String {
 /// Whether an effect ends a member for good, so that its emptiness must be proved.
 fn ends_member(case: &Case) -> bool {
     match case.verb() {
-        Some(Verb::Stop { .. } | Verb::Deregister { .. }) => !case.undoes(),
+        Some(Verb::Stop { .. } | Verb::Deregister { .. }) => case.removes(),
         Some(
             Verb::Register { .. }
             | Verb::Start { .. }
@@ -383,16 +384,17 @@ fn settled(case: &Case) -> Finding {
 /// yet, and one whose removal is being taken back may stay as it is.
 fn coverage(case: &Case) -> Finding {
     let all = case.members();
-    let silent: Vec<String> = all
+    let mut silent: Vec<String> = all
         .iter()
         .filter(|member| member.id.value().is_some())
         .filter(|member| !case.is_subject(member) || (case.shrinks() && !case.undoes()))
-        .filter(|member| member.alive.value().is_none())
+        .filter(|member| member.alive.known().is_none_or(|known| known.age_ms > max_age(case)))
         .map(label)
         .collect();
     if silent.is_empty() {
         return Finding::Pass;
     }
+    silent.sort();
     Finding::unknown(format!(
         "{} of {} members reported; missing: {}",
         all.len() - silent.len(),
@@ -417,7 +419,7 @@ fn agreement(case: &Case) -> Finding {
         let Some(leader) = group.leader.value() else {
             return Finding::unknown(format!("the leader of group {}", group.id));
         };
-        let others: Vec<String> = case
+        let mut others: Vec<String> = case
             .members()
             .iter()
             .filter(|member| member.roles.value().is_some_and(|roles| roles.contains(&Role::Leader)))
@@ -425,6 +427,7 @@ fn agreement(case: &Case) -> Finding {
             .map(label)
             .collect();
         if !others.is_empty() {
+            others.sort();
             return Finding::broken(
                 format!("group {} is led by {leader}, but {} says so too", group.id, others.join(", ")),
                 "wait until the election is over",
@@ -447,6 +450,11 @@ fn generation(case: &Case) -> Finding {
     }
 }
 
+/// Whether a member holds nothing at all.
+pub(crate) fn is_empty(hosted: &Hosted) -> bool {
+    *hosted == Hosted { copies: 0, leaders: 0, moving: 0, open_writes: 0, failed_moves: 0 }
+}
+
 fn open_data(case: &Case) -> Finding {
     if !ends_member(case) || !case.profile.moves_data {
         return Finding::Pass;
@@ -455,8 +463,7 @@ fn open_data(case: &Case) -> Finding {
         let Some(hosted) = member.hosted.value() else {
             return Finding::unknown(format!("what {} holds", label(member)));
         };
-        let left = hosted.copies + hosted.leaders + hosted.moving + hosted.open_writes + hosted.failed_moves;
-        if left > 0 {
+        if !is_empty(hosted) {
             return Finding::broken(
                 format!(
                     "{} still holds {} copies, leads {}, has {} moving, {} open and {} failed moves",

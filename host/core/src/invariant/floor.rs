@@ -53,7 +53,7 @@ fn min(case: &Case) -> Finding {
     let (target, safety, profile) = (&case.snapshot.target, &case.snapshot.safety, case.profile);
     let mut floor = (target.min.max(profile.min_size), "the owner's least size".to_owned());
     if profile.members_vote {
-        let votes = 2 * safety.tolerance + 1;
+        let votes = safety.tolerance.saturating_mul(2).saturating_add(1);
         if votes > floor.0 {
             floor = (votes, format!("{votes} voters survive {} losses", safety.tolerance));
         }
@@ -61,8 +61,9 @@ fn min(case: &Case) -> Finding {
     if !profile.absent.contains(&Topic::Copies) {
         let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
         let copies = groups.iter().filter_map(|group| group.target_copies.value()).max();
-        if let Some(copies) = copies.filter(|copies| **copies + safety.spare > floor.0) {
-            floor = (copies + safety.spare, format!("groups want {copies} copies"));
+        let least = copies.map_or(0, |copies| copies.saturating_add(safety.spare));
+        if let Some(copies) = copies.filter(|_| least > floor.0) {
+            floor = (least, format!("groups want {copies} copies"));
         }
     }
     Finding::Clamp {

@@ -121,7 +121,7 @@ fn marker(case: &Case) -> Finding {
         .iter()
         .filter(|member| is_same(subject, member))
         .any(|member| matches!(member.lifecycle.value(), Some(Lifecycle::Drained | Lifecycle::Removed)));
-    if case.shrinks() && !ours && done {
+    if case.shrinks() && !case.undoes() && !ours && done {
         return Finding::broken(
             format!("{} was already drained before this plan asked for it", subject.slot),
             "clear the mark of the earlier drain, or let the member serve again",

@@ -61,9 +61,7 @@ fn leader_last(case: &Case) -> Finding {
 fn hand_over(case: &Case) -> Finding {
     match case.verb() {
         Some(Verb::MoveLeader { to, .. }) => successor(case, to),
-        Some(Verb::Deregister { .. } | Verb::Stop { .. }) if case.shrinks() && !case.undoes() => {
-            no_leader(case)
-        }
+        Some(Verb::Deregister { .. } | Verb::Stop { .. }) if case.removes() => no_leader(case),
         _ => Finding::Pass,
     }
 }

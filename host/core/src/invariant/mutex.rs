@@ -4,6 +4,7 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::Case;
 use crate::snapshot::is_serving;
+use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{Operation, OperationKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,11 +71,19 @@ fn collides(case: &Case, operation: &Operation) -> bool {
     }
 }
 
+/// Effects that give a member back to its work: right in any state of the others.
+fn gives_back(case: &Case) -> bool {
+    case.undoes() && matches!(case.verb(), Some(Verb::Uncordon { .. } | Verb::CancelDrain { .. }))
+}
+
 fn one_operation(case: &Case) -> Finding {
+    if gives_back(case) {
+        return Finding::Pass;
+    }
     let Some(operations) = case.snapshot.operations.value() else {
         return Finding::unknown("operations in flight");
     };
-    let running: Vec<String> = operations
+    let mut running: Vec<String> = operations
         .iter()
         .filter(|operation| collides(case, operation))
         .map(|operation| format!("{} ({})", operation.id, operation.owner))
@@ -82,24 +91,30 @@ fn one_operation(case: &Case) -> Finding {
     if running.is_empty() {
         return Finding::Pass;
     }
+    running.sort();
     Finding::broken(format!("running: {}", running.join(", ")), "wait until it has ended")
 }
 
 /// Looks past the plan's own member (`decisions.md` D7), and past a dead one that the change removes (D11).
 fn no_partial_set(case: &Case) -> Finding {
+    if gives_back(case) {
+        return Finding::Pass;
+    }
     let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
     let dead_victim =
         |row: &plimsoll_wire::snapshot::Member| case.is_victim(row) && row.alive.value() == Some(&false);
-    let unready: Vec<String> = members
+    let mut unready: Vec<String> = members
         .iter()
         .filter(|row| !is_serving(row) && !case.is_subject(row) && !dead_victim(row))
         .map(label)
         .collect();
-    let pending: Vec<String> =
+    let mut pending: Vec<String> =
         members.iter().filter(|row| row.config_pending.value() == Some(&true)).map(label).collect();
     if unready.is_empty() && pending.is_empty() {
         return Finding::Pass;
     }
+    unready.sort();
+    pending.sort();
     let mut parts = Vec::new();
     if !unready.is_empty() {
         parts.push(format!("not at work: {}", unready.join(", ")));
@@ -114,8 +129,9 @@ fn debts(case: &Case) -> Finding {
     match case.snapshot.debts.value() {
         Some(debts) if debts.is_empty() => Finding::Pass,
         Some(debts) => {
-            let owed: Vec<String> =
+            let mut owed: Vec<String> =
                 debts.iter().map(|debt| format!("{} for {}", debt.kind, debt.member)).collect();
+            owed.sort();
             Finding::broken(format!("owed: {}", owed.join(", ")), "it is paid before the next change")
         }
         // Only what is taken away needs to know that nothing is owed.

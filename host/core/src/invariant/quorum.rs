@@ -176,13 +176,14 @@ fn one_vote(case: &Case) -> Finding {
         let Some(placements) = group.placements.value() else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
-        let learners: Vec<String> = placements
+        let mut learners: Vec<String> = placements
             .iter()
             .filter(|placement| placement.state == PlacementState::Learner)
             .filter(|placement| case.member(&placement.member).is_none_or(|member| !case.is_subject(member)))
             .map(|placement| placement.member.to_string())
             .collect();
         if !learners.is_empty() {
+            learners.sort();
             return Finding::broken(
                 format!("group {} has learners on their way: {}", group.id, learners.join(", ")),
                 "promote or remove them first",
@@ -337,7 +338,7 @@ fn dead_first(case: &Case) -> Finding {
     if !adds || !case.profile.members_vote {
         return Finding::Pass;
     }
-    let dead: Vec<String> = case
+    let mut dead: Vec<String> = case
         .members()
         .iter()
         .filter(|member| member.alive.value() == Some(&false) && !case.is_subject(member))
@@ -346,6 +347,7 @@ fn dead_first(case: &Case) -> Finding {
     if dead.is_empty() {
         return Finding::Pass;
     }
+    dead.sort();
     Finding::broken(
         format!("dead: {}", dead.join(", ")),
         "bring them back or remove them; a new voter next to a dead one makes the majority larger and no safer",

@@ -94,12 +94,8 @@ fn eligible<'a>(case: &'a Case) -> impl Iterator<Item = &'a Member> {
     })
 }
 
-fn removes(case: &Case) -> bool {
-    case.shrinks() && !case.undoes()
-}
-
 fn copies_fit(case: &Case) -> Finding {
-    if !removes(case) || case.profile.absent.contains(&Topic::Copies) {
+    if !case.removes() || case.profile.absent.contains(&Topic::Copies) {
         return Finding::Pass;
     }
     let left = eligible(case).count();
@@ -109,7 +105,7 @@ fn copies_fit(case: &Case) -> Finding {
         let Some(copies) = group.target_copies.value() else {
             return Finding::unknown(format!("how many copies group {} wants", group.id));
         };
-        if left < usize::try_from(copies + spare).unwrap_or(usize::MAX) {
+        if left < usize::try_from(copies.saturating_add(spare)).unwrap_or(usize::MAX) {
             broken.push(format!(
                 "group {} wants {copies} copies and {spare} spare, {left} members remain",
                 group.id
@@ -136,7 +132,7 @@ fn list(mut broken: Vec<String>, hint: &str) -> Finding {
 /// Copies that a dead victim held are what the removal repairs, so they do not count as missing.
 fn whole_before(case: &Case) -> Finding {
     // What grows a degraded system may be what heals it; what the plan itself has under way is its own.
-    if !removes(case) || undoes_or_finishes(case) {
+    if !case.removes() || undoes_or_finishes(case) {
         return Finding::Pass;
     }
     let mut degraded = Vec::new();
@@ -182,7 +178,7 @@ fn undoes_or_finishes(case: &Case) -> bool {
 }
 
 fn ack_after_stop(case: &Case) -> Finding {
-    if !removes(case) {
+    if !case.removes() {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
@@ -208,7 +204,7 @@ fn ack_after_stop(case: &Case) -> Finding {
 }
 
 fn last_copy(case: &Case) -> Finding {
-    if !removes(case) {
+    if !case.removes() {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
@@ -244,7 +240,7 @@ fn domains(case: &Case, gone: bool) -> Option<BTreeSet<String>> {
 /// Asked of whole members: where every member holds every group this is the same, elsewhere it is what the
 /// system's own placement has to work with.
 fn spread(case: &Case) -> Finding {
-    if !removes(case) {
+    if !case.removes() {
         return Finding::Pass;
     }
     let (Some(before), Some(after)) = (domains(case, false), domains(case, true)) else {
@@ -262,7 +258,7 @@ fn spread(case: &Case) -> Finding {
 
 fn empty(case: &Case) -> Finding {
     let Some(Verb::Stop { .. }) = case.verb() else { return Finding::Pass };
-    if !removes(case) || !case.profile.moves_data {
+    if !case.removes() || !case.profile.moves_data {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
@@ -281,7 +277,7 @@ fn empty(case: &Case) -> Finding {
 }
 
 fn sync_floor(case: &Case) -> Finding {
-    if !removes(case) {
+    if !case.removes() {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
@@ -299,7 +295,7 @@ fn sync_floor(case: &Case) -> Finding {
             continue;
         }
         let left = standing.without(&gone).have().saturating_sub(1);
-        if left < required + case.snapshot.safety.sync_spare {
+        if left < required.saturating_add(case.snapshot.safety.sync_spare) {
             broken.push(format!("group {} would have {left} synchronous candidates", group.id));
         }
     }

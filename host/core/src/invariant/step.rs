@@ -49,20 +49,22 @@ pub const FAMILY: &[Invariant] = &[
     },
 ];
 
+/// The step's size is absolute: it must be one more, or one less, than what the platform runs now.
 fn one_unit(case: &Case) -> Finding {
-    let wanted = match case.verb() {
-        Some(Verb::Start { size_after, .. } | Verb::Stop { size_after, .. }) => *size_after,
-        _ => return Finding::Pass,
-    };
     let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
     // The member that the step is about may be seen or not; everybody else must add up.
     let others = members.iter().filter(|row| row.slot.is_some() && !case.is_subject(row)).count();
-    let now = u32::try_from(others).unwrap_or(u32::MAX);
-    if now.abs_diff(wanted) <= case.profile.unit {
+    let others = u32::try_from(others).unwrap_or(u32::MAX);
+    let (wanted, right) = match case.verb() {
+        Some(Verb::Start { size_after, .. }) => (*size_after, others.saturating_add(1)),
+        Some(Verb::Stop { size_after, .. }) => (*size_after, others),
+        _ => return Finding::Pass,
+    };
+    if wanted == right {
         return Finding::Pass;
     }
     Finding::broken(
-        format!("the platform runs {now} members, the step asks for {wanted}"),
+        format!("the platform runs {others} other members, the step asks for {wanted} in all"),
         "the plan is out of step",
     )
 }
@@ -136,7 +138,7 @@ fn unit(case: &Case) -> Finding {
     if rest == 0 {
         return Finding::Pass;
     }
-    let size = if case.to > case.from { case.to - rest } else { case.to + rest };
+    let size = if case.to > case.from { case.to - rest } else { case.to.saturating_add(rest) };
     Finding::Clamp { least: size, most: size, detail: format!("a unit is {unit} members") }
 }
 
@@ -152,8 +154,7 @@ fn fraction(case: &Case) -> Finding {
         .changes
         .iter()
         .filter(|change| change.age_ms < DAY_MS)
-        .map(|change| change.from.saturating_sub(change.to))
-        .sum();
+        .fold(0, |sum: u32, change| sum.saturating_add(change.from.saturating_sub(change.to)));
     let before = case.from.saturating_add(removed);
     let part = u64::from(before) * u64::from(case.snapshot.safety.fraction_permille) / 1_000;
     let legal = plan::legal_below(case.from, case.profile, &case.snapshot.safety)

@@ -51,7 +51,7 @@ pub fn phases(plan: &PlanState, profile: &'static Profile) -> &'static [Phase] {
 pub fn next(snapshot: &Snapshot, plan: &PlanState, profile: &'static Profile) -> Next {
     let Some(subject) = &plan.subject else { return Next::Choose };
     if plan.undoing {
-        return undo(snapshot, plan, subject);
+        return undo(snapshot, plan, subject, profile);
     }
     for (index, phase) in phases(plan, profile).iter().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -257,8 +257,8 @@ fn drained(snapshot: &Snapshot, subject: &Subject) -> Met {
     let Some(row) = row(snapshot, subject) else { return Met::No("the member is not seen".to_owned()) };
     match row.hosted.value() {
         Some(hosted) => {
-            let left = hosted.copies + hosted.moving + hosted.open_writes + hosted.failed_moves;
-            Met::when(left == 0, || format!("{} still holds {} copies", subject.slot, hosted.copies))
+            let nothing = [hosted.copies, hosted.moving, hosted.open_writes, hosted.failed_moves] == [0; 4];
+            Met::when(nothing, || format!("{} still holds {} copies", subject.slot, hosted.copies))
         }
         None => Met::No(format!("what {} holds is not known", subject.slot)),
     }
@@ -395,13 +395,16 @@ fn successor(snapshot: &Snapshot, from: &str) -> Option<Arc<str>> {
 }
 
 /// Takes a unit back that has not passed its point of no return (`decisions.md` D8).
-fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
+fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: &Profile) -> Next {
     if rows(snapshot).is_none() {
         let why = "the member list is not known".to_owned();
         return Next::Wait { phase: PhaseName::Settle, index: plan.phase, why };
     }
     let step = |phase, verb| Next::Do { phase, index: plan.phase, verb };
     match plan::direction(plan) {
+        Some(Direction::Out) | None if !profile.registers_first => {
+            undo_join(snapshot, plan, subject, profile)
+        }
         Some(Direction::Out) | None => {
             let here = in_slot(snapshot, subject).or_else(|| homeless(snapshot, subject));
             if let Some(id) = here.and_then(|row| row.id.value()) {
@@ -412,9 +415,48 @@ fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
                 let member = subject.id.clone().unwrap_or_else(|| Arc::from(""));
                 return step(PhaseName::Start, Verb::Stop { slot: subject.slot.clone(), member, size_after });
             }
-            Next::Finished
+            undo_debts(snapshot, plan, subject)
         }
         Some(Direction::In) => undo_shrink(snapshot, plan, subject),
+    }
+}
+
+/// A member that joined by itself may have been given data: it goes like any other, up to its stop.
+fn undo_join(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: &Profile) -> Next {
+    let index = plan.phase;
+    for phase in profile.shrink {
+        if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
+            let (size_before, _) = unit_sizes(plan);
+            return match verb(snapshot, plan, subject, phase.name, false) {
+                Some(Verb::Stop { slot, member, .. }) => {
+                    let verb = Verb::Stop { slot, member, size_after: size_before };
+                    Next::Do { phase: phase.name, index, verb }
+                }
+                Some(verb) => Next::Do { phase: phase.name, index, verb },
+                None => Next::Wait { phase: phase.name, index, why },
+            };
+        }
+        if phase.name == PhaseName::Stop {
+            break;
+        }
+    }
+    undo_debts(snapshot, plan, subject)
+}
+
+/// What is kept for a member that never came to serve: it would stand in the way of everything that follows.
+fn undo_debts(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
+    let (phase, index) = (PhaseName::PayDebts, plan.phase);
+    match &snapshot.debts {
+        Fact::Known(known) => match known.value.iter().find(|debt| Some(&debt.member) == subject.id.as_ref())
+        {
+            Some(debt) => {
+                let verb = Verb::PayDebt { member: debt.member.clone(), kind: debt.kind.clone() };
+                Next::Do { phase, index, verb }
+            }
+            None => Next::Finished,
+        },
+        Fact::Unknown { .. } => Next::Wait { phase, index, why: "debts are not known".to_owned() },
+        Fact::NotApplicable => Next::Finished,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The same policy without the guard: what is wished is done at once.
 //!
-//! It reads what the daemon reads, at the same interval, and asks the same policy of the same snapshot. It knows the
-//! verbs and their order (register before start, deregister before stop), as scripts and charts do; it keeps the
-//! owner's bounds. But it asks no rule, waits for nothing, and looks at nothing again before it acts. It is there for
-//! one figure: what the guard is worth on the same seeds.
+//! It reads what the daemon reads, at the same interval, asks the same policy of the same snapshot, and keeps the
+//! owner's bounds: an HPA on a workload. What images do for themselves is done (a new member registers, and is given
+//! its vote as soon as the system lets it). But no rule is asked, nothing is waited for, and nothing is looked at
+//! again before it is done. It is there for one figure: what the guard is worth on the same seeds.
 
 use super::Policy;
 use crate::sim::Sim;
@@ -55,7 +55,7 @@ impl Unguarded {
             self.grow(sim, &snapshot, wished - size, wished);
         }
         if wished < size {
-            self.shrink(sim, &snapshot, size - wished, wished);
+            Self::shrink(sim, &snapshot, size - wished, wished);
         }
     }
 
@@ -96,13 +96,10 @@ impl Unguarded {
     }
 
     /// The highest ordinals go, as a workload controller chooses.
-    fn shrink(&self, sim: &mut Sim, snapshot: &Snapshot, count: u32, size_after: u32) {
+    fn shrink(sim: &mut Sim, snapshot: &Snapshot, count: u32, size_after: u32) {
         let rows = members(snapshot).iter().rev().filter(|row| row.slot.is_some());
         for row in rows.take(usize::try_from(count).unwrap_or(0)) {
             let member = row.id.value().cloned().unwrap_or_else(|| Arc::from(""));
-            if self.spec.profile.registers_first {
-                sim.act(&Verb::Deregister { member: member.clone() }, "unguarded");
-            }
             if let Some(slot) = row.slot.clone() {
                 sim.act(&Verb::Stop { slot, member, size_after }, "unguarded");
             }
