@@ -64,6 +64,7 @@ pub struct PolicyRef {
 
 /// What happened.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an event is handed over once and dropped")]
 pub enum Event {
     /// Time has passed.
     Tick,

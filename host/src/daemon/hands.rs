@@ -164,20 +164,29 @@ impl Hands {
     }
 
     async fn act(&self, intent: &Intent) -> Outcome {
-        let on_platform = matches!(intent.verb, Verb::Start { .. } | Verb::Stop { .. });
-        let deadline = match &intent.verb {
-            Verb::Start { .. } => self.deadlines.start,
-            Verb::Stop { .. } => self.deadlines.stop,
-            _ => SYSTEM_DEADLINE,
+        let on_platform = match &intent.verb {
+            Verb::Start { .. } => Some(self.deadlines.start),
+            Verb::Stop { .. } => Some(self.deadlines.stop),
+            Verb::Register { .. }
+            | Verb::Promote { .. }
+            | Verb::MoveLeader { .. }
+            | Verb::Cordon { .. }
+            | Verb::Uncordon { .. }
+            | Verb::Drain { .. }
+            | Verb::CancelDrain { .. }
+            | Verb::Deregister { .. }
+            | Verb::Barrier
+            | Verb::Rebalance
+            | Verb::PayDebt { .. } => None,
         };
         let licence = Licence {
             target: self.key.clone(),
             plan: intent.plan.clone(),
             intent: intent.id.clone(),
-            deadline,
+            deadline: on_platform.unwrap_or(SYSTEM_DEADLINE),
         };
         tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
-        let outcome = if on_platform {
+        let outcome = if on_platform.is_some() {
             self.platform.act(&licence, &intent.verb).await
         } else {
             let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -191,7 +200,12 @@ impl Hands {
 fn store_error(error: &JournalError) -> StoreError {
     match error {
         JournalError::Conflict { .. } => StoreError::Conflict(chain(error)),
-        _ => StoreError::Failed(chain(error)),
+        JournalError::UnknownFormat { .. }
+        | JournalError::Unreadable { .. }
+        | JournalError::NotDurable { .. }
+        | JournalError::Refused { .. }
+        | JournalError::Held(_)
+        | JournalError::Stopping { .. } => StoreError::Failed(chain(error)),
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a record is made, written and dropped; few exist at once")]
 pub enum Body {
     /// A decision.
     Decision(Box<Decision>),
