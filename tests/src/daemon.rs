@@ -68,6 +68,9 @@ pub struct Wishes {
     pub settings: String,
     /// The query of the signal `load`.
     pub query: String,
+    /// Where the members run: `local`, or `mirror`, which shows the same members and cannot change them, for a
+    /// second target.
+    pub platform: &'static str,
     /// Further lines of `spec.safety`.
     pub safety: Vec<&'static str>,
 }
@@ -81,6 +84,7 @@ impl Default for Wishes {
             module: "target-utilization",
             settings: "{signal: load, target: 40, type: AverageValue, window: 3s}".to_owned(),
             query: "max(rate(etcd_mvcc_put_total[5s]))".to_owned(),
+            platform: "local",
             safety: Vec::new(),
         }
     }
@@ -208,17 +212,20 @@ impl Daemon {
         Ok(records)
     }
 
-    /// What `explain` says of a decision.
+    /// What `explain` says of a decision. The status shows a decision a moment before it is recorded.
     ///
     /// # Errors
-    /// When the decision is not in the log.
-    pub fn explanation(&self, decision: &str) -> anyhow::Result<String> {
-        let records = self.records()?;
-        let found = records
-            .iter()
-            .find(|record| &*record.decision_id == decision && matches!(record.body, Body::Decision(_)));
-        let found = found.with_context(|| format!("decision {decision} is not in the audit log"))?;
-        Ok(plimsoll_core::explain::explain(found).join("\n"))
+    /// When the decision does not come into the log.
+    pub async fn explanation(&self, decision: &str) -> anyhow::Result<String> {
+        let explained = wait_until("the decision in the audit log", Duration::from_secs(30), async || {
+            let records = self.records()?;
+            let is_it = |record: &&Record| {
+                &*record.decision_id == decision && matches!(record.body, Body::Decision(_))
+            };
+            let found = records.iter().find(is_it).with_context(|| format!("{decision} is not there"))?;
+            Ok(plimsoll_core::explain::explain(found).join("\n"))
+        });
+        explained.await
     }
 
     /// Checks that the audit log is whole and holds everything that the journals know of. A daemon that was
@@ -400,12 +407,18 @@ platforms:
     add: {{command: {}, timeout: 30s}}
     remove: {{command: {}, timeout: 30s}}
     workingDirectory: {}
+  mirror:
+    kind: exec
+    list: {{command: {}, timeout: 10s}}
+    workingDirectory: {}
 systems:
   local: {{kind: etcd}}
 ",
         command(&exec.list),
         command(&exec.add),
         command(&exec.remove),
+        exec.working_dir.display(),
+        command(&exec.list),
         exec.working_dir.display(),
     )
 }
@@ -420,7 +433,7 @@ fn document(target: &str, wishes: &Wishes) -> String {
 kind: StatefulAutoscaler
 metadata: {{name: {target}}}
 spec:
-  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: local}}
+  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: {}}}
   system: {{kind: etcd, ref: local}}
   minReplicas: {}
   maxReplicas: {}
@@ -436,6 +449,6 @@ spec:
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
   safety:
 {safety}",
-        wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query
+        wishes.platform, wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query
     )
 }

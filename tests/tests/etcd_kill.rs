@@ -13,7 +13,7 @@ use plimsoll_tests::daemon::{Daemon, Misbehaviour, Wishes};
 use plimsoll_tests::etcd::{Rig, connect};
 use plimsoll_tests::load::Load;
 use plimsoll_tests::watch::Watch;
-use plimsoll_wire::journal::{Journal, PlanStatus};
+use plimsoll_wire::journal::{Ended, Journal, PlanStatus};
 use plimsoll_wire::record::Body;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -53,6 +53,20 @@ impl Moment {
             Self::In(phase, _) => plan.subject.is_some() && plan.phase == phase,
         }
     }
+
+    /// Its phase's index in etcd's profile.
+    fn phase(self) -> u32 {
+        match self {
+            Self::Before(verb) | Self::While(verb, _) | Self::After(verb) => match verb {
+                "start" | "deregister" => 1,
+                "promote" | "stop" => 3,
+                // Growing it comes fourth; two later than when shrinking.
+                "barrier" => 4,
+                _ => 0,
+            },
+            Self::In(phase, _) => phase,
+        }
+    }
 }
 
 /// What is to be hit in the first and in the second unit of a plan that grows, and of one that shrinks.
@@ -69,28 +83,29 @@ fn aims(long: bool) -> Aims {
             shrink: [[Before("deregister")].into(), [After("stop")].into()],
         };
     }
+    // Who is killed while a command runs finds it done: what comes after that command is for the other unit.
     Aims {
         grow: [
-            [Before("register"), Before("start"), In(2, "catch-up"), Before("promote"), Before("barrier")]
-                .into(),
             [
-                After("register"),
-                While("start", "add"),
+                Before("register"),
+                Before("start"),
                 After("start"),
-                After("promote"),
-                After("barrier"),
-                In(5, "settle"),
+                In(2, "catch-up"),
+                Before("promote"),
+                Before("barrier"),
             ]
             .into(),
+            [After("register"), While("start", "add"), After("promote"), After("barrier"), In(5, "settle")]
+                .into(),
         ],
         shrink: [
-            [Before("move-leader"), Before("deregister"), Before("barrier"), Before("stop")].into(),
+            [Before("move-leader"), Before("deregister"), Before("barrier"), Before("stop"), After("stop")]
+                .into(),
             [
                 After("move-leader"),
                 After("deregister"),
                 After("barrier"),
                 While("stop", "remove"),
-                After("stop"),
                 In(4, "settle"),
             ]
             .into(),
@@ -144,13 +159,13 @@ async fn pursue(
     kills: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     daemon.until("an idle target", PATIENCE, |status| status.size.is_some() && status.plan.is_none()).await?;
-    let plans = daemon.journal()?.map_or(0, |journal| journal.history.len());
+    let before = daemon.journal()?.map_or_else(Vec::new, |journal| journal.history);
     daemon.order(json!({ "verb": "scale", "members": size }))?;
     let mut missed: [VecDeque<Moment>; 2] = Default::default();
     let mut plan = None;
     for (unit, moments) in (0_u32..).zip(aims.iter_mut()) {
         for moment in std::mem::take(moments) {
-            match strike(rig, daemon, unit, moment).await? {
+            match strike(rig, daemon, before.last(), unit, moment).await? {
                 Some((id, how)) => {
                     println!("unit {unit}: killed {moment:?} ({how})");
                     kills.push(format!("{size} members, unit {unit}: {moment:?}, {how}"));
@@ -173,7 +188,7 @@ async fn pursue(
     let ended = reached.history.last().context("no ended plan")?;
     assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
     assert!(plan.is_none_or(|plan| *plan == *ended.id), "the plan that was killed is not the one that ended");
-    assert_eq!(reached.history.len(), (plans + 1).min(16), "one wish, one plan");
+    assert_eq!(reached.history.len(), (before.len() + 1).min(16), "one wish, one plan");
     assert_eq!(rig.size().await?, (usize::try_from(size)?, 0));
     Ok(())
 }
@@ -183,6 +198,7 @@ async fn pursue(
 async fn strike(
     rig: &Rig,
     daemon: &mut Daemon,
+    before: Option<&Ended>,
     unit: u32,
     moment: Moment,
 ) -> anyhow::Result<Option<(String, String)>> {
@@ -190,9 +206,9 @@ async fn strike(
         daemon.misbehave(command, Misbehaviour::Slow)?;
     }
     if let Moment::Before("move-leader") | Moment::After("move-leader") = moment {
-        seat_the_victim(rig, daemon, unit).await?;
+        seat_the_victim(rig, daemon, before, unit).await?;
     }
-    let hit = lie_in_wait(daemon, unit, moment)?;
+    let hit = lie_in_wait(daemon, before, unit, moment)?;
     if hit {
         daemon.kill()?;
     }
@@ -210,10 +226,10 @@ async fn strike(
     Ok(found)
 }
 
-/// Until the journal stands at the moment; false when the plan is past it.
-fn lie_in_wait(daemon: &Daemon, unit: u32, moment: Moment) -> anyhow::Result<bool> {
+/// Until the journal stands at the moment; false when the plan is past it. `before` is the plan that ended before
+/// this one began.
+fn lie_in_wait(daemon: &Daemon, before: Option<&Ended>, unit: u32, moment: Moment) -> anyhow::Result<bool> {
     let deadline = Instant::now() + PATIENCE;
-    let mut begun = false;
     loop {
         let journal = daemon.journal()?.context("no journal")?;
         let at_work = match moment {
@@ -223,8 +239,9 @@ fn lie_in_wait(daemon: &Daemon, unit: u32, moment: Moment) -> anyhow::Result<boo
         match &journal.plan {
             Some(plan) if plan.unit == unit && moment.is(&journal) && at_work => return Ok(true),
             Some(plan) if plan.unit > unit => return Ok(false),
-            Some(_) => begun = true,
-            None if begun => return Ok(false),
+            Some(plan) if plan.unit == unit && plan.phase > moment.phase() => return Ok(false),
+            Some(_) => {}
+            None if is_over(&journal, before) => return Ok(false),
             None => {}
         }
         if Instant::now() > deadline {
@@ -232,6 +249,10 @@ fn lie_in_wait(daemon: &Daemon, unit: u32, moment: Moment) -> anyhow::Result<boo
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn is_over(journal: &Journal, before: Option<&Ended>) -> bool {
+    journal.plan.is_none() && journal.history.last().map(|ended| &ended.id) != before.map(|ended| &ended.id)
 }
 
 /// How far the intent had come, by the audit log: not recorded, it cannot have begun.
@@ -249,11 +270,21 @@ fn describe(daemon: &Daemon, journal: &Journal) -> anyhow::Result<String> {
 }
 
 /// Makes the member that is to go the leader while the daemon is paused, so that leadership has to be moved.
-async fn seat_the_victim(rig: &Rig, daemon: &Daemon, unit: u32) -> anyhow::Result<()> {
+async fn seat_the_victim(
+    rig: &Rig,
+    daemon: &Daemon,
+    before: Option<&Ended>,
+    unit: u32,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let subject = loop {
         anyhow::ensure!(Instant::now() < deadline, "no victim was chosen for unit {unit}");
-        let plan = daemon.journal()?.and_then(|journal| journal.plan);
+        let journal = daemon.journal()?.context("no journal")?;
+        let past = journal.plan.as_ref().is_some_and(|plan| plan.unit > unit || plan.point_of_no_return);
+        if past || is_over(&journal, before) {
+            return Ok(());
+        }
+        let plan = journal.plan;
         if let Some(subject) = plan.filter(|plan| plan.unit == unit).and_then(|plan| plan.subject) {
             break subject;
         }
