@@ -3,10 +3,15 @@
 use crate::etcd::Rig;
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
+use plimsoll::actuate::journal::read_all;
+use plimsoll::audit::{self, EntryBody, ExpectedHead, Soundness};
+use plimsoll_wire::journal::Journal;
+use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +25,34 @@ pub struct Daemon {
     starts: u32,
 }
 
+/// What a command of the platform may do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// It never ends.
+    Hang,
+    /// It succeeds, and prints what nobody asked for.
+    Junk,
+    /// It takes two seconds more than it must.
+    Slow,
+}
+
+/// The target that most of this is about.
+const TARGET: &str = "default/etcd";
+
+/// What stands before the platform's commands: it does what a file beside it says, else it is not there.
+const GATE: &str = r#"#!/bin/sh
+eval "command=\${$#}"
+at="${0%/*}/gate-$command"
+read -r how 2>/dev/null <"$at" || exec "$@"
+rm -f "$at-ended"; : >"$at-began"
+case $how in
+hang) while :; do sleep 1000; done ;;
+junk) echo 'Segmentation fault (core dumped)'; exit 0 ;;
+slow) sleep 2; "$@"; status=$?; : >"$at-ended"; exit $status ;;
+esac
+exec "$@"
+"#;
+
 /// What the daemon is to do with a rig.
 #[derive(Clone, Debug)]
 pub struct Wishes {
@@ -29,12 +62,15 @@ pub struct Wishes {
     pub min: u32,
     /// `spec.maxReplicas`.
     pub max: u32,
-    /// A module in `policies`, by name.
+    /// A module in `policies`, by name; one that the repository ships is put there.
     pub module: &'static str,
     /// Its settings, as YAML in one line.
     pub settings: String,
     /// The query of the signal `load`.
     pub query: String,
+    /// Where the members run: `local`, or `mirror`, which shows the same members and cannot change them, for a
+    /// second target.
+    pub platform: &'static str,
     /// Further lines of `spec.safety`.
     pub safety: Vec<&'static str>,
 }
@@ -48,6 +84,7 @@ impl Default for Wishes {
             module: "target-utilization",
             settings: "{signal: load, target: 40, type: AverageValue, window: 3s}".to_owned(),
             query: "max(rate(etcd_mvcc_put_total[5s]))".to_owned(),
+            platform: "local",
             safety: Vec::new(),
         }
     }
@@ -76,23 +113,136 @@ impl Daemon {
         for folder in ["policies", "targets", "state"] {
             std::fs::create_dir_all(home.join(folder))?;
         }
-        std::fs::write(home.join("plimsoll.yaml"), daemon_file(rig, prometheus))?;
+        let gate = home.join("gate");
+        std::fs::write(&gate, GATE)?;
+        std::fs::set_permissions(&gate, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::write(home.join("plimsoll.yaml"), daemon_file(rig, prometheus, &gate))?;
         let daemon = Self { home, process: None, starts: 0 };
         daemon.wish(wishes)?;
         Ok(daemon)
     }
 
-    /// Writes the target's document anew.
+    /// Writes the document of the target `etcd` anew.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn wish(&self, wishes: &Wishes) -> anyhow::Result<()> {
+        self.wish_for("etcd", wishes)
+    }
+
+    /// Writes the document of a target on the same cluster.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn wish_for(&self, target: &str, wishes: &Wishes) -> anyhow::Result<()> {
         let module = shipped(&format!("{}.wasm", wishes.module));
         let place = self.home.join("policies").join(format!("{}.wasm", wishes.module));
         if module.is_file() && !place.exists() {
             std::fs::copy(module, place)?;
         }
-        Ok(std::fs::write(self.home.join("targets/etcd.yaml"), document(wishes))?)
+        self.write_target(target, &document(target, wishes))
+    }
+
+    /// Writes a target's document as it is given, right or wrong.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_target(&self, target: &str, text: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.home.join(format!("targets/{target}.yaml")), text)?)
+    }
+
+    /// Lets a command of the platform (`list`, `add`, `remove`) misbehave from its next call on, until
+    /// [`Self::behave`].
+    ///
+    /// # Errors
+    /// When that cannot be arranged.
+    pub fn misbehave(&self, command: &str, how: Misbehaviour) -> anyhow::Result<()> {
+        let word = match how {
+            Misbehaviour::Hang => "hang",
+            Misbehaviour::Junk => "junk",
+            Misbehaviour::Slow => "slow",
+        };
+        Ok(std::fs::write(self.home.join(format!("gate-{command}")), format!("{word}\n"))?)
+    }
+
+    /// Lets a command behave again.
+    ///
+    /// # Errors
+    /// When that cannot be arranged.
+    pub fn behave(&self, command: &str) -> anyhow::Result<()> {
+        let _ = std::fs::remove_file(self.home.join(format!("gate-{command}-began")));
+        Ok(std::fs::remove_file(self.home.join(format!("gate-{command}")))?)
+    }
+
+    /// Whether a command that misbehaves was called since, and is not known to have ended.
+    #[must_use]
+    pub fn is_in(&self, command: &str) -> bool {
+        let at = |ending: &str| self.home.join(format!("gate-{command}-{ending}")).exists();
+        at("began") && !at("ended")
+    }
+
+    /// The durable state of the target `etcd`; none before the daemon first took it over.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal(&self) -> anyhow::Result<Option<Journal>> {
+        let kept = read_all(&self.home.join("state/journal"))?;
+        for kept in kept {
+            let (journal, _) = kept.journal.with_context(|| kept.place.clone())?;
+            if &*journal.target == TARGET {
+                return Ok(Some(journal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every record of the target `etcd` in the audit log, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn records(&self) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for entry in audit::read(&self.home.join("state/audit"))? {
+            if let EntryBody::Record(record) = entry?.body
+                && &*record.target == TARGET
+            {
+                records.push(*record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// What `explain` says of a decision. The status shows a decision a moment before it is recorded.
+    ///
+    /// # Errors
+    /// When the decision does not come into the log.
+    pub async fn explanation(&self, decision: &str) -> anyhow::Result<String> {
+        let explained = wait_until("the decision in the audit log", Duration::from_secs(30), async || {
+            let records = self.records()?;
+            let is_it = |record: &&Record| {
+                &*record.decision_id == decision && matches!(record.body, Body::Decision(_))
+            };
+            let found = records.iter().find(is_it).with_context(|| format!("{decision} is not there"))?;
+            Ok(plimsoll_core::explain::explain(found).join("\n"))
+        });
+        explained.await
+    }
+
+    /// Checks that the audit log is whole and holds everything that the journals know of. A daemon that was
+    /// killed may leave its last line half-written; what was acknowledged is there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn audit_is_sound(&self) -> anyhow::Result<()> {
+        let mut heads = Vec::new();
+        for kept in read_all(&self.home.join("state/journal"))? {
+            let (journal, _) = kept.journal.with_context(|| kept.place.clone())?;
+            heads.push(ExpectedHead { target: journal.target.to_string(), head: journal.audit_head });
+        }
+        anyhow::ensure!(!heads.is_empty(), "no journal");
+        let report = audit::verify(&self.home.join("state/audit"), &heads)?;
+        anyhow::ensure!(report.soundness() <= Soundness::TornTail, "{report}");
+        Ok(())
     }
 
     /// Puts a module into the policy directory, whole or not at all.
@@ -168,12 +318,30 @@ impl Daemon {
         Ok(told["body"].clone())
     }
 
-    /// The target's status.
+    /// Orders something, as a person; `request` without target and name.
+    ///
+    /// # Errors
+    /// When the daemon does not answer, or refuses.
+    pub fn order(&self, mut request: Value) -> anyhow::Result<()> {
+        request["target"] = json!(TARGET);
+        request["who"] = json!("a test");
+        self.ask(&request).map(drop)
+    }
+
+    /// The status of the target `etcd`.
     ///
     /// # Errors
     /// When the daemon does not answer.
     pub fn status(&self) -> anyhow::Result<Status> {
-        let body = self.ask(&json!({ "verb": "status", "target": "default/etcd" }))?;
+        self.status_of(TARGET)
+    }
+
+    /// The status of a target.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn status_of(&self, target: &str) -> anyhow::Result<Status> {
+        let body = self.ask(&json!({ "verb": "status", "target": target }))?;
         let first = body.get(0).cloned().context("no status")?;
         Ok(serde_json::from_value(first)?)
     }
@@ -215,12 +383,13 @@ pub fn shipped(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/policies").join(file)
 }
 
-fn daemon_file(rig: &Rig, prometheus: &str) -> String {
+fn daemon_file(rig: &Rig, prometheus: &str, gate: &Path) -> String {
     let exec = rig.exec_config();
     let environment: Vec<String> = exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let command = |argv: &[String]| {
         let mut all = vec!["/usr/bin/env".to_owned()];
         all.extend(environment.iter().cloned());
+        all.push(gate.to_string_lossy().into_owned());
         all.extend(argv.iter().cloned());
         Value::from(all).to_string()
     };
@@ -238,6 +407,10 @@ platforms:
     add: {{command: {}, timeout: 30s}}
     remove: {{command: {}, timeout: 30s}}
     workingDirectory: {}
+  mirror:
+    kind: exec
+    list: {{command: {}, timeout: 10s}}
+    workingDirectory: {}
 systems:
   local: {{kind: etcd}}
 ",
@@ -245,10 +418,12 @@ systems:
         command(&exec.add),
         command(&exec.remove),
         exec.working_dir.display(),
+        command(&exec.list),
+        exec.working_dir.display(),
     )
 }
 
-fn document(wishes: &Wishes) -> String {
+fn document(target: &str, wishes: &Wishes) -> String {
     let mut safety = String::new();
     for line in SHORT_WAITS.iter().chain(&wishes.safety) {
         let _ = writeln!(safety, "    {line}");
@@ -256,9 +431,9 @@ fn document(wishes: &Wishes) -> String {
     format!(
         "apiVersion: plimsoll.dev/v1alpha1
 kind: StatefulAutoscaler
-metadata: {{name: etcd}}
+metadata: {{name: {target}}}
 spec:
-  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: local}}
+  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: {}}}
   system: {{kind: etcd, ref: local}}
   minReplicas: {}
   maxReplicas: {}
@@ -274,6 +449,6 @@ spec:
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
   safety:
 {safety}",
-        wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query
+        wishes.platform, wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query
     )
 }

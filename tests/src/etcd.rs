@@ -23,6 +23,8 @@ pub struct Rig {
     slots: Vec<Place>,
     ports: Ports,
     prometheus: Option<(Process, String)>,
+    /// Where Prometheus comes back after it was stopped.
+    prometheus_port: Option<u16>,
 }
 
 /// A place where a member can run.
@@ -132,7 +134,7 @@ impl Rig {
             .map(|place| format!("{} {} {} {}\n", place.slot, place.domain, place.client, place.peer))
             .collect();
         std::fs::write(home.path().join("inventory"), inventory)?;
-        Ok(Self { home, script, slots, ports, prometheus: None })
+        Ok(Self { home, script, slots, ports, prometheus: None, prometheus_port: None })
     }
 
     /// The folder with everything in it; it goes with the rig.
@@ -299,8 +301,8 @@ impl Rig {
         Ok(logs)
     }
 
-    /// A real Prometheus that scrapes every slot in use each second; started when first asked for. Its
-    /// address.
+    /// A real Prometheus that scrapes every slot in use each second; started when it does not run. Its
+    /// address, which stays the same.
     ///
     /// # Errors
     /// When Prometheus is missing or does not come up.
@@ -308,7 +310,11 @@ impl Rig {
         if let Some((_, url)) = &self.prometheus {
             return Ok(url.clone());
         }
-        let port = self.ports.take()?;
+        let port = match self.prometheus_port {
+            Some(port) => port,
+            None => self.ports.take()?,
+        };
+        self.prometheus_port = Some(port);
         let url = format!("http://127.0.0.1:{port}");
         std::fs::copy(example("etcd/prometheus.yml"), self.home().join("prometheus.yml"))?;
         let mut command = Command::new("prometheus");
