@@ -43,6 +43,8 @@ pub struct Spec {
     pub safety: Safety,
     /// Who is asked.
     pub policies: Vec<PolicyRef>,
+    /// The owner's own hold in the document: who and why.
+    pub held: Option<String>,
     /// How often a decision is made, in milliseconds.
     pub interval_ms: u64,
     /// How often a running plan is looked at, in milliseconds.
@@ -635,6 +637,9 @@ fn owner(state: &State, paused: Option<&plimsoll_wire::journal::Note>) -> Fact<S
             reads: 1,
         })
     };
+    if let Some(why) = &state.spec.held {
+        return known(format!("a person (in the document: {why})"));
+    }
     match (paused, state.revision) {
         (Some(note), _) => known(format!("a person ({}: {})", note.who, note.why)),
         (None, Some(_)) => known("plimsoll".to_owned()),

@@ -51,6 +51,7 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
             settings: serde_json::Value::Null,
         }],
         interval_ms: 30_000,
+        held: None,
         pace_ms: 5_000,
     }
 }

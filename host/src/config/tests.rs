@@ -161,7 +161,7 @@ fn everything_that_the_reference_file_comments_out_can_be_used() {
 fn everything_that_the_example_comments_out_can_be_used() {
     let text = EXAMPLE_TARGET
         .replace(
-            "annotations: {}\n#    plimsoll.dev/paused: \"why, who, until when\" ",
+            "annotations: {}\n#    plimsoll.dev/paused: \"who and why\" ",
             "annotations:\n    plimsoll.dev/paused: x #",
         )
         .replace("\n#      aggregation", "\n      aggregation")

@@ -91,6 +91,7 @@ pub fn spec(target: &TargetConfig) -> anyhow::Result<Spec> {
         behavior: target.behavior.clone(),
         safety: target.safety.clone(),
         policies: target.policies.iter().map(policy).collect(),
+        held: target.annotations.get("plimsoll.dev/paused").cloned(),
         interval_ms: millis(target.interval),
         pace_ms: PACE_MS.min(millis(target.interval)),
     })
@@ -116,7 +117,7 @@ pub fn hands(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> any
     let site = match (&target.system, &target.platform.kind) {
         (config::System::Etcd(system), PlatformKind::Exec(commands)) => {
             let (platform, deadlines) = platform(target, commands, daemon)?;
-            Site::Servers(Servers::new(platform, System::Etcd(etcd_driver(system)), deadlines))
+            Site::Servers(Box::new(Servers::new(platform, System::Etcd(etcd_driver(system)), deadlines)))
         }
         (config::System::Sim, PlatformKind::Sim(world)) => {
             Site::Playground(Playground::new(kind(world), world.seed, tools.clock.now()))
@@ -151,7 +152,8 @@ fn platform(
     commands: &config::ExecPlatform,
     daemon: &DaemonConfig,
 ) -> anyhow::Result<(Platform, Deadlines)> {
-    // A platform that is only looked at has no commands to change anything: `false` refuses by failing.
+    // A platform that is only looked at has no commands to change anything. Enforce needs both (the
+    // configuration says so), so these two never run.
     let refuse = || config::Command { argv: vec!["/bin/false".to_owned()], timeout: Duration::from_secs(1) };
     let add = commands.add.clone().unwrap_or_else(refuse);
     let remove = commands.remove.clone().unwrap_or_else(refuse);

@@ -53,7 +53,7 @@ pub struct Hands {
 /// Where a target is.
 pub enum Site {
     /// On servers.
-    Servers(Servers),
+    Servers(Box<Servers>),
     /// In the simulator.
     Playground(Playground),
 }

@@ -65,6 +65,7 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
         safety: Safety::default(),
         policies: vec![policy],
         interval_ms: 15_000,
+        held: None,
         pace_ms: 1_000,
     }
 }

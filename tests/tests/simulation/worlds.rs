@@ -60,6 +60,7 @@ pub fn spec(world: World, safety: Safety) -> Spec {
             settings: serde_json::Value::Null,
         }],
         interval_ms: 15 * SECOND,
+        held: None,
         pace_ms: 2 * SECOND,
     }
 }

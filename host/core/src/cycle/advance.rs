@@ -18,7 +18,7 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     state.next_look_ms = now.mono_ms + state.spec.pace_ms;
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
     let paused = state.journal.as_ref().is_some_and(|journal| journal.memory.paused.is_some());
-    if paused {
+    if paused || state.spec.held.is_some() {
         state.waiting_for = "a person has paused this target".to_owned();
         return;
     }

@@ -76,7 +76,8 @@ impl State {
         let waits = plan.is_some_and(|plan| plan.status == PlanStatus::AwaitingApproval);
         all.push(condition("AwaitingApproval", waits, "", ""));
         let paused = self.journal.as_ref().and_then(|journal| journal.memory.paused.as_ref());
-        all.push(condition("Paused", paused.is_some(), "", paused.map_or("", |note| &note.why)));
+        let why = self.spec.held.as_deref().or(paused.map(|note| &*note.why));
+        all.push(condition("Paused", why.is_some(), "", why.unwrap_or_default()));
         all
     }
 }

@@ -24,8 +24,7 @@ const MAX_POLICIES: usize = 16;
 const MAX_ANNOTATIONS: usize = 128;
 
 /// The annotations that mean something to us.
-const ANNOTATIONS: [&str; 5] =
-    ["paused", "paused-scale-in", "paused-scale-out", "paused-replicas", "approve"];
+const ANNOTATIONS: [&str; 1] = ["paused"];
 const ANNOTATION_PREFIX: &str = "plimsoll.dev/";
 
 raw! {
