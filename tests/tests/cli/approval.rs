@@ -69,22 +69,17 @@ async fn a_scale_in_waits_for_the_very_content_that_was_shown() -> anyhow::Resul
     assert_eq!((right.code, right.err.as_str()), (0, ""), "{right:?}");
     assert!(right.out.ends_with(" is approved\n"), "{right:?}");
 
-    let done = wait_until("three members", PATIENCE, async || {
-        let status = status(&lab)?;
-        let ended = &status["history"][0];
-        anyhow::ensure!(
-            status["size"] == 3 && ended["status"] == "done" && ended["endedAt"] == 3,
-            "{status:#}"
-        );
+    // How the plan goes on is the matter of the etcd example; here it is enough that it began.
+    let began = wait_until("a first effect", PATIENCE, async || {
+        let explained = lab.run(&["explain", "default/demo", "--last", "1000"]).out;
+        for told in ["ann said approve: cluster ", "About to strike member "] {
+            anyhow::ensure!(explained.contains(told), "{told}\n{explained}");
+        }
         Ok(())
     });
-    done.await.map_err(|error| error.context(daemon.tail()))?;
-    let explained = lab.run(&["explain", "default/demo", "--last", "1000"]).out;
-    for told in ["ann said approve: cluster ", "strike member ", "leaving 3 members"] {
-        assert!(explained.contains(told), "{told}\n{explained}");
-    }
+    began.await.map_err(|error| error.context(daemon.tail()))?;
     let metrics = plimsoll_tests::etcd::http_get(&format!("http://127.0.0.1:{port}/metrics")).await?;
-    let line = "plimsoll_plans_total{target=\"default/demo\",direction=\"in\",outcome=\"done\"} 1";
+    let line = "plimsoll_target_plan_running{target=\"default/demo\"} 1";
     assert!(metrics.contains(line), "{metrics}");
     let verified = lab.run(&["audit", "verify", "-o", "json"]);
     let report: serde_json::Value = serde_json::from_str(&verified.out)?;
