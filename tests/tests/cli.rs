@@ -1,5 +1,7 @@
 //! The command line as its users meet it: what it prints, where, and how it ends.
 
+#[path = "cli/approval.rs"]
+mod approval;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/files.rs"]

@@ -2,9 +2,10 @@
 //! and is durable before the daemon says yes.
 
 use super::ask::{Daemon, Who};
-use super::output::{self, cell};
+use super::output::{self, line};
 use super::{Went, target};
 use crate::daemon::control::{Ask, Told};
+use crate::policy::fault::one_line;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_wire::status::Status;
 use serde::Deserialize;
@@ -158,7 +159,8 @@ impl Approve {
             None => {
                 output::print(&format!(
                     "{}\nsha256 {shown}\n\nTo approve exactly this:\n  plimsoll approve {} {shown}\n",
-                    output::line(&content),
+                    // Whole, whatever its length: it is what is approved.
+                    one_line(&content, usize::MAX),
                     self.target
                 ))?;
                 Ok(Went::Fine)
@@ -176,7 +178,7 @@ impl Approve {
 }
 
 /// What an approval is named by.
-pub(super) fn digest(content: &str) -> String {
+fn digest(content: &str) -> String {
     use std::fmt::Write as _;
     Sha256::digest(content.as_bytes()).iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
@@ -188,16 +190,16 @@ pub(super) fn digest(content: &str) -> String {
 /// Tells what was done; to all, one by one.
 fn tell(told: &Told) -> anyhow::Result<Went> {
     if told.body.is_null() {
-        output::print(&format!("{}\n", cell(&told.message)))?;
+        output::print(&format!("{}\n", line(&told.message)))?;
         return Ok(Went::Fine);
     }
     let each: Vec<Each> = serde_json::from_value(told.body.clone()).context("the daemon's answer")?;
     if each.is_empty() {
-        output::print(&format!("{}\n", cell(&told.message)))?;
+        output::print(&format!("{}\n", line(&told.message)))?;
     }
     for one in &each {
         if one.ok {
-            output::print(&format!("{}\n", cell(&one.message)))?;
+            output::print(&format!("{}\n", line(&one.message)))?;
         } else {
             output::complain(&format!("error: {}: {}", one.target, one.message));
         }

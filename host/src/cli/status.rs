@@ -2,7 +2,7 @@
 
 use super::ask::Daemon;
 use super::output::{self, Form, cell, number, or_dash, rfc3339};
-use super::{Went, order, target};
+use super::{Went, target};
 use crate::daemon::control::Ask;
 use anyhow::Context;
 use plimsoll_wire::snapshot::Mode;
@@ -146,7 +146,8 @@ fn remarks(status: &Target) -> String {
     }
     if let Some(content) = &status.approval {
         remark(format!("waits for approval: {content}"));
-        remark(format!("next: plimsoll approve {} {}", status.target, order::digest(content)));
+        // Not with its digest: nobody is to approve what he has not seen whole.
+        remark(format!("next: plimsoll approve {}", status.target));
     }
     text
 }
