@@ -16,6 +16,13 @@ done
 mkdir -p "$ETCD_EXAMPLE_HOME"
 cd "$ETCD_EXAMPLE_HOME"
 [[ -e inventory ]] || cp "$here/inventory" inventory
+# What the daemon needs; files of your own stay as they are. Policies come from `make policies`.
+mkdir -p targets policies
+[[ -e plimsoll.yaml ]] || cp "$here/plimsoll.yaml" plimsoll.yaml
+[[ -e targets/etcd.yaml ]] || cp "$here/targets/etcd.yaml" targets/etcd.yaml
+ln -sfn "$here/member" member
+policy=$here/../../bin/policies/target-utilization.wasm
+if [[ -e $policy ]]; then cp "$policy" policies/; fi
 # A cluster is founded once. Later its members are started on the data that they have.
 if compgen -G 'slots/*/data' >/dev/null; then
   for slot in slots/*; do "$here/member" start "${slot#slots/}"; done
@@ -40,3 +47,4 @@ fi
 echo "members:    $("$here/member" list | jq -r '[.members[] | "\(.slot) \(.endpoints.client)"] | join(", ")')"
 echo "Prometheus: http://127.0.0.1:$port"
 echo "folder:     $ETCD_EXAMPLE_HOME"
+[[ -e policies/target-utilization.wasm ]] || echo "policy:     missing; run \`make policies\` and this again"

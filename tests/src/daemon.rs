@@ -82,8 +82,8 @@ impl Default for Wishes {
             min: 3,
             max: 5,
             module: "target-utilization",
-            settings: "{signal: load, target: 40, type: AverageValue, window: 3s}".to_owned(),
-            query: "max(rate(etcd_mvcc_put_total[5s]))".to_owned(),
+            settings: "{signal: load, target: 40, type: AverageValue, window: 8s}".to_owned(),
+            query: "max(rate(etcd_mvcc_put_total[8s]))".to_owned(),
             platform: "local",
             safety: Vec::new(),
         }
@@ -443,7 +443,7 @@ spec:
       module: {}.wasm
       settings: {}
   signals:
-    - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 5s, coverage: 50%}}
+    - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%}}
   behavior:
     scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}

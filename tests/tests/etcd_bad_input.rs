@@ -12,7 +12,7 @@ use plimsoll_wire::status::Status;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where nobody answers: for tests that need no signal.
 const NOWHERE: &str = "http://127.0.0.1:9";

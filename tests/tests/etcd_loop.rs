@@ -7,7 +7,7 @@ use plimsoll_tests::load::Load;
 use plimsoll_tests::watch::Watch;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn follows_the_load_out_and_in_and_loses_no_write() -> anyhow::Result<()> {

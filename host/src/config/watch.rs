@@ -6,7 +6,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// An editor writes a file in several steps; a change is looked at when it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -23,6 +23,10 @@ pub struct Watch {
     watcher: Option<RecommendedWatcher>,
     watched: Vec<PathBuf>,
     rescan: Duration,
+    /// When the first and the newest of the changes were told that nobody has looked at yet.
+    heard: Option<(Instant, Instant)>,
+    /// When a look is taken without any.
+    next_look: Instant,
 }
 
 impl Watch {
@@ -39,7 +43,14 @@ impl Watch {
                 let _ = sender.try_send(());
             }
         });
-        let mut watch = Self { hints, watcher: None, watched: Vec::new(), rescan: RESCAN };
+        let mut watch = Self {
+            hints,
+            watcher: None,
+            watched: Vec::new(),
+            rescan: RESCAN,
+            heard: None,
+            next_look: Instant::now() + RESCAN,
+        };
         match watcher {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => {
@@ -70,21 +81,28 @@ impl Watch {
 
     /// Waits until something may have changed. Several changes in quick succession are told once, and half a
     /// minute without any is told too: whoever asked reads the files, which shows what has changed.
+    ///
+    /// May be given up and asked again at any time, as a loop that waits for other things too does: what was
+    /// heard, and since when, is kept.
     pub async fn changed(&mut self) {
-        match timeout(self.rescan, self.hints.recv()).await {
-            Err(_) => return,
-            // The watcher has ended; without it there is only the rescan.
-            Ok(None) => {
-                tokio::time::sleep(self.rescan).await;
-                return;
+        loop {
+            let due =
+                self.heard.map_or(self.next_look, |(first, last)| (first + LONGEST_WAIT).min(last + QUIET));
+            match timeout_at(due, self.hints.recv()).await {
+                Ok(Some(())) => {
+                    let now = Instant::now();
+                    self.heard = Some((self.heard.map_or(now, |(first, _)| first), now));
+                    if now < due {
+                        continue;
+                    }
+                }
+                // The watcher has ended; without it there is only the rescan.
+                Ok(None) => tokio::time::sleep_until(due).await,
+                Err(_) => {}
             }
-            Ok(Some(())) => {}
-        }
-        let latest = Instant::now() + LONGEST_WAIT;
-        while let Ok(Some(())) = timeout_at(latest.min(Instant::now() + QUIET), self.hints.recv()).await {
-            if Instant::now() >= latest {
-                return;
-            }
+            self.heard = None;
+            self.next_look = Instant::now() + self.rescan;
+            return;
         }
     }
 }

@@ -256,6 +256,22 @@ async fn changes_of_files_are_noticed() {
 }
 
 #[tokio::test]
+async fn a_change_is_noticed_however_often_the_wait_is_given_up() {
+    let files = Files::new();
+    let mut configuration = files.load();
+    let mut watch = Watch::new(&files.daemon_file(), &files.targets());
+    files.write("orders", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 5"));
+    // As in the daemon's loop, where events of targets come all the time.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(25);
+    while configuration.targets[&key("orders")].min_replicas != 5 {
+        assert!(tokio::time::Instant::now() < deadline, "the change was not noticed");
+        if tokio::time::timeout(Duration::from_millis(20), watch.changed()).await.is_ok() {
+            configuration = reload(&configuration).configuration;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_swapped_config_map_is_noticed() {
     let files = Files::new();
     files.remove("orders");
