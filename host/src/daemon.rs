@@ -5,7 +5,7 @@ pub mod control;
 mod hands;
 mod view;
 
-pub use view::{Published, View};
+pub use view::{PolicyView, Published, View};
 
 use crate::config::{self, Change, Configuration, TargetKey};
 use anyhow::Context;
@@ -62,7 +62,7 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
     let daemon = loaded.configuration.daemon.clone();
     let tools = assembly::tools(&daemon).await?;
     let (sender, mut receiver) = mpsc::channel(EVENTS);
-    let published = Published::new(tools.library.clone());
+    let published = Published::new(tools.library.clone(), tools.counters.clone());
     let mut looping = Daemon {
         tools,
         arbiter: Arbiter::new(usize::try_from(daemon.concurrent_plans).unwrap_or(1)),
@@ -78,7 +78,9 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
     control::listen(&daemon.control_socket, orders, published.clone())
         .context("opening the control socket")?;
     if let Some(address) = daemon.http {
-        crate::api::listen(address, published).await.context("opening the HTTP listener")?;
+        crate::api::listen(address, published, &daemon.audit.dir)
+            .await
+            .context("opening the HTTP listener")?;
     }
     looping.take_up(loaded.configuration, loaded.changes);
     looping.problems(&loaded.problems);

@@ -18,3 +18,4 @@ pub mod audit;
 pub mod api;
 pub mod cli;
 pub mod daemon;
+pub mod metrics;

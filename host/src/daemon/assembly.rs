@@ -50,6 +50,7 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<Tools> {
         audit: Arc::new(audit),
         library: Arc::new(library),
         collector: collector(daemon)?,
+        counters: Arc::default(),
     })
 }
 
@@ -158,7 +159,9 @@ fn command(command: &config::Command) -> exec::Command {
     }
 }
 
-fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefinition {
+/// What a signal of a document asks its source.
+#[must_use]
+pub fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefinition {
     SignalDefinition {
         name: signal.name.clone(),
         source: signal.source.clone(),

@@ -179,6 +179,15 @@ async fn answer(ask: Ask, orders: mpsc::Sender<Request>, published: &Published) 
             };
         }
         Ask::Daemon => return daemon(published),
+        Ask::Pause { target: None, why, who } => {
+            let keys = published.get().targets.keys().cloned().collect();
+            return to_all(keys, &who, &Order::Pause { why }, &orders).await;
+        }
+        Ask::Resume { target: None, who } => {
+            let view = published.get();
+            let paused = view.targets.iter().filter(|(_, status)| status.paused.is_some());
+            return to_all(paused.map(|(key, _)| key.clone()).collect(), &who, &Order::Resume, &orders).await;
+        }
         Ask::Pause { target, why, who } => (target, who, Order::Pause { why }),
         Ask::Resume { target, who } => (target, who, Order::Resume),
         Ask::Approve { target, content, who } => (Some(target), who, Order::Approve { content }),
@@ -194,6 +203,33 @@ async fn answer(ask: Ask, orders: mpsc::Sender<Request>, published: &Published) 
         Ok(Err(message)) => refuse(message),
         Err(_) => refuse("the daemon did not answer; see `plimsoll status`".to_owned()),
     }
+}
+
+/// Hands an order to many targets at once, and then waits for each of them to say what came of it.
+async fn to_all(keys: Vec<Arc<str>>, who: &str, order: &Order, orders: &mpsc::Sender<Request>) -> Told {
+    let mut replies = Vec::with_capacity(keys.len());
+    for key in keys {
+        let (reply, replied) = oneshot::channel();
+        let request =
+            Request { target: Some(key.to_string()), who: who.to_owned(), order: order.clone(), reply };
+        if orders.send(request).await.is_err() {
+            return refuse("the daemon is stopping".to_owned());
+        }
+        replies.push((key, replied));
+    }
+    // Together they may take what one may take: the rest of the connection's time is for the answer.
+    let deadline = tokio::time::Instant::now() + DEADLINE.mul_f32(0.8);
+    let mut told = Vec::with_capacity(replies.len());
+    for (key, replied) in replies {
+        let (ok, message) = match tokio::time::timeout_at(deadline, replied).await {
+            Ok(Ok(Ok(message))) => (true, message),
+            Ok(Ok(Err(message))) => (false, message),
+            Ok(Err(_)) | Err(_) => (false, "has not answered in time; see `plimsoll status`".to_owned()),
+        };
+        told.push(serde_json::json!({ "target": key, "ok": ok, "message": message }));
+    }
+    let message = if told.is_empty() { "there is nothing to do".to_owned() } else { String::new() };
+    Told { ok: true, message, body: serde_json::Value::Array(told) }
 }
 
 fn refuse(message: String) -> Told {
@@ -222,18 +258,5 @@ fn status(target: Option<&str>, published: &Published) -> Told {
 }
 
 fn daemon(published: &Published) -> Told {
-    let policies: Vec<serde_json::Value> = published
-        .library()
-        .status()
-        .into_iter()
-        .map(|policy| {
-            serde_json::json!({
-                "name": policy.name,
-                "module": policy.module,
-                "failures": policy.failures,
-                "trouble": policy.trouble.map(|trouble| trouble.rejection.to_string()),
-            })
-        })
-        .collect();
-    body(&serde_json::json!({ "policies": policies, "problems": published.get().problems }))
+    body(&serde_json::json!({ "policies": published.policies(), "problems": published.get().problems }))
 }

@@ -5,6 +5,7 @@ use crate::actuate::journal::{JournalError, JournalStore, Revision};
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::collect::{Collector, SignalDefinition};
+use crate::metrics::Counters;
 use crate::platforms::Platform;
 use crate::policy::Library;
 use crate::systems::System;
@@ -36,6 +37,8 @@ pub struct Tools {
     pub library: Arc<Library>,
     /// The sources of signals.
     pub collector: Collector,
+    /// What is counted of every record, for metrics.
+    pub counters: Arc<Counters>,
 }
 
 /// The hands of one target.
@@ -153,6 +156,7 @@ impl Hands {
 
     async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
         let audit = self.tools.audit.clone();
+        self.tools.counters.count(&record);
         let written = tokio::task::spawn_blocking(move || {
             let appended = match (&record.body, snapshot) {
                 (Body::Decision(_), Some(snapshot)) => audit.append_decision(record, &snapshot),

@@ -1,0 +1,242 @@
+//! The offline "what if": what the judge says of a size in a snapshot, and the plan that would follow.
+//!
+//! It takes values and returns values. The plan is a foresight: each of its steps is judged again when its turn
+//! comes, and a member is chosen anew for every unit.
+
+use crate::explain::describe;
+use crate::judge::{Change, Direction, Judged, Moment, judge};
+use crate::plan;
+use crate::profile::{Phase, PhaseName, Profile};
+use plimsoll_wire::journal::{Subject, Verb};
+use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::snapshot::{Mode, Snapshot};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What would come of a wish.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// `namespace/name`.
+    pub target: Arc<str>,
+    /// The kind of data system.
+    pub system: String,
+    /// Whether the target's decisions are carried out.
+    pub mode: Mode,
+    /// Members now; absent when not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// The wish.
+    pub wished: u32,
+    /// What the judge says of it.
+    pub judgement: Judgement,
+    /// Whether the wish, as far as it was not limited, would be carried out.
+    pub admitted: bool,
+    /// The plan that would begin; absent where nothing would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Foresight>,
+    /// The plan that is under way: until it ends, no other begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<Arc<str>>,
+}
+
+/// A plan that has not begun.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foresight {
+    /// Members at its start.
+    pub from: u32,
+    /// Members at its end.
+    pub to: u32,
+    /// Whether it would wait for a person.
+    pub needs_approval: bool,
+    /// One after the other.
+    pub units: Vec<Unit>,
+}
+
+/// One member that comes or goes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    /// Counted from 1.
+    pub unit: u32,
+    /// Members afterwards.
+    pub size_after: u32,
+    /// The place; absent where none can be foreseen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Arc<str>>,
+    /// Who goes, by the system's id; absent for a member that comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<Arc<str>>,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// One phase of a unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The profile's word.
+    pub phase: &'static str,
+    /// What it does, or waits for, in words.
+    pub does: String,
+    /// The effect's word; absent where the step only waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<&'static str>,
+    /// Which check stands before the effect.
+    pub check: &'static str,
+    /// Whether the system cannot take it back from here on.
+    pub point_of_no_return: bool,
+}
+
+/// What would come of the wish for `wished` members in this snapshot. `rests_on` as in [`Change::Resize`].
+#[must_use]
+pub fn preview(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    wished: u32,
+    rests_on: Option<Vec<String>>,
+) -> Preview {
+    let change = Change::Resize { to: wished, rests_on, resumed: false };
+    let judgement = match judge(Moment::Admission, &change, snapshot, profile, true) {
+        Judged::Verdict(judgement) => judgement,
+        // Only asked for before destruction; nothing is admitted on a verdict that was not given.
+        Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
+    };
+    let size = plan::current_size(snapshot);
+    let admitted = judgement.verdict <= Verdict::Clamp && size.is_some();
+    let running = snapshot.plan.as_ref().map(|plan| plan.id.clone());
+    let plan = match (size, judgement.size) {
+        (Some(from), Some(to)) if admitted && from != to && running.is_none() => {
+            Some(foresee(snapshot, profile, from, to))
+        }
+        (Some(_) | None, _) => None,
+    };
+    Preview {
+        target: snapshot.target.key.clone(),
+        system: snapshot.target.system.clone(),
+        mode: snapshot.target.mode,
+        size,
+        wished,
+        judgement,
+        admitted,
+        plan,
+        running,
+    }
+}
+
+/// The plan from one size to another, as it can be foreseen.
+#[must_use]
+pub fn foresee(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Foresight {
+    let direction = Direction::between(from, to);
+    let shrinks = direction == Some(Direction::In);
+    let count = from.abs_diff(to) / profile.unit.max(1);
+    let subjects = if shrinks { plan::victims(snapshot, profile, count) } else { places(snapshot) };
+    let mut subjects = subjects.into_iter();
+    let units = (1..=count).map(|unit| {
+        let size_after = if shrinks { from.saturating_sub(unit) } else { from.saturating_add(unit) };
+        foresee_unit(snapshot, profile, unit, size_after, shrinks, subjects.next())
+    });
+    Foresight {
+        from,
+        to,
+        needs_approval: shrinks && snapshot.safety.approve_scale_in,
+        units: units.collect(),
+    }
+}
+
+/// The free places, in the order in which they are taken.
+fn places(snapshot: &Snapshot) -> Vec<Subject> {
+    let vacant = snapshot.vacant.value().map_or(&[][..], Vec::as_slice);
+    let place = |slot: &Arc<str>| Subject {
+        slot: slot.clone(),
+        endpoints: plimsoll_wire::snapshot::Endpoints::default(),
+        id: None,
+        incarnation: String::new(),
+    };
+    vacant.iter().map(|vacancy| place(&vacancy.slot)).collect()
+}
+
+fn foresee_unit(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    unit: u32,
+    size_after: u32,
+    shrinks: bool,
+    subject: Option<Subject>,
+) -> Unit {
+    let phases = if shrinks { profile.shrink } else { profile.grow };
+    let name = subject.as_ref().map(|subject| &*subject.slot).filter(|slot| !slot.is_empty());
+    let name = name.unwrap_or("a member that is chosen then");
+    let leads = subject.as_ref().is_some_and(|subject| leads_now(snapshot, subject));
+    let steps = phases.iter().map(|phase| foresee_step(snapshot, phase, name, size_after, leads, shrinks));
+    let steps = steps.collect();
+    let slot = subject.as_ref().map(|subject| subject.slot.clone()).filter(|slot| !slot.is_empty());
+    Unit { unit, size_after, slot, member: subject.and_then(|subject| subject.id), steps }
+}
+
+fn leads_now(snapshot: &Snapshot, subject: &Subject) -> bool {
+    let members = snapshot.members.value().map_or(&[][..], Vec::as_slice);
+    members.iter().any(|member| crate::judge::is_same(subject, member) && plan::leads(snapshot, member))
+}
+
+fn foresee_step(
+    snapshot: &Snapshot,
+    phase: &Phase,
+    name: &str,
+    size_after: u32,
+    leads: bool,
+    shrinks: bool,
+) -> Step {
+    let (effect, does) = words(snapshot, phase.name, name, size_after, leads, shrinks);
+    let check = match phase.moment {
+        Moment::Admission => "admission",
+        Moment::Step => "step",
+        Moment::Destroy => "destroy",
+    };
+    Step { phase: phase.name.kind(), does, effect, check, point_of_no_return: phase.no_return }
+}
+
+/// What a phase does, with the words of its effect where that can be foreseen whole.
+fn words(
+    snapshot: &Snapshot,
+    phase: PhaseName,
+    name: &str,
+    size_after: u32,
+    leads: bool,
+    shrinks: bool,
+) -> (Option<&'static str>, String) {
+    let (slot, member): (Arc<str>, Arc<str>) = (Arc::from(name), Arc::from(name));
+    let safety = &snapshot.safety;
+    let effect = |verb: Verb| (Some(verb.kind()), describe(&verb));
+    match phase {
+        PhaseName::Register => effect(Verb::Register { slot, endpoints: Default::default() }),
+        PhaseName::Start => effect(Verb::Start { slot, size_after, join: serde_json::Value::Null }),
+        PhaseName::CatchUp => (
+            None,
+            format!(
+                "wait until {name} has {} of 1000 parts of the data, in {} reads in a row",
+                safety.promote_permille, safety.observations
+            ),
+        ),
+        PhaseName::Promote => effect(Verb::Promote { member }),
+        PhaseName::Barrier => effect(Verb::Barrier),
+        PhaseName::Rebalance => effect(Verb::Rebalance),
+        PhaseName::Cordon => effect(Verb::Cordon { member }),
+        PhaseName::MoveLeaders if leads => {
+            (Some("move-leader"), format!("move leadership from {name} to a member that is in sync"))
+        }
+        PhaseName::MoveLeaders => (None, format!("make sure that {name} leads nothing")),
+        PhaseName::Drain => effect(Verb::Drain { member }),
+        PhaseName::Verify => {
+            (None, format!("wait until others have told for {} ms that {name} holds nothing", safety.hold_ms))
+        }
+        PhaseName::Deregister => effect(Verb::Deregister { member }),
+        PhaseName::Stop => effect(Verb::Stop { slot, member, size_after }),
+        PhaseName::Settle => {
+            (None, format!("wait until {size_after} members have been whole for {} ms", safety.hold_ms))
+        }
+        PhaseName::PayDebts if shrinks => (Some("pay-debt"), format!("release what is kept for {name}")),
+        PhaseName::PayDebts => (Some("pay-debt"), "release what is owed".to_owned()),
+    }
+}

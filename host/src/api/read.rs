@@ -1,0 +1,146 @@
+//! What can be read.
+
+use super::{Shown, refuse};
+use crate::audit::{self, Entry, EntryBody, ReadError};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use plimsoll_core::explain::explain;
+use plimsoll_wire::record::Record;
+use serde::Deserialize;
+
+/// Decisions in one answer, unless asked otherwise.
+const DECISIONS: usize = 50;
+/// And at most.
+const MAX_DECISIONS: usize = 1_000;
+
+pub(super) async fn ready(State(shown): State<Shown>) -> Response {
+    let reasons = not_ready(&shown);
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+/// Why nobody should rely on us yet: a target that was never read, a policy that never ran.
+fn not_ready(shown: &Shown) -> Vec<String> {
+    let view = shown.published.get();
+    let unread = view.targets.keys().filter(|key| !view.snapshots.contains_key(*key));
+    let mut reasons: Vec<String> = unread.map(|key| format!("target {key} has not been read yet")).collect();
+    for policy in shown.published.policies().iter().filter(|policy| policy.module.is_none()) {
+        let why = policy.trouble.as_deref().unwrap_or("it is being loaded");
+        reasons.push(format!("policy {} is not loaded: {why}", policy.name));
+    }
+    if let Some(trouble) = shown.published.policy_directory() {
+        reasons.push(format!("the policies' directory: {}", trouble.rejection));
+    }
+    reasons
+}
+
+pub(super) async fn metrics(State(shown): State<Shown>) -> Response {
+    let view = shown.published.get();
+    let text = crate::metrics::exposition(&view, &shown.published.policies(), shown.published.counters());
+    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+pub(super) async fn targets(State(shown): State<Shown>) -> Response {
+    Json(shown.published.get().targets.values().collect::<Vec<_>>()).into_response()
+}
+
+pub(super) async fn target(
+    State(shown): State<Shown>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Response {
+    let view = shown.published.get();
+    match view.targets.get(&*format!("{namespace}/{name}")) {
+        Some(status) => Json(status).into_response(),
+        None => refuse(StatusCode::NOT_FOUND, "there is no such target; /v1/targets lists them"),
+    }
+}
+
+pub(super) async fn snapshot(
+    State(shown): State<Shown>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Response {
+    let view = shown.published.get();
+    match view.snapshots.get(&*format!("{namespace}/{name}")) {
+        Some(snapshot) => Json(snapshot).into_response(),
+        None => {
+            refuse(StatusCode::NOT_FOUND, "there is no snapshot of such a target yet; /v1/targets lists them")
+        }
+    }
+}
+
+pub(super) async fn policies(State(shown): State<Shown>) -> Response {
+    Json(shown.published.policies()).into_response()
+}
+
+pub(super) async fn problems(State(shown): State<Shown>) -> Response {
+    Json(&shown.published.get().problems).into_response()
+}
+
+/// What is asked of the audit log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    target: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn decisions(
+    State(shown): State<Shown>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let Ok(Query(wanted)) = wanted else {
+        return refuse(StatusCode::BAD_REQUEST, "write it as /v1/decisions?target=NAMESPACE/NAME&limit=50");
+    };
+    let limit = wanted.limit.unwrap_or(DECISIONS);
+    if limit == 0 || limit > MAX_DECISIONS {
+        return refuse(StatusCode::BAD_REQUEST, &format!("limit: 1 to {MAX_DECISIONS}"));
+    }
+    if let Some(target) = &wanted.target
+        && !shown.published.get().targets.contains_key(&**target)
+    {
+        return refuse(StatusCode::NOT_FOUND, "there is no such target; /v1/targets lists them");
+    }
+    let Ok(place) = shown.readers.clone().try_acquire_owned() else {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the audit log is being read for somebody else; try again",
+        );
+    };
+    let audit = shown.audit.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let found = newest(&audit, wanted.target.as_deref(), limit);
+        drop(place);
+        found
+    });
+    match read.await {
+        Ok(Ok(records)) => Json(records.iter().map(told).collect::<Vec<_>>()).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the audit log was not read to its end"),
+    }
+}
+
+fn newest(dir: &std::path::Path, target: Option<&str>, limit: usize) -> Result<Vec<Record>, ReadError> {
+    let is_wanted = |entry: &Entry| match &entry.body {
+        EntryBody::Record(record) => {
+            matches!(record.body, plimsoll_wire::record::Body::Decision(_))
+                && target.is_none_or(|target| *record.target == *target)
+        }
+        EntryBody::Event(_) => false,
+    };
+    let found = audit::newest(dir, limit, is_wanted)?;
+    Ok(found
+        .into_iter()
+        .filter_map(|entry| match entry.body {
+            EntryBody::Record(record) => Some(*record),
+            EntryBody::Event(_) => None,
+        })
+        .collect())
+}
+
+/// A record with its sentences, oldest first as in the log.
+fn told(record: &Record) -> serde_json::Value {
+    serde_json::json!({ "decisionId": record.decision_id, "target": record.target, "sentences": explain(record), "record": record })
+}

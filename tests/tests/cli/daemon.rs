@@ -1,0 +1,196 @@
+//! A daemon that runs, on a platform that is a script: orders over its socket, reads over HTTP.
+
+use crate::lab::Lab;
+use plimsoll_tests::process::{Ports, Process, wait_until};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Running {
+    lab: Lab,
+    _process: Process,
+    port: u16,
+    _ports: Ports,
+}
+
+/// A daemon that has decided at least once.
+async fn running() -> Running {
+    let lab = Lab::new();
+    let mut ports = Ports::reserve().expect("ports");
+    let port = ports.take().expect("a port");
+    lab.configure_with(&format!("http: {{listen: \"127.0.0.1:{port}\"}}"));
+    let mut command = Command::new(plimsoll_tests::binary());
+    command.args(["run", "--log-level", "debug", "--config"]).arg(lab.path("plimsoll.yaml"));
+    let process = Process::start(&mut command, &lab.path("daemon.log")).expect("a daemon");
+    let running = Running { lab, _process: process, port, _ports: ports };
+    let decided = wait_until("a first decision", PATIENCE, async || {
+        let status = running.lab.run(&["status", "-o", "json"]);
+        anyhow::ensure!(status.code == 0, "{}", status.err);
+        let shown: serde_json::Value = serde_json::from_str(&status.out)?;
+        anyhow::ensure!(shown["targets"][0]["lastDecision"].is_object(), "{shown:#}");
+        Ok(())
+    });
+    if let Err(error) = decided.await {
+        panic!("{error:#}\n{}", running._process.tail());
+    }
+    running
+}
+
+impl Running {
+    /// Sends these bytes and reads until the daemon closes: status line and headers, then the body.
+    async fn raw(&self, bytes: &[u8]) -> (String, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
+        // A daemon that refuses may close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        (head.to_owned(), body.to_owned())
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        let (head, body) = self.raw(request.as_bytes()).await;
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (code.unwrap_or_else(|| panic!("no answer to {path}: {head:?}")), body)
+    }
+
+    async fn json(&self, path: &str) -> serde_json::Value {
+        let (code, body) = self.ask("GET", path).await;
+        assert_eq!(code, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_daemon_answers_reads_and_refuses_the_rest() {
+    let running = running().await;
+    assert_eq!(running.ask("GET", "/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(running.json("/readyz").await, serde_json::json!({ "ready": true, "reasons": [] }));
+    let targets = running.json("/v1/targets").await;
+    assert_eq!((targets.as_array().map(Vec::len), &targets[0]["target"]), (Some(1), &"default/demo".into()));
+    assert_eq!(targets[0]["mode"], "dryrun");
+    assert_eq!(running.json("/v1/targets/default/demo").await["system"], "etcd");
+    assert_eq!(running.json("/v1/targets/default/demo/snapshot").await["formatVersion"], 1);
+    assert_eq!(running.json("/v1/policies").await[0]["name"], "five");
+    assert_eq!(running.json("/v1/problems").await, serde_json::json!([]));
+    let decisions = running.json("/v1/decisions?target=default/demo&limit=1").await;
+    assert_eq!(decisions.as_array().map(Vec::len), Some(1));
+    assert_eq!(decisions[0]["record"]["body"]["kind"], "decision");
+    assert!(decisions[0]["sentences"].as_array().is_some_and(|lines| !lines.is_empty()));
+    for (method, path, code) in [
+        ("GET", "/v1/targets/default/nobody", 404),
+        ("GET", "/v1/targets/default/nobody/snapshot", 404),
+        ("GET", "/nowhere", 404),
+        ("GET", "/v1/decisions?limit=0", 400),
+        ("GET", "/v1/decisions?limit=1001", 400),
+        ("GET", "/v1/decisions?limt=1", 400),
+        ("GET", "/v1/decisions?target=default/nobody", 404),
+        ("POST", "/v1/targets", 405),
+        ("DELETE", "/v1/targets/default/demo", 405),
+        ("PUT", "/nowhere", 405),
+    ] {
+        let (found, body) = running.ask(method, path).await;
+        assert_eq!(found, code, "{method} {path}: {body}");
+        assert!(serde_json::from_str::<serde_json::Value>(&body).expect("JSON")["error"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_the_status_tells() {
+    let running = running().await;
+    let (code, text) = running.ask("GET", "/metrics").await;
+    assert_eq!(code, 200);
+    for line in [
+        "plimsoll_build_info{version=\"0.1.0\"} 1",
+        "plimsoll_target_members_min{target=\"default/demo\"} 1",
+        "plimsoll_target_members_max{target=\"default/demo\"} 9",
+        "plimsoll_target_info{target=\"default/demo\",system=\"etcd\",platform=\"exec\",mode=\"dryrun\"} 1",
+        "plimsoll_target_plan_running{target=\"default/demo\"} 0",
+        "plimsoll_policy_loaded{policy=\"five\"} 1",
+        "plimsoll_metrics_dropped_series 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
+    for start in [
+        "plimsoll_policy_fuel_total{target=\"default/demo\",policy=\"five\"} ",
+        "plimsoll_policy_evaluations_total{target=\"default/demo\",policy=\"five\"} ",
+        "plimsoll_target_last_decision_timestamp_seconds{target=\"default/demo\"} ",
+        "plimsoll_decisions_total{target=\"default/demo\",verdict=",
+    ] {
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix(start))
+            .unwrap_or_else(|| panic!("{start}\n{text}"));
+        assert!(!found.ends_with(" 0"), "{start}{found}");
+    }
+    // Nobody could tell how many members there are, and that is not zero.
+    assert!(!text.contains("plimsoll_target_members{"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strange_client_is_sent_away_and_the_others_are_served() {
+    let running = running().await;
+    let long = format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(300 << 10));
+    let (head, _) = running.raw(long.as_bytes()).await;
+    assert!(!head.contains(" 200 "), "{head:.200}");
+    let (head, _) = running.raw(b"\x16\x03\x01 not HTTP\r\n\r\n").await;
+    assert!(!head.contains(" 200 "), "{head:.200}");
+    // These say nothing; each loses its place when its time is up, and nobody else waits for that.
+    let mut silent = Vec::new();
+    for _ in 0..63 {
+        silent.push(TcpStream::connect(("127.0.0.1", running.port)).await.expect("a connection"));
+    }
+    assert_eq!(running.ask("GET", "/healthz").await.0, 200);
+    let mut byte = [0];
+    let closed = tokio::time::timeout(PATIENCE, silent[0].read(&mut byte)).await.expect("an end");
+    assert!(matches!(closed, Ok(0) | Err(_)), "a head that never comes was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_obeyed_over_a_socket_of_the_daemons_user_only() {
+    let running = running().await;
+    let lab = &running.lab;
+    let mode = std::fs::metadata(lab.path("state/control.sock")).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let said = |args: &[&str]| {
+        let output = lab.run(args);
+        (output.code, output.out, output.err)
+    };
+    let fine = |text: &str| (0, format!("{text}\n"), String::new());
+    assert_eq!(said(&["pause", "demo", "--why", "a test", "--as", "ann"]), fine("default/demo is paused"));
+    let status = lab.run(&["status"]);
+    assert!(status.out.contains("default/demo: paused by ann at "), "{}", status.out);
+    assert!(status.out.contains(": a test\n"), "{}", status.out);
+    assert_eq!(said(&["resume", "--all", "--as", "bob"]), fine("default/demo goes on"));
+    assert_eq!(said(&["resume", "--all"]), fine("there is nothing to do"));
+    assert_eq!(said(&["pause", "--all"]), fine("default/demo is paused"));
+    assert_eq!(said(&["resume", "default/demo"]), fine("default/demo goes on"));
+    assert_eq!(said(&["scale", "default/demo", "3"]), fine("default/demo is asked to have 3 members"));
+    assert_eq!(said(&["scale", "default/demo", "--clear"]), fine("default/demo follows its policies again"));
+    for (args, told) in [
+        (&["resume", "default/demo"][..], "error: default/demo is not paused\n"),
+        (&["cancel", "default/demo"], "error: default/demo has no running plan\n"),
+        (&["approve", "default/demo"], "error: default/demo: nothing waits for approval; "),
+        (&["scale", "default/demo", "50"], "error: default/demo may have 1 to 9 members; "),
+        (&["status", "default/nobody"], "error: there is no target default/nobody; known: default/demo\n"),
+        (&["pause", "default/nobody"], "error: there is no target default/nobody; known: default/demo\n"),
+    ] {
+        let (code, out, err) = said(args);
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}");
+        assert!(err.starts_with(told), "{args:?}: {err}");
+    }
+    let explained = lab.run(&["explain", "default/demo", "--last", "50"]);
+    assert!(explained.out.contains("ann said pause: a test."), "{}", explained.out);
+    let plan = lab.run(&["plan", "default/demo", "--to", "1"]);
+    assert_eq!(plan.code, 2, "{plan:?}");
+    assert!(plan.out.contains("default/demo (etcd), seen "), "{plan:?}");
+    let one = lab.run(&["status", "demo", "-o", "yaml"]);
+    assert!(one.out.contains("  - conditions:"), "{}", one.out);
+    assert_eq!(lab.run(&["audit", "verify"]).code, 0);
+}

@@ -1,0 +1,114 @@
+//! `policy eval` and `policy inspect`, on guests written by hand.
+
+use crate::lab::Lab;
+use plimsoll_tests::guest::{answering, program, snapshot, wish};
+
+fn lines(count: usize) -> String {
+    let line = serde_json::to_string(&snapshot()).expect("JSON");
+    format!("{line}\n").repeat(count)
+}
+
+#[test]
+fn eval_writes_one_canonical_answer_a_line() {
+    let lab = Lab::new();
+    lab.write("five.wasm", answering(&wish("5")));
+    let module = lab.path("five.wasm").to_string_lossy().into_owned();
+    let output = lab.feed(&["policy", "eval", "--module", &module], &lines(2));
+    let line = "{\"sizes\":{\"members\":5},\"reason\":{\"code\":\"Test\",\"message\":\"by hand\"}}\n";
+    assert_eq!((output.code, output.out, output.err.as_str()), (0, line.repeat(2), ""));
+}
+
+/// A guest that keeps its snapshot's own bytes' count as state cannot be written shortly; one that answers with a
+/// state and traps when it is handed that state back can: it looks for the byte `Z` in its input.
+fn remembers() -> Vec<u8> {
+    let answer = r#"{"reason":{"code":"First"},"state":"Z"}"#;
+    let again = r#"{"reason":{"code":"Again"}}"#;
+    let bytes = |text: &str| text.bytes().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    program(
+        &format!("(data (i32.const 64) \"{}\") (data (i32.const 256) \"{}\")", bytes(answer), bytes(again)),
+        &format!(
+            "(local $at i32) (local $end i32) (local $found i32)
+             (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+             (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+             (local.set $at (i32.const 1024))
+             (local.set $end (i32.add (i32.const 1024) (i32.load (i32.const 8))))
+             (block $done (loop $next
+               (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+               (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 90)) (then (local.set $found (i32.const 1))))
+               (local.set $at (i32.add (local.get $at) (i32.const 1)))
+               (br $next)))
+             (if (local.get $found)
+               (then (i32.store (i32.const 0) (i32.const 256)) (i32.store (i32.const 4) (i32.const {})))
+               (else (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {}))))
+             (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))",
+            again.len(),
+            answer.len()
+        ),
+    )
+}
+
+#[test]
+fn eval_hands_state_from_line_to_line() {
+    let lab = Lab::new();
+    lab.write("remembers.wasm", remembers());
+    let module = lab.path("remembers.wasm").to_string_lossy().into_owned();
+    let output = lab.feed(&["policy", "eval", "--module", &module], &lines(3));
+    assert_eq!(output.code, 0, "{output:?}");
+    let codes: Vec<String> = output
+        .out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["reason"]["code"]
+                .as_str()
+                .expect("a code")
+                .to_owned()
+        })
+        .collect();
+    // The second answer keeps no state, so the third is a first again.
+    assert_eq!(codes, ["First", "Again", "First"]);
+}
+
+#[test]
+fn a_failed_evaluation_is_a_line_and_the_next_goes_on() {
+    let lab = Lab::new();
+    lab.write("traps.wasm", program("", "unreachable"));
+    let module = lab.path("traps.wasm").to_string_lossy().into_owned();
+    let input = format!("not a snapshot\n{}", lines(1));
+    let output = lab.feed(&["policy", "eval", "--module", &module], &input);
+    assert_eq!(output.code, 2, "{output:?}");
+    let told: Vec<serde_json::Value> =
+        output.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(told.len(), 2, "{output:?}");
+    assert_eq!(
+        (&told[0]["failure"]["kind"], &told[1]["failure"]["kind"]),
+        (&"INPUT".into(), &"GUEST".into())
+    );
+    assert!(
+        told[0]["failure"]["detail"].as_str().is_some_and(|detail| detail.starts_with("line 1: ")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn inspect_tells_what_a_module_is_or_why_it_is_no_policy() {
+    let lab = Lab::new();
+    lab.write("five.wasm", answering(&wish("5")));
+    lab.write("junk.wasm", "junk");
+    let inspect = |name: &str, format: &str| {
+        lab.run(&["policy", "inspect", &lab.path(name).to_string_lossy(), "-o", format])
+    };
+    let good = inspect("five.wasm", "json");
+    assert_eq!(good.code, 0, "{good:?}");
+    let told: serde_json::Value = serde_json::from_str(&good.out).expect("JSON");
+    assert_eq!(told["digest"].as_str().map(str::len), Some(64));
+    assert!(inspect("five.wasm", "table").out.contains("digest: "));
+    let bad = inspect("junk.wasm", "table");
+    assert_eq!((bad.code, bad.out.as_str()), (2, ""));
+    assert!(bad.err.starts_with("DIR/junk.wasm is no policy: MALFORMED"), "{bad:?}");
+    let bad = inspect("junk.wasm", "json");
+    let told: serde_json::Value = serde_json::from_str(&bad.out).expect("JSON");
+    assert_eq!((bad.code, &told["rejection"]["flaw"]), (2, &"MALFORMED".into()));
+    let missing = lab.run(&["policy", "eval", "--module", "/nowhere.wasm"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.starts_with("error: /nowhere.wasm: UNREADABLE"), "{missing:?}");
+}
