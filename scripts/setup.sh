@@ -1,0 +1,55 @@
+#!/bin/sh
+# Installs what a build (`setup.sh build`) or the tests (`setup.sh test`) need and this machine does not have.
+# Looks first: on a machine that has everything it does nothing and asks nobody.
+set -eu
+cd "$(dirname "$0")/.."
+
+what=${1:-build}
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+missing=
+need() { # program or file, Debian package
+    case $1 in
+        /*) [ -e "$1" ] && return 0 ;;
+        *) command -v "$1" >/dev/null 2>&1 && return 0 ;;
+    esac
+    missing="$missing $2"
+}
+
+# protoc and its own .proto files compile etcd's interface.
+need protoc protobuf-compiler
+need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
+need cc gcc
+if [ "$what" = test ]; then
+    need etcd etcd-server
+    need etcdctl etcd-client
+    need prometheus prometheus
+    need jq jq
+    need openssl openssl
+    need setsid util-linux
+fi
+
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null 2>&1 || fail "please install:$missing (Debian's names)"
+    run=
+    [ "$(id -u)" = 0 ] || run=sudo
+    say "installing$missing"
+    $run apt-get update -qq
+    # Servers are started by the tests, on ports of their own: none is to start by itself.
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' | $run tee "$policy" >/dev/null; $run chmod +x "$policy"; own=yes; }
+    # shellcheck disable=SC2086  # a list of packages
+    DEBIAN_FRONTEND=noninteractive $run apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing >/tmp/plimsoll-setup.log 2>&1 \
+        || { tail -20 /tmp/plimsoll-setup.log >&2; fail "apt-get failed"; }
+    [ "${own:-}" = yes ] && $run rm -f "$policy"
+fi
+
+command -v cargo >/dev/null 2>&1 || fail "there is no cargo; install Rust 1.95 or later from https://rustup.rs"
+command -v go >/dev/null 2>&1 || say "there is no go: the example policy in Go is not built, and the tests that compare it fail"
+for target in wasm32-wasip1 wasm32-unknown-unknown; do
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && continue
+    command -v rustup >/dev/null 2>&1 || fail "the Rust target $target is missing and there is no rustup to add it"
+    say "adding the Rust target $target"
+    rustup target add "$target"
+done
