@@ -94,6 +94,8 @@ pub struct Sharded {
     slow_moves: Option<(u64, u64)>,
     slow_node: Option<(usize, u64, u64)>,
     losses: Vec<(usize, u64)>,
+    /// Bytes that went from member to member.
+    moved_bytes: u64,
     chance: Rng,
     /// Writes a second to each shard, as last served: for the report of growth.
     writes_per_s: u64,
@@ -192,6 +194,7 @@ impl Sharded {
             slow_moves: None,
             slow_node: None,
             losses: Vec::new(),
+            moved_bytes: 0,
             chance: Rng::stream(seed, "shards"),
             writes_per_s: 0,
             restless: false,
@@ -486,6 +489,10 @@ impl World for Sharded {
 
     fn is_calm(&self) -> bool {
         !self.flowing && !self.electing
+    }
+
+    fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
     }
 
     fn capacity(&self) -> u64 {
