@@ -403,7 +403,8 @@ impl Sharded {
         Effect::applied(150, drained || back)
     }
 
-    /// Moves every leadership off a member: to the one that was named where it can lead, else to another.
+    /// Moves every leadership off a member, evenly to those that can lead, as stores with many shards do: the one
+    /// that was named comes first among equals.
     fn move_leaders(&mut self, from: &str, to: &str) -> Effect {
         let (Some(from), Some(to)) = (self.by_name(from), self.by_name(to)) else {
             return Effect::refused("no such member");

@@ -23,9 +23,9 @@ pub(super) fn advisor(named: Option<&Path>) -> anyhow::Result<Advisor> {
         return confined(path).map_err(|error| anyhow!("{}: {error}", path.display()));
     }
     let Some(path) = beside() else {
-        return Ok(native("no module found beside this program (`make policies` builds it)"));
+        return Ok(native_advisor("no module found beside this program (`make policies` builds it)"));
     };
-    Ok(confined(&path).unwrap_or_else(|error| native(&error)))
+    Ok(confined(&path).unwrap_or_else(|error| native_advisor(&error)))
 }
 
 /// `bin/policies` or `policies`, in the program's folder or one of those above it.
@@ -61,7 +61,7 @@ fn confined(path: &Path) -> Result<Advisor, String> {
     Ok(Advisor { asker: Box::new(asker), told })
 }
 
-fn native(why: &str) -> Advisor {
+pub(super) fn native_advisor(why: &str) -> Advisor {
     let asker = |asked: &PolicyRef, snapshot: &Snapshot| {
         let (policy, module) = (asked.name.clone(), "native".to_owned());
         Evaluated { policy, module, fuel: 0, answer: Ok(twin(snapshot)) }

@@ -31,14 +31,14 @@ pub(super) const STALE: PlannedFault =
 pub(super) const CRASH: PlannedFault =
     PlannedFault { class: Class::MemberCrash, at_ms: 21 * HOUR + 20 * MINUTE, for_ms: 35 * MINUTE };
 /// In which phases the daemon is killed, once each.
-pub(super) const KILLED_IN: [&str; 2] = ["rebalance", "drain"];
+pub(super) const KILLED_IN: [&str; 2] = ["catch-up", "drain"];
 
-/// A store of 36 shards on six members in three domains, quiet at night, busy at noon, with a crowd in the evening.
+/// A store of 24 shards on four members in three domains, quiet at night, busy at noon, with a crowd in the evening.
 pub(super) fn setup(seed: u64) -> Setup {
     let world = ShardedSetup {
         platform: PlatformSetup { slots: 12, running: 4, ..PlatformSetup::default() },
-        shards: 36,
-        shard_bytes: 1_500_000_000,
+        shards: 24,
+        shard_bytes: 2_000_000_000,
         disk_bytes: 120_000_000_000,
         bytes_per_s: 80_000_000,
         requests_per_s: MEMBER_PER_S,
@@ -87,7 +87,7 @@ pub(super) fn spec() -> Spec {
         behavior: Behavior::default(),
         safety,
         policies: vec![policy],
-        interval_ms: 15 * SECOND,
+        interval_ms: 30 * SECOND,
         pace_ms: 5 * SECOND,
     }
 }

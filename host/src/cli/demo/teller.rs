@@ -56,6 +56,8 @@ pub(super) struct Teller {
     /// In which hour each kind was last told.
     told: BTreeMap<String, u64>,
     plan: Option<(Arc<str>, PlanStatus, String, String)>,
+    /// Where the running plan goes.
+    goal: Option<u32>,
 }
 
 impl Teller {
@@ -112,6 +114,10 @@ impl Teller {
             let why = decision.answers.first().map_or("", |answer| &answer.reason.message);
             return vec![line(at_ms, Tone::Good, format!("decided  {size} → {to}: {why}"))];
         }
+        if self.goal.is_some() && self.goal == decision.wish.members {
+            // Refused is only a second plan beside the one that is bringing it about.
+            return Vec::new();
+        }
         let Some((kind, text)) = refusal(decision, &size) else { return Vec::new() };
         *self.figures.refusals.entry(kind.clone()).or_default() += 1;
         self.once_an_hour(at_ms, &kind, text)
@@ -136,6 +142,8 @@ impl Teller {
         let change = format!("{} → {}", plan.from, plan.to);
         let seat = plan.subject.as_ref().map_or_else(String::new, |subject| subject.slot.to_string());
         let before = self.plan.replace((plan.id.clone(), plan.status, phase.to_owned(), seat.clone()));
+        let ended = matches!(plan.status, PlanStatus::Done | PlanStatus::Aborted);
+        self.goal = (!ended).then_some(plan.to);
         let (tone, text) = match plan.status {
             PlanStatus::Done | PlanStatus::Aborted => {
                 let end = if plan.status == PlanStatus::Done { "done" } else { "ended early" };
@@ -154,7 +162,7 @@ impl Teller {
             PlanStatus::Running => {
                 let same =
                     before.is_some_and(|(id, _, was, place)| id == plan.id && was == phase && place == seat);
-                if same {
+                if same || phase == "choose" {
                     return Vec::new();
                 }
                 let place = if seat.is_empty() { String::new() } else { format!(" ({seat})") };
