@@ -7,7 +7,7 @@ use plimsoll_sim::pilot::Recorder;
 use plimsoll_sim::sim::ORIGIN_MS;
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{Body, Record};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Snapshots that are kept: the first decision after that time of the day.
 const KEPT: [(&str, u64); 2] = [("noon.json", 12 * HOUR), ("member-failed.json", CRASH.at_ms + 2 * MINUTE)];
@@ -36,7 +36,7 @@ pub(super) fn keeper(folder: &Path) -> anyhow::Result<Recorder> {
     }))
 }
 
-fn keep(folder: &PathBuf, kept: &mut usize, record: &Record, snapshot: &Snapshot) -> Result<(), String> {
+fn keep(folder: &Path, kept: &mut usize, record: &Record, snapshot: &Snapshot) -> Result<(), String> {
     let Some((name, at_ms)) = KEPT.get(*kept) else { return Ok(()) };
     if record.now.mono_ms < ORIGIN_MS + at_ms {
         return Ok(());

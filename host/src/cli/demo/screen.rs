@@ -179,7 +179,9 @@ fn told(seat: &Seat, width: usize) -> String {
         };
         return format!("{mark} {:<5} {:<8}{bar}{disk}", seat.slot, seat.state);
     }
-    format!("{mark} {} {}{disk}", seat.slot, seat.state)
+    // Where there is little room, the mark alone says that a member serves.
+    let state = if seat.state == "serving" { disk } else { format!(" {}", seat.state) };
+    format!("{mark} {}{state}", seat.slot)
 }
 
 fn plan(course: Option<&Course>, width: usize) -> Vec<Row> {
