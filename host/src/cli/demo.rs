@@ -13,7 +13,7 @@ mod terminal;
 mod tests;
 
 use super::Went;
-use super::output::{cell, print};
+use super::output::print;
 use crate::policy::fault::one_line;
 use day::Day;
 use plimsoll_sim::sim::Summary;
@@ -140,7 +140,7 @@ impl Demo {
             print(&format!("interrupted at {}, with {} members\n", story::clock(day.now_ms()), day.size()))?;
         }
         for line in summary::lines(&ending) {
-            print(&format!("{}\n", cell(&line)))?;
+            print(&format!("{}\n", one_line(&line, 1_000)))?;
         }
         Ok(match (day.is_over(), guarded.lost_by_us) {
             (true, 0) => Went::Fine,

@@ -109,7 +109,7 @@ impl Day {
         }
         for (_, note) in self.sim.trace().take() {
             if let Some(slot) = note.strip_suffix(" crashed") {
-                self.say(Tone::Fault, format!("fault    {slot} has failed, with everything on it"));
+                self.say(Tone::Fault, format!("fault    {slot} has failed"));
                 self.crashed = Some(slot.to_owned());
             }
         }

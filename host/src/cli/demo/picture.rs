@@ -38,7 +38,6 @@ pub(super) struct Picture {
     pub(super) violated_s: u64,
     pub(super) acknowledged: u64,
     pub(super) lost_by_us: u64,
-    pub(super) lost_by_nature: u64,
     pub(super) size: u32,
 }
 
@@ -78,7 +77,6 @@ impl Picture {
             violated_s: summary.violated_ms / 1_000,
             acknowledged: summary.acknowledged,
             lost_by_us: summary.lost_by_us,
-            lost_by_nature: summary.lost_by_nature,
             size: sight.sim.size(),
         }
     }

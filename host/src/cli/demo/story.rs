@@ -27,9 +27,9 @@ const TARGET_PER_S: u64 = MEMBER_PER_S * 60 / 100;
 /// When metrics stop, and for how long.
 pub(super) const STALE: PlannedFault =
     PlannedFault { class: Class::MetricsStale, at_ms: 15 * HOUR + 10 * MINUTE, for_ms: 40 * MINUTE };
-/// When a member fails, and for how long.
+/// When a member fails, and for how long: the crowd is leaving, and a scale-in is wished already.
 pub(super) const CRASH: PlannedFault =
-    PlannedFault { class: Class::MemberCrash, at_ms: 21 * HOUR + 20 * MINUTE, for_ms: 35 * MINUTE };
+    PlannedFault { class: Class::MemberCrash, at_ms: 19 * HOUR + 38 * MINUTE, for_ms: 12 * MINUTE };
 /// In which phases the daemon is killed, once each.
 pub(super) const KILLED_IN: [&str; 2] = ["catch-up", "drain"];
 
