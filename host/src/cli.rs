@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod check;
+mod demo;
 mod explain;
 mod order;
 mod output;
@@ -48,6 +49,8 @@ struct Arguments {
 enum Command {
     /// Run the daemon.
     Run(run::Run),
+    /// A day on a simulated cluster, with nothing installed.
+    Demo(demo::Demo),
     /// Look the configuration and the policies over: all problems at once.
     Check(check::Check),
     /// What would happen to a target now, and why.
@@ -113,6 +116,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Went> {
     let config = &arguments.config;
     match &arguments.command {
         Command::Run(command) => command.run(config),
+        Command::Demo(command) => command.run(),
         Command::Check(command) => command.run(config),
         Command::Plan(command) => command.run(config),
         Command::Explain(command) => command.run(config),

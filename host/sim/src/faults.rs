@@ -122,6 +122,20 @@ pub enum FaultSetup {
         /// Until when.
         until_ms: u64,
     },
+    /// Exactly these, at their times: a story that is told, and not one that is drawn. Classes that strike by
+    /// chance at each call (`Call...`, `Kill`) have no time and are left out.
+    Planned(Vec<PlannedFault>),
+}
+
+/// One fault of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedFault {
+    /// What breaks.
+    pub class: Class,
+    /// When, in milliseconds from the start of the run.
+    pub at_ms: u64,
+    /// For how long, in milliseconds; means nothing for a member that is lost for good.
+    pub for_ms: u64,
 }
 
 /// The faults of one run.
@@ -176,6 +190,7 @@ impl Faults {
                 (drawn.collect(), *until_ms)
             }
             FaultSetup::Only { classes, until_ms } => (classes.clone(), *until_ms),
+            FaultSetup::Planned(faults) => (faults.iter().map(|fault| fault.class).collect(), 0),
         };
         let mut faults = Self {
             classes,
@@ -191,8 +206,27 @@ impl Faults {
             kills: Rng::stream(seed, "fault-kills"),
             targets: Rng::stream(seed, "fault-targets"),
         };
-        faults.plan(seed, start_ms, until_ms);
+        match setup {
+            FaultSetup::Planned(planned) => {
+                for fault in planned {
+                    faults.schedule(fault.class, start_ms + fault.at_ms, fault.for_ms);
+                }
+            }
+            FaultSetup::None | FaultSetup::Drawn { .. } | FaultSetup::Only { .. } => {
+                faults.plan(seed, start_ms, until_ms);
+            }
+        }
+        // The next one is taken from the end.
+        faults.blows.sort_by_key(|planned| (u64::MAX - planned.at_ms, planned.class));
         faults
+    }
+
+    fn schedule(&mut self, class: Class, at_ms: u64, for_ms: u64) {
+        match class.shape() {
+            Shape::Window => self.windows.push((class, at_ms, at_ms + for_ms)),
+            Shape::Blow => self.blows.push(Planned { at_ms, class, for_ms }),
+            Shape::Call => {}
+        }
     }
 
     fn plan(&mut self, seed: u64, start_ms: u64, length_ms: u64) {
@@ -203,15 +237,9 @@ impl Faults {
             for _ in 0..rng.between(times.0, times.1) {
                 let at_ms = start_ms + rng.below(length_ms);
                 let for_ms = rng.between(length.0, length.1);
-                match class.shape() {
-                    Shape::Window => self.windows.push((class, at_ms, at_ms + for_ms)),
-                    Shape::Blow => self.blows.push(Planned { at_ms, class, for_ms }),
-                    Shape::Call => {}
-                }
+                self.schedule(class, at_ms, for_ms);
             }
         }
-        // The next one is taken from the end.
-        self.blows.sort_by_key(|planned| (u64::MAX - planned.at_ms, planned.class));
     }
 
     /// Which classes this run has.

@@ -32,6 +32,12 @@ const RESTART_MS: u64 = 5_000;
 /// A policy as a function: the simulation's stand-in for a module, run natively.
 pub type Policy = Box<dyn FnMut(&PolicyRef, &Snapshot) -> Answer + Send>;
 
+/// Asks a policy wherever it runs, failures and fuel included.
+pub type Asker = Box<dyn FnMut(&PolicyRef, &Snapshot) -> Evaluated + Send>;
+
+/// Makes a record durable, with the snapshot that a decision rests on, and says what the log's newest hash is.
+pub type Recorder = Box<dyn FnMut(&Record, Option<&Snapshot>) -> Result<String, String> + Send>;
+
 /// What becomes of a call between the daemon and the world, besides what the simulation draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
@@ -55,7 +61,8 @@ pub type Lens = Box<dyn FnMut(&mut Observation) + Send>;
 pub struct Pilot {
     spec: Spec,
     state: State,
-    policy: Policy,
+    policy: Asker,
+    recorder: Option<Recorder>,
     durable: Option<(Journal, u64)>,
     records: Vec<Record>,
     keep_records: bool,
@@ -91,11 +98,23 @@ pub struct Tally {
 impl Pilot {
     /// A daemon that has just been started.
     #[must_use]
-    pub fn new(spec: Spec, policy: Policy, sim: &Sim) -> Self {
+    pub fn new(spec: Spec, mut policy: Policy, sim: &Sim) -> Self {
+        let native = move |asked: &PolicyRef, snapshot: &Snapshot| {
+            let answer = policy(asked, snapshot);
+            let (policy, module) = (asked.name.clone(), "native".to_owned());
+            Evaluated { policy, module, fuel: 0, answer: Ok(answer) }
+        };
+        Self::asking(spec, Box::new(native), sim)
+    }
+
+    /// A daemon that has just been started and asks its policies through this.
+    #[must_use]
+    pub fn asking(spec: Spec, policy: Asker, sim: &Sim) -> Self {
         Self {
             state: State::new(spec.clone()),
             spec,
             policy,
+            recorder: None,
             durable: None,
             records: Vec::new(),
             keep_records: false,
@@ -119,6 +138,18 @@ impl Pilot {
     pub fn killed_before(mut self, effect: u64) -> Self {
         self.kill_before = Some(effect);
         self
+    }
+
+    /// Records through this, besides its own figures.
+    #[must_use]
+    pub fn recording(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Is killed now, whatever it is doing, and back a little later.
+    pub fn kill(&mut self, sim: &Sim) {
+        self.die(&sim.now());
     }
 
     /// Sees the world through this.
@@ -268,17 +299,20 @@ impl Pilot {
                 self.answer(now_ms + READ_MS, Event::Observed { request, observation });
             }
             Effect::Evaluate { request, asks } => {
-                let answers = asks.iter().map(|(policy, snapshot)| self.ask(policy, snapshot)).collect();
+                let answers = asks.iter().map(|(policy, snapshot)| (self.policy)(policy, snapshot)).collect();
                 self.answer(now_ms + POLICY_MS, Event::Evaluated { request, answers });
             }
             Effect::Store { request, expected, journal } => {
                 let result = self.store(expected, *journal);
                 self.answer(now_ms + WRITE_MS, Event::Stored { request, result });
             }
-            Effect::Record { request, record, .. } => {
+            Effect::Record { request, record, snapshot } => {
+                let result = match &mut self.recorder {
+                    Some(recorder) => recorder(&record, snapshot.as_deref()),
+                    None => Ok((self.tally.decisions + 1).to_string()),
+                };
                 self.record(*record);
-                let head = self.tally.decisions.to_string();
-                self.answer(now_ms + WRITE_MS, Event::Recorded { request, result: Ok(head) });
+                self.answer(now_ms + WRITE_MS, Event::Recorded { request, result });
             }
             Effect::Act { request, intent } => {
                 *self.tally.effects.entry(intent.verb.kind().to_owned()).or_default() += 1;
@@ -306,12 +340,6 @@ impl Pilot {
         }
         let answer = sim.act(&intent.verb, &format!("plan/{}", intent.plan));
         if passage == Passage::Unanswered { (unknown, DEADLINE_MS) } else { (answer.outcome, answer.took_ms) }
-    }
-
-    fn ask(&mut self, policy: &PolicyRef, snapshot: &Snapshot) -> Evaluated {
-        let answer = (self.policy)(policy, snapshot);
-        let (name, module) = (policy.name.clone(), "native".to_owned());
-        Evaluated { policy: name, module, fuel: 0, answer: Ok(answer) }
     }
 
     fn store(&mut self, expected: Option<u64>, journal: Journal) -> Result<u64, StoreError> {

@@ -215,7 +215,8 @@ impl Platform {
     }
 
     /// What the platform says when asked.
-    pub(crate) fn report(&self) -> PlatformReport {
+    #[must_use]
+    pub fn report(&self) -> PlatformReport {
         // The platform itself has been up since long before the run.
         let source = Source::new(Authority::Platform, "sim-platform", 7 * 86_400_000);
         let slots = self.places.iter().filter(|place| place.state != State::Vacant).map(|place| Slot {

@@ -94,6 +94,8 @@ pub struct Sharded {
     slow_moves: Option<(u64, u64)>,
     slow_node: Option<(usize, u64, u64)>,
     losses: Vec<(usize, u64)>,
+    /// Bytes that went from member to member.
+    moved_bytes: u64,
     chance: Rng,
     /// Writes a second to each shard, as last served: for the report of growth.
     writes_per_s: u64,
@@ -192,6 +194,7 @@ impl Sharded {
             slow_moves: None,
             slow_node: None,
             losses: Vec::new(),
+            moved_bytes: 0,
             chance: Rng::stream(seed, "shards"),
             writes_per_s: 0,
             restless: false,
@@ -400,7 +403,8 @@ impl Sharded {
         Effect::applied(150, drained || back)
     }
 
-    /// Moves every leadership off a member: to the one that was named where it can lead, else to another.
+    /// Moves every leadership off a member, evenly to those that can lead, as stores with many shards do: the one
+    /// that was named comes first among equals.
     fn move_leaders(&mut self, from: &str, to: &str) -> Effect {
         let (Some(from), Some(to)) = (self.by_name(from), self.by_name(to)) else {
             return Effect::refused("no such member");
@@ -486,6 +490,10 @@ impl World for Sharded {
 
     fn is_calm(&self) -> bool {
         !self.flowing && !self.electing
+    }
+
+    fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
     }
 
     fn capacity(&self) -> u64 {

@@ -22,6 +22,10 @@ pub trait World: Debug + Send {
     fn tick(&mut self, to_ms: u64, asked: u64, clients: &mut Clients, trace: &mut Trace) -> Vec<Mishap>;
     /// Whether nothing is on its way, so that time may pass in longer strides.
     fn is_calm(&self) -> bool;
+    /// Bytes that went from member to member so far, for whatever reason.
+    fn moved_bytes(&self) -> u64 {
+        0
+    }
     /// What it can serve now, in thousandths of a request a second.
     fn capacity(&self) -> u64;
     /// Does what a verb says, on behalf of `owner`.

@@ -56,7 +56,7 @@ impl Sharded {
         }
     }
 
-    /// Who could lead a shard: in sync and serving; the wished one first, then who leads least. A member that
+    /// Who could lead a shard: in sync and serving; who leads least, the wished one first among equals. A member that
     /// is on its way out leads only where nobody else can.
     pub(super) fn heir(&self, at: usize, not: Option<usize>, wished: Option<usize>) -> Option<usize> {
         let shard = self.shards.get(at)?;
@@ -65,7 +65,7 @@ impl Sharded {
         able.min_by_key(|node| {
             let leaving =
                 self.nodes.get(*node).is_some_and(|node| !matches!(node.mode, super::Mode::Serving));
-            (leaving, Some(*node) != wished, self.leads(*node), *node)
+            (leaving, self.leads(*node), Some(*node) != wished, *node)
         })
     }
 

@@ -69,7 +69,9 @@ impl Sharded {
         }
         let Some(shard) = self.shards.get_mut(at) else { return };
         let Some(copy) = shard.copies.iter_mut().find(|copy| copy.node == target) else { return };
-        let filled = copy.filled.unwrap_or(0) + bytes;
+        let had = copy.filled.unwrap_or(0);
+        let filled = had + bytes;
+        self.moved_bytes += filled.min(shard.bytes).saturating_sub(had);
         if filled < shard.bytes {
             copy.filled = Some(filled);
             return;
