@@ -251,6 +251,7 @@ pub struct State {
     last: Option<LastDecision>,
     waiting_for: String,
     refused_at: Option<(u64, String)>,
+    applied_at: Option<(u64, plimsoll_wire::journal::Verb)>,
     /// What the policies said, while what they saw is read again past every cache.
     unconfirmed: Option<Vec<Evaluated>>,
     trouble: Option<String>,
@@ -284,6 +285,7 @@ impl State {
             last: None,
             waiting_for: String::new(),
             refused_at: None,
+            applied_at: None,
             unconfirmed: None,
             trouble: None,
             replies: Vec::new(),

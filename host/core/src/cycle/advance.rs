@@ -154,7 +154,7 @@ fn attempt(
     verb: Verb,
 ) {
     reach(state, now, index);
-    if refused_lately(state, now, &verb) {
+    if refused_lately(state, now, &verb) || applied_lately(state, now, &verb) {
         return;
     }
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()).or(Some(plan.clone()))
@@ -201,6 +201,24 @@ fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgem
     state.waiting_for.clear();
     let record = state.record(now, Body::Intent { intent: intent.clone(), judgement });
     state.queue([Chore::Store, Chore::Record(record, None), Chore::Act(Box::new(intent))]);
+}
+
+/// What was accepted is not asked again while the world takes its time to show it. It never may: then the plan
+/// holds like any other that makes no progress.
+fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
+    let Some((at_ms, applied)) = &state.applied_at else { return false };
+    if applied != verb || now.mono_ms.saturating_sub(*at_ms) >= state.spec.safety.hold_ms.clamp(1_000, 60_000)
+    {
+        return false;
+    }
+    let why = format!("{} was accepted and is not to be seen yet", verb.kind());
+    state.waiting_for.clone_from(&why);
+    let progressed =
+        state.journal.as_ref().and_then(|journal| journal.plan.as_ref()).map(|plan| &plan.progressed);
+    if progressed.is_some_and(|progressed| since(progressed, now) > state.spec.safety.stall_ms) {
+        hold(state, now, "Stalled", &format!("Stalled: {why}"), None);
+    }
+    true
 }
 
 /// DRAIN-7: what the system has refused is not asked again until the world has stood for a while.
@@ -287,6 +305,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
     match &outcome {
         Outcome::Applied => {
             state.refused_at = None;
+            state.applied_at = Some((now.mono_ms, verb.clone()));
             // These leave no trace in the world that is theirs alone: the cursor is their trace.
             if matches!(verb, Verb::Barrier | Verb::Rebalance)
                 && let Some(plan) = &mut journal.plan
@@ -402,6 +421,7 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     journal.history.drain(..surplus);
     state.waiting_for.clear();
     state.refused_at = None;
+    state.applied_at = None;
     state.queue([Chore::Store, Chore::GivePermit]);
     state.next_decision_ms = now.mono_ms + state.spec.pace_ms;
 }
