@@ -82,7 +82,7 @@ impl Default for Wishes {
             min: 3,
             max: 5,
             module: "target-utilization",
-            settings: "{signal: load, target: 40, type: AverageValue, window: 8s}".to_owned(),
+            settings: "{signal: load, target: 10, type: AverageValue, window: 8s}".to_owned(),
             query: "max(rate(etcd_mvcc_put_total[8s]))".to_owned(),
             platform: "local",
             safety: Vec::new(),

@@ -280,7 +280,10 @@ async fn seat_the_victim(
     let subject = loop {
         anyhow::ensure!(Instant::now() < deadline, "no victim was chosen for unit {unit}");
         let journal = daemon.journal()?.context("no journal")?;
-        let past = journal.plan.as_ref().is_some_and(|plan| plan.unit > unit || plan.point_of_no_return);
+        let past = journal
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.unit > unit || (plan.unit == unit && plan.point_of_no_return));
         if past || is_over(&journal, before) {
             return Ok(());
         }

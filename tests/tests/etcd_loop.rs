@@ -13,12 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(240);
 async fn follows_the_load_out_and_in_and_loses_no_write() -> anyhow::Result<()> {
     let mut rig = Rig::start(3, 7).await?;
     let prometheus = rig.prometheus().await?;
-    let load = Load::start(&rig.endpoints(), "loop/", 50);
+    let load = Load::start(&rig.endpoints(), "loop/", 15);
     let watch = Watch::start(&rig).await?;
     let mut daemon = Daemon::prepare(&rig, &prometheus, &Wishes::default())?;
     daemon.start()?;
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
-    for (rate, size) in [(190, 5), (50, 3), (190, 5)] {
+    for (rate, size) in [(90, 5), (15, 3), (90, 5)] {
         load.set_rate(rate);
         let reached =
             |status: &plimsoll_wire::status::Status| status.size == Some(size) && status.plan.is_none();

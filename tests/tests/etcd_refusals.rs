@@ -61,7 +61,7 @@ async fn refuses_to_shrink_a_cluster_that_has_lost_a_member() -> anyhow::Result<
 async fn shrinks_nothing_while_prometheus_is_silent() -> anyhow::Result<()> {
     let mut rig = Rig::start(5, 7).await?;
     let prometheus = rig.prometheus().await?;
-    let load = Load::start(&rig.endpoints(), "silent/", 190);
+    let load = Load::start(&rig.endpoints(), "silent/", 90);
     let watch = Watch::start(&rig).await?;
     let mut daemon = Daemon::prepare(&rig, &prometheus, &Wishes::default())?;
     daemon.start()?;

@@ -165,8 +165,7 @@ impl Hands {
             for line in &evaluation.log {
                 tracing::info!(target: "policy", target = %self.key, policy = %policy.name, "{line}");
             }
-            let answer =
-                evaluation.result.map_err(|failure| (failure.kind().to_owned(), failure.to_string()));
+            let answer = evaluation.result.map_err(|failure| (failure.kind().to_owned(), failure.detail));
             answers.push(Evaluated {
                 policy: policy.name,
                 module: evaluation.module,
