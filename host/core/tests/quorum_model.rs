@@ -144,12 +144,12 @@ fn etcd_removes(voters: usize, down: &[usize], at: usize) -> bool {
 /// counted as down (`IsReadyToAddVotingMember`).
 fn etcd_adds(voters: usize, down: &[usize]) -> bool {
     let live = voters - down.len();
-    down.is_empty() && live > voters.div_ceil(2).max((voters + 1) / 2) - usize::from(voters == 1)
+    down.is_empty() && live > voters.div_ceil(2) - usize::from(voters == 1)
 }
 
 /// etcd, `IsReadyToPromoteMember`: the learner counts as started in the group that it makes.
 fn etcd_promotes(voters: usize, down: &[usize]) -> bool {
-    voters - down.len() + 1 > (voters + 1) / 2
+    voters - down.len() + 1 > voters.div_ceil(2)
 }
 
 /// Every set of voters that may be down.

@@ -175,7 +175,6 @@ impl Pilot {
     }
 
     /// What people were answered, by the number of their command.
-    #[must_use]
     pub fn replies(&self) -> &[(u64, Result<String, String>)] {
         &self.replies
     }

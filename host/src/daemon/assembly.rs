@@ -120,7 +120,7 @@ pub fn hands(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> any
             Site::Servers(Box::new(Servers::new(platform, System::Etcd(etcd_driver(system)), deadlines)))
         }
         (config::System::Sim, PlatformKind::Sim(world)) => {
-            Site::Playground(Playground::new(kind(world), world.seed, tools.clock.now()))
+            Site::Playground(Box::new(Playground::new(kind(world), world.seed, tools.clock.now())))
         }
         (config::System::Etcd(_), PlatformKind::Sim(_)) | (config::System::Sim, PlatformKind::Exec(_)) => {
             bail!("system and platform do not go together: both are the simulator's, or neither is")

@@ -55,7 +55,7 @@ pub enum Site {
     /// On servers.
     Servers(Box<Servers>),
     /// In the simulator.
-    Playground(Playground),
+    Playground(Box<Playground>),
 }
 
 /// A target's platform and system.

@@ -205,7 +205,10 @@ fn a_plan_that_is_cancelled_at_any_tick_ends_at_a_legal_size_with_everybody_well
 }
 
 /// What can be out of sight.
-const HIDDEN: [(&str, fn(&mut Observation)); 7] = [
+/// What is hidden, and how.
+type Hidden = (&'static str, fn(&mut Observation));
+
+const HIDDEN: [Hidden; 7] = [
     ("slots", |seen| seen.platform.slots = gap()),
     ("system", |seen| seen.system = SystemReport::default()),
     ("members", |seen| seen.system.members = gap()),

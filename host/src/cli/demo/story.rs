@@ -87,6 +87,7 @@ pub(super) fn spec() -> Spec {
         behavior: Behavior::default(),
         safety,
         policies: vec![policy],
+        held: None,
         interval_ms: 30 * SECOND,
         pace_ms: 5 * SECOND,
     }
