@@ -397,6 +397,9 @@ fn plan(from: wit::PlanState) -> wire::journal::PlanState {
         incarnation: from.incarnation,
     };
     PlanState {
+        // Who exactly comes and goes is the planner's concern; the contract has no field for it.
+        members: Vec::new(),
+        victims: Vec::new(),
         id: from.id.into(),
         decision: from.decision.into(),
         from: from.from,
