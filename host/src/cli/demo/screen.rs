@@ -170,7 +170,8 @@ fn told(seat: &Seat, width: usize) -> String {
         _ => '▲',
     };
     let disk = seat.disk_percent.map_or_else(String::new, |percent| format!(" {percent}%"));
-    if width >= 22 {
+    // Mark, slot, state, bar and per cent, with a space behind.
+    if width >= 27 {
         let tenths = usize::try_from(seat.disk_percent.unwrap_or(0)).unwrap_or(0).div_ceil(20).min(5);
         let bar = if disk.is_empty() {
             String::new()
