@@ -2,9 +2,12 @@
 # What is missing (Wasm targets, Debian packages of the servers under test) is installed by scripts/setup.sh.
 
 CARGO ?= cargo
+NAME  ?= dev
 TESTS  = $(CARGO) test --locked --workspace --no-fail-fast
+# All at once: a build of one package chooses other features of what it shares with the rest, and builds that twice.
+BUILD  = $(CARGO) build --locked --workspace --all-targets
 
-.PHONY: demo test test-long bench policies lint build clean
+.PHONY: demo test test-long bench policies install-plugin lint build clean cluster-up cluster-down
 
 ## The whole loop on the built-in simulator, in under a minute after the build.
 demo: .setup-build
@@ -14,27 +17,52 @@ demo: .setup-build
 
 ## Everything, with a short sample of every long run.
 test: .setup-test lint
-	$(CARGO) build --locked -p plimsoll
+	$(BUILD)
 	scripts/build-policies.sh
+	scripts/build-python-policy.sh
+	tests/cluster/tools.sh >/dev/null
+	tests/cluster/helm.sh >/dev/null
 	$(TESTS)
 
-## The long form of soaks, fault runs and kills: hours rather than minutes.
+## The long form of soaks, fault runs, properties and kills: hours rather than minutes. Properties draw anew each time, and
+## the seed is printed.
+CASES ?= 300000
 test-long: .setup-test
-	$(CARGO) build --locked -p plimsoll
+	$(BUILD)
 	scripts/build-policies.sh
-	PLIMSOLL_LONG=1 PLIMSOLL_SEEDS=500 SEEDS=500 $(TESTS)
+	LONG=1 scripts/build-python-policy.sh
+	tests/cluster/tools.sh >/dev/null
+	tests/cluster/helm.sh >/dev/null
+	@seed=$$(od -An -N6 -tu8 /dev/urandom | tr -d ' '); \
+	echo "what the properties draw: PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$(CASES)"; \
+	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$(CASES) PLIMSOLL_LONG=1 PLIMSOLL_SEEDS=500 SEEDS=500 $(TESTS)
 
-## Figures, printed and never asserted.
+## Figures, printed and never asserted. In the profile of the tests, which is built anyway, and in which the core, the
+## simulator and every dependency are optimised. `make bench PROFILE=release` for what is shipped.
+PROFILE ?= dev
+BUILT    = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 bench: .setup-build
-	$(CARGO) build --locked --release -p plimsoll
+	$(BUILD) --profile $(PROFILE)
 	scripts/build-policies.sh
-	$(CARGO) run --locked --release -p plimsoll-tests --example policy_bench -- bin/policies/hold.wasm bin/policies/target-utilization.wasm bin/policies/target-utilization.component.wasm
-	$(CARGO) run --locked --release -p plimsoll-tests --bin bench_core
-	$(CARGO) run --locked --release -p plimsoll-tests --bin bench_audit
+	$(BUILT)/examples/policy_bench bin/policies/hold.wasm bin/policies/target-utilization.wasm bin/policies/target-utilization.component.wasm
+	$(BUILT)/bench_core
+	$(BUILT)/bench_audit
 
 ## The shipped policies and the Go example, into bin/policies.
 policies: .setup-build
 	scripts/build-policies.sh
+
+## `kubectl plimsoll`: the same program under the name by which kubectl finds it. BIN=... for another folder of the path.
+BIN ?= $(HOME)/.local/bin
+install-plugin: .setup-build
+	$(CARGO) build --locked --release -p plimsoll
+	install -D -m 0755 target/release/plimsoll $(BIN)/kubectl-plimsoll
+
+## A Kubernetes cluster on this machine for trying things out; NAME=... for several beside each other.
+cluster-up: .setup-test
+	tests/cluster/cluster up $(NAME)
+cluster-down:
+	tests/cluster/cluster down $(NAME)
 
 lint:
 	$(CARGO) fmt --all --check

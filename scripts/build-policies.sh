@@ -2,6 +2,7 @@
 # Builds the shipped policies and the Go twin into bin/policies:
 #   NAME.wasm            a WASI program (wasm32-wasip1)
 #   NAME.component.wasm  a component without WASI (wasm32-unknown-unknown, wrapped)
+# and the guests of the tests into bin/guests, in the same forms; `surroundings` is a component with WASI (wasm32-wasip2).
 # Quick when nothing changed: cargo and go keep their own caches, and a file is replaced only by other bytes, so
 # that nobody who watches the folder is woken for nothing.
 #
@@ -12,6 +13,7 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 build=${CARGO_TARGET_DIR:-target}
 out=bin/policies
+guests=bin/guests
 policies=${POLICIES:-$(for manifest in policies/*/Cargo.toml; do basename "$(dirname "$manifest")"; done)}
 
 say() { printf '%s\n' "build-policies: $*"; }
@@ -38,24 +40,31 @@ place() {
 command -v rustc >/dev/null 2>&1 || fail "there is no rustc; install it from https://rustup.rs"
 need_target wasm32-wasip1
 need_target wasm32-unknown-unknown
-mkdir -p "$out"
+need_target wasm32-wasip2
+mkdir -p "$out" "$guests"
 
-packages=
+packages="-p plimsoll-guest-echo"
 for policy in $policies; do packages="$packages -p plimsoll-policy-$policy"; done
 
 # shellcheck disable=SC2086  # a list of arguments
 "$cargo" build --locked --quiet --profile policy --target wasm32-wasip1 --bins $packages
 # shellcheck disable=SC2086
 "$cargo" build --locked --quiet --profile policy --target wasm32-unknown-unknown --lib $packages
+"$cargo" build --locked --quiet --profile policy --target wasm32-wasip2 --lib -p plimsoll-guest-surroundings
 "$cargo" build --locked --quiet -p plimsoll-componentize
 
+# Places the program NAME and the component that is wrapped around the library CRATE.
+both() {
+    place "$build/wasm32-wasip1/policy/$1.wasm" "$3/$1.wasm"
+    core="$build/wasm32-unknown-unknown/policy/$2.wasm"
+    "$build/debug/plimsoll-componentize" "$core" "${core%.wasm}.component"
+    place "${core%.wasm}.component" "$3/$1.component.wasm"
+}
 for policy in $policies; do
-    place "$build/wasm32-wasip1/policy/$policy.wasm" "$out/$policy.wasm"
-    core="$build/wasm32-unknown-unknown/policy/plimsoll_policy_$(printf %s "$policy" | tr - _).wasm"
-    wrapped="${core%.wasm}.component"
-    "$build/debug/plimsoll-componentize" "$core" "$wrapped"
-    place "$wrapped" "$out/$policy.component.wasm"
+    both "$policy" "plimsoll_policy_$(printf %s "$policy" | tr - _)" "$out"
 done
+both echo plimsoll_guest_echo "$guests"
+place "$build/wasm32-wasip2/policy/plimsoll_guest_surroundings.wasm" "$guests/surroundings.component.wasm"
 
 if command -v go >/dev/null 2>&1; then
     twin=$PWD/$build/target-utilization-go.wasm

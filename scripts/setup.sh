@@ -27,6 +27,16 @@ if [ "$what" = test ]; then
     need jq jq
     need openssl openssl
     need setsid util-linux
+    # For a policy with an interpreter inside. Debian's python3 comes without what makes virtual environments.
+    need python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    # The test cluster: containers without a container engine, and what their images are made of.
+    need containerd containerd
+    need runc runc
+    need /usr/lib/cni/bridge containernetworking-plugins
+    need /bin/busybox busybox-static
+    need etcdctl etcd-client
+    need ip iproute2
 fi
 
 if [ -n "$missing" ]; then
@@ -45,8 +55,8 @@ if [ -n "$missing" ]; then
 fi
 
 command -v cargo >/dev/null 2>&1 || fail "there is no cargo; install Rust 1.95 or later from https://rustup.rs"
-command -v go >/dev/null 2>&1 || say "there is no go: the example policy in Go is not built, and the tests that compare it fail"
-for target in wasm32-wasip1 wasm32-unknown-unknown; do
+command -v go >/dev/null 2>&1 || say "there is no go: the example policy in Go and the test cluster's Kubernetes are not built, and the tests that need them fail"
+for target in wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown; do
     [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && continue
     command -v rustup >/dev/null 2>&1 || fail "the Rust target $target is missing and there is no rustup to add it"
     say "adding the Rust target $target"

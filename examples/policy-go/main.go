@@ -131,9 +131,9 @@ func withinBounds(input *Snapshot, members uint32, why *why) uint32 {
 // stabilised is the goal, moved only as far as every wish in the window of its direction agrees.
 func stabilised(input *Snapshot, wanted uint32, pace *pace, recall *recall, why *why) uint32 {
 	now := input.Now.MonoMs
-	least := extreme(&recall.up, now, pace.up.windowMs, pace.goal, wanted,
+	least := extreme(&recall.up, now, pace.up.windowMs, recall.standing(recall.up, now, pace.goal), wanted,
 		func(earlier, later uint32) bool { return earlier >= later })
-	most := extreme(&recall.down, now, pace.down.windowMs, pace.goal, wanted,
+	most := extreme(&recall.down, now, pace.down.windowMs, recall.standing(recall.down, now, pace.goal), wanted,
 		func(earlier, later uint32) bool { return earlier <= later })
 	steady := min(max(pace.goal, least), most)
 	if steady > wanted {

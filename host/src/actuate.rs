@@ -14,6 +14,8 @@ pub struct Licence {
     pub plan: Arc<str>,
     /// The intent that was journaled. It licenses one effect.
     pub intent: Arc<str>,
+    /// The epoch of the journal with that intent: whoever meets a later one in the world was deposed.
+    pub epoch: u64,
     /// How long the effect may take.
     pub deadline: Duration,
 }

@@ -8,7 +8,8 @@
 //!
 //! One daemon writes, one record at a time, each synced before the append returns. So at most one record is
 //! in doubt after a crash, the last one; what is broken anywhere else was broken by somebody. A chain alone
-//! does not show a tail that was cut off: the journals keep the head (`decisions.md` D5).
+//! does not show a tail that was cut off: the journals keep the head (`decisions.md` D5), and which log it is of, since
+//! daemons that take over from each other have one each.
 
 mod blob;
 mod chain;
@@ -33,6 +34,9 @@ pub use verify::{ExpectedHead, Soundness, VerifyReport, verify};
 use crate::disk::Held;
 use std::io;
 
+/// Where the kernel draws names.
+const RANDOM: &str = "/proc/sys/kernel/random/uuid";
+
 /// The limits of an audit log.
 #[derive(Clone, Debug)]
 pub struct AuditConfig {
@@ -40,6 +44,9 @@ pub struct AuditConfig {
     pub segment_bytes: u64,
     /// Sealed segments are removed, oldest first, while all together are larger than this.
     pub keep_bytes: u64,
+    /// Sealed segments whose newest record is older than this many milliseconds are removed, oldest first; the
+    /// newest of them stays, so that a clock that jumps does not empty the log.
+    pub keep_ms: u64,
     /// Snapshots are removed, oldest first, while all together are larger than this.
     pub keep_snapshot_bytes: u64,
     /// Snapshots older than this many milliseconds are removed.
@@ -51,8 +58,10 @@ pub struct AuditConfig {
     /// With less free space than this, decisions and intents are refused.
     pub min_free_bytes: u64,
     /// Milliseconds since 1970, for the `time` of a line: for people, nothing is decided by it but the age
-    /// of snapshots.
+    /// of records and snapshots.
     pub wall_ms: fn() -> i64,
+    /// A name for a new log that no other one ever had.
+    pub new_log: fn() -> std::io::Result<String>,
 }
 
 impl Default for AuditConfig {
@@ -62,6 +71,7 @@ impl Default for AuditConfig {
             segment_bytes: 64 << 20,
             // A decision every ten seconds at 2 KiB is 17 MiB a day and target.
             keep_bytes: 1 << 30,
+            keep_ms: 90 * 24 * 3_600_000,
             keep_snapshot_bytes: 1 << 30,
             keep_snapshot_ms: 30 * 24 * 3_600_000,
             keep_snapshot_records: 1_000,
@@ -69,6 +79,7 @@ impl Default for AuditConfig {
             // A plan that begins with this much can write all that it will have to say.
             min_free_bytes: 64 << 20,
             wall_ms: || jiff::Timestamp::now().as_millisecond(),
+            new_log: || Ok(std::fs::read_to_string(RANDOM)?.trim().to_owned()),
         }
     }
 }
@@ -125,8 +136,11 @@ pub enum AuditError {
     /// Another daemon has the directory.
     #[error(transparent)]
     Held(#[from] Held),
+    /// A new log could not be named.
+    #[error("a new audit log cannot be given a name")]
+    Unnamed(#[source] io::Error),
     /// The directory cannot be read.
-    #[error("the audit log {place} cannot be read")]
+    #[error("the audit log {place} cannot be read{}", hint(.source))]
     Unreadable {
         /// Where.
         place: String,
@@ -134,6 +148,15 @@ pub enum AuditError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What to do about a directory that cannot be read.
+fn hint(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::NotFound {
+        "; hint: the daemon makes it when it runs for the first time; `--config` or a directory names another"
+    } else {
+        ""
+    }
 }
 
 impl AuditError {
@@ -147,6 +170,7 @@ impl AuditError {
             Self::TooLong { .. } => "too-long",
             Self::Unwritable { .. } => "unwritable",
             Self::Held(_) => "held",
+            Self::Unnamed(_) => "unnamed",
             Self::Unreadable { .. } => "unreadable",
         }
     }

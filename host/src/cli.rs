@@ -3,11 +3,13 @@
 mod ask;
 mod audit;
 mod check;
+mod crd;
 mod demo;
 mod explain;
 mod order;
 mod output;
 mod plan;
+pub mod plugin;
 mod policy;
 mod progress;
 mod run;
@@ -75,6 +77,8 @@ enum Command {
     Policy(policy::Policy),
     /// Print the JSON Schema of a document.
     Schema(schema::Schema),
+    /// Print the definitions of our Kubernetes resources.
+    Crd(crd::Crd),
 }
 
 /// How a command went, where it was not an error.
@@ -93,13 +97,21 @@ enum Went {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(help) => {
-            // Nobody can be told that nobody listens.
-            let _ = help.print();
-            return if help.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
-        }
+        Err(help) => return helped(&help),
     };
-    match dispatch(&arguments) {
+    ended(dispatch(&arguments))
+}
+
+/// Help, or what is wrong with a command line.
+fn helped(help: &clap::Error) -> ExitCode {
+    // Nobody can be told that nobody listens.
+    let _ = help.print();
+    if help.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// How it went, for whoever called.
+fn ended(went: anyhow::Result<Went>) -> ExitCode {
+    match went {
         Ok(Went::Fine) => ExitCode::SUCCESS,
         Ok(Went::Short) => ExitCode::from(1),
         Ok(Went::Failed) => ExitCode::from(2),
@@ -129,6 +141,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Went> {
         Command::Audit(command) => command.run(config),
         Command::Policy(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Crd(command) => command.run(),
     }
 }
 

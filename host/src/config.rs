@@ -5,7 +5,9 @@
 //! change leaves the target with the configuration it had.
 
 mod daemon;
+mod form;
 mod load;
+mod object;
 mod problem;
 mod raw;
 mod reload;
@@ -17,23 +19,35 @@ mod value;
 mod watch;
 
 pub use daemon::{
-    Audit, Class, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Log, LogFormat, LogLevel,
-    Login, Namespaces, Platform, PlatformKind, PolicyHost, PrometheusSource, Sandbox, SimPlatform, World,
+    Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Log,
+    LogFormat, LogLevel, Login, Namespaces, Platform, PlatformKind, PolicyHost, PrometheusSource, Sandbox,
+    SimPlatform, World,
 };
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
+pub use object::{Objects, Unseen};
 pub use problem::{Problem, Problems};
-pub use reload::{Change, Configuration, Reloaded, load, merge, reload};
+pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
-pub use target::{Aggregation, OnError, PolicyConfig, SignalConfig, System, TargetConfig, TargetKey};
+pub use target::{
+    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SignalConfig, System, TargetConfig, TargetKey,
+};
 pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use object::place as object_place;
 use problem::{At, Sink, nearest, quote};
 use raw::{Field, Scalar};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What the `spec` of a `StatefulAutoscaler` may hold, as a schema of Kubernetes: of what the reader refuses whatever can be said
+/// without the daemon's file.
+#[must_use]
+pub fn spec_schema() -> serde_json::Value {
+    target::form().schema()
+}
 
 /// The version of both kinds of documents.
 pub const API_VERSION: &str = "plimsoll.dev/v1alpha1";
@@ -56,8 +70,32 @@ fn header(at: &At, version: &Field<Scalar>, kind: &Field<Scalar>, expected: &str
     if let Some(kind) = kind.required(at, "kind", &hint, sink)
         && kind.text != expected
     {
+        let hint = match kind.text.as_str() {
+            target::KIND => {
+                "a target's document belongs into `targetsDir`; this is the daemon's file".to_owned()
+            }
+            daemon::KIND => "this is the daemon's file, which does not belong into `targetsDir`".to_owned(),
+            _ => hint,
+        };
         sink.add(&kind.at, format!("{} is not the kind that belongs here", quote(&kind.text)), hint);
     }
+}
+
+/// A file with one YAML document, or none, as JSON: for what is not configuration but written like it. What makes
+/// YAML dangerous or ambiguous is refused as in a document of ours.
+///
+/// # Errors
+/// Everything that is wrong, with its place.
+pub(crate) fn yaml(bytes: &[u8], file: &str) -> Result<serde_json::Value, Problems> {
+    let mut sink = Sink::new(file);
+    let parsed = tree::parse(bytes, &mut sink);
+    let mut roots = parsed.documents.iter().map(|document| &document.root);
+    let value = roots.next().map(|root| value::node_json(root, "", &mut sink));
+    if let Some(second) = roots.next() {
+        let at = At { line: second.line, column: second.column, path: String::new() };
+        sink.add(&at, "is a second document", "keep one");
+    }
+    if sink.len() > 0 { Err(sink.into_problems()) } else { Ok(value.unwrap_or_default()) }
 }
 
 /// What a document refers to by name: it must stand in the daemon's file and be open to the namespace.

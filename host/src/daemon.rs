@@ -1,33 +1,48 @@
 //! The one event loop: effects of all targets go out as tasks, and what came of them comes back as events.
 
 pub mod assembly;
+mod cluster;
 pub mod control;
 mod hands;
+mod lease;
+mod report;
+mod trouble;
 mod view;
 
+pub(crate) use cluster::listed;
+pub use lease::Standing;
+pub use report::{EVENT_KINDS, Kind as EventKind};
 pub use view::{PolicyView, Published, View};
 
-use crate::config::{self, Change, Configuration, TargetKey};
+use crate::config::{self, Change, Configuration, DaemonConfig, LogLevel, TargetConfig, TargetKey};
 use anyhow::Context;
+use cluster::Cluster;
 use control::{Order, Request};
 use hands::{Hands, Tools};
 use plimsoll_core::arbiter::Arbiter;
-use plimsoll_core::cycle::{Command, Effect, Event, State, step};
-use plimsoll_wire::snapshot::Mode;
+use plimsoll_core::cycle::{Command, Effect, Event, Role, Spec, State, step};
+use plimsoll_wire::snapshot::{Mode, Now};
+use report::Reporter;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use trouble::Troubles;
 
 /// Events that wait at most; a task that has one more to tell waits.
 const EVENTS: usize = 1_024;
 /// Commands that wait at most.
 const COMMANDS: usize = 16;
 
+/// The machine of a target: what is to be done about an event.
+type Step = fn(&mut State, &Now, Event) -> Vec<Effect>;
+
 /// One target in the loop.
 struct Target {
     state: State,
+    /// What it was built from.
+    config: Arc<TargetConfig>,
     hands: Arc<Hands>,
     /// Which assembly of the target this is: answers to an earlier one are dropped.
     generation: u64,
@@ -35,6 +50,8 @@ struct Target {
     leaving: bool,
     frozen: Option<String>,
     wake_ms: u64,
+    /// What was handed to it of what others wrote.
+    handed: cluster::Handed,
 }
 
 /// The loop and everything in it.
@@ -48,31 +65,52 @@ struct Daemon {
     commands: u64,
     generations: u64,
     published: Published,
+    troubles: Troubles,
+    /// The troubles that were logged last.
+    told: Vec<String>,
+    log_level: LogSetter,
+    step: Step,
+    /// Where targets come from beside the files.
+    cluster: Cluster,
+    /// Who leads.
+    role: Role,
 }
 
-/// Runs until a signal ends it.
+/// Changes from which severity on is logged.
+pub type LogSetter = Box<dyn Fn(LogLevel) + Send + Sync>;
+
+/// Runs until a signal ends it; `log_level` is called when the daemon's file says another one.
 ///
 /// # Errors
 /// When the daemon's file is wrong or its directories cannot be used. Broken targets are told and left out.
-pub async fn run(file: &Path) -> anyhow::Result<()> {
-    let loaded = config::load(file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    for problem in loaded.problems.iter() {
-        tracing::error!("{problem}");
-    }
-    let daemon = loaded.configuration.daemon.clone();
-    let tools = assembly::tools(&daemon).await?;
+pub async fn run(file: &Path, log_level: LogSetter) -> anyhow::Result<()> {
+    run_with(file, log_level, step).await
+}
+
+/// The loop around a machine: [`step`], or one that fails on purpose in a test.
+async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Result<()> {
+    let daemon = config::load_daemon(file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let daemon = Arc::new(daemon);
+    let (tools, mut election) = assembly::tools(&daemon).await?;
+    let cluster = Cluster::watch(tools.kubernetes.as_ref(), daemon.kubernetes.as_ref()).await;
     let (sender, mut receiver) = mpsc::channel(EVENTS);
     let published = Published::new(tools.library.clone(), tools.counters.clone());
     let mut looping = Daemon {
         tools,
-        arbiter: Arbiter::new(usize::try_from(daemon.concurrent_plans).unwrap_or(1)),
+        arbiter: Arbiter::new(budget(&daemon)),
         targets: BTreeMap::new(),
         events: sender,
         replies: BTreeMap::new(),
         commands: 0,
         generations: 0,
         published: published.clone(),
+        troubles: Troubles::default(),
+        told: Vec::new(),
+        log_level,
+        step,
         configuration: Configuration { daemon: daemon.clone(), targets: BTreeMap::new() },
+        cluster: cluster.clone(),
+        role: election.role(),
     };
     let (orders, mut ordered) = mpsc::channel(COMMANDS);
     control::listen(&daemon.control_socket, orders, published.clone())
@@ -82,9 +120,11 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
             .await
             .context("opening the HTTP listener")?;
     }
-    looping.take_up(loaded.configuration, loaded.changes);
-    looping.problems(&loaded.problems);
-    let (mut changed, watched) = watch(file, &daemon.targets_dir);
+    Reporter::start(&looping.tools, &looping.cluster, &looping.published, election.leading());
+    let mut watch = config::Watch::new(file, &daemon.targets_dir);
+    let mut cluster = cluster;
+    looping.stand(&mut election);
+    looping.reload(&mut watch).await;
     let mut stop = std::pin::pin!(stopped());
     tracing::info!(file = %file.display(), targets = looping.targets.len(), "running");
     loop {
@@ -96,32 +136,23 @@ pub async fn run(file: &Path) -> anyhow::Result<()> {
             },
             () = looping.wait() => looping.tick(),
             Some(request) = ordered.recv() => looping.order(request),
-            Some(()) = changed.recv() => looping.reload(&watched).await,
+            () = watch.changed() => looping.reload(&mut watch).await,
+            () = cluster.changed() => looping.reload(&mut watch).await,
+            () = election.changed() => looping.stand(&mut election),
         }
     }
     tracing::info!("stopping; whatever is under way is in the journal");
+    election.leave().await;
     Ok(())
 }
 
-/// Watches the configuration in a task of its own: a hint that has begun to settle is never dropped because
-/// something else happened in the loop. Directories to watch besides go in by the sender.
-fn watch(file: &Path, targets: &Path) -> (mpsc::Receiver<()>, mpsc::Sender<PathBuf>) {
-    let (hint, hints) = mpsc::channel(1);
-    let (add, mut added) = mpsc::channel::<PathBuf>(4);
-    let mut watch = config::Watch::new(file, targets);
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                Some(folder) = added.recv() => watch.add(&folder),
-                () = watch.changed() => {
-                    if hint.send(()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
-    (hints, add)
+/// How many plans may move data at a time.
+fn budget(daemon: &DaemonConfig) -> usize {
+    usize::try_from(daemon.concurrent_plans).unwrap_or(1)
+}
+
+fn lines(problems: &config::Problems) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 async fn stopped() {
@@ -174,7 +205,7 @@ impl Daemon {
         if generation.is_some_and(|generation| generation != target.generation) || target.frozen.is_some() {
             return;
         }
-        let state = &mut target.state;
+        let (state, step) = (&mut target.state, self.step);
         let stepped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(state, &now, event)));
         match stepped {
             Ok(effects) => {
@@ -226,6 +257,7 @@ impl Daemon {
             | Effect::Evaluate { .. }
             | Effect::Store { .. }
             | Effect::Record { .. }
+            | Effect::Stamp { .. }
             | Effect::Act { .. }) => {
                 let (hands, events, key) = (target.hands.clone(), self.events.clone(), key.clone());
                 tokio::spawn(async move {
@@ -255,7 +287,12 @@ impl Daemon {
     /// A target whose document is gone goes when its plan has ended.
     fn forget(&mut self, key: &Arc<str>) {
         let gone = self.targets.get(key).is_some_and(|target| {
-            target.leaving && target.state.journal().is_none_or(|journal| journal.plan.is_none())
+            // Without a journal nobody knows whether a plan is under way; and that one has ended is to be kept first.
+            // What another daemon leads is its business.
+            let followed = matches!(target.state.role(), Role::Follows { .. });
+            let ended = target.state.is_at_rest()
+                && target.state.journal().is_some_and(|journal| journal.plan.is_none());
+            target.leaving && (followed || ended)
         });
         if gone {
             self.targets.remove(key);
@@ -294,42 +331,98 @@ impl Daemon {
         }
         let command = Command { id: self.commands, who: who.to_owned(), order };
         self.deliver(key, None, Event::Said(command));
+        // A machine that stands still answers nobody.
+        let frozen = self.targets.get(key).and_then(|target| target.frozen.clone());
+        if let Some((why, reply)) = frozen.and_then(|why| Some((why, self.replies.remove(&self.commands)?))) {
+            let _ = reply.send(Err(format!("{key}: {why}")));
+        }
     }
 
-    async fn reload(&mut self, watched: &mpsc::Sender<PathBuf>) {
-        let old = self.configuration.clone();
-        let Ok(reloaded) = tokio::task::spawn_blocking(move || config::reload(&old)).await else { return };
-        for problem in reloaded.problems.iter() {
-            tracing::error!("{problem}");
+    async fn reload(&mut self, watch: &mut config::Watch) {
+        let (old, look) = (self.configuration.clone(), self.cluster.look());
+        let objects = look.objects();
+        let reloaded = tokio::task::spawn_blocking(move || config::reload(&old, &objects)).await;
+        let Ok(reloaded) = reloaded else { return };
+        self.troubles.files = lines(&reloaded.problems);
+        watch.add(&reloaded.configuration.daemon.targets_dir);
+        self.take_up(reloaded.configuration, reloaded.changes);
+        self.retry();
+        self.take_up_look(&look, &reloaded.problems);
+        self.tell();
+    }
+
+    /// Shows what is wrong, and logs what is news about it.
+    fn tell(&mut self) {
+        let news = self.troubles.news(&self.told);
+        for line in &news.come {
+            tracing::error!("{line}");
         }
-        self.problems(&reloaded.problems);
-        // A full queue means that a look is due anyway.
-        let _ = watched.try_send(reloaded.configuration.daemon.targets_dir.clone());
-        if reloaded.changes.contains(&Change::Daemon) {
-            match assembly::collector(&reloaded.configuration.daemon) {
-                Ok(collector) => self.tools.collector = collector,
-                Err(error) => tracing::error!("{error:#}; the sources stay as they were"),
+        for line in &news.gone {
+            tracing::info!("no longer wrong: {line}");
+        }
+        self.told = self.troubles.lines();
+        self.published.set_problems(self.told.clone(), self.troubles.unbuilt.clone());
+    }
+
+    /// Tries again what could not be built (a file that was missing may be there now), and ends pauses.
+    fn retry(&mut self) {
+        if self.troubles.sources.is_some() {
+            self.renew_sources();
+        }
+        let targets = self.configuration.targets.iter();
+        let due = targets.filter(|(key, config)| self.is_due(&key.to_string(), config));
+        for key in due.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.assemble(&key);
+        }
+    }
+
+    /// Whether a target is other than its document says now: it could not be built, or a pause has ended.
+    fn is_due(&self, name: &str, config: &TargetConfig) -> bool {
+        let wall_ms = self.tools.clock.now().wall_ms;
+        let is_other = |spec: &Spec| {
+            (&spec.held, &spec.pauses) != (&config.pauses.held_at(wall_ms), &config.pauses.at(wall_ms))
+        };
+        let running = self.targets.get(name).filter(|target| !target.leaving);
+        self.troubles.unbuilt.contains_key(name)
+            || running.is_some_and(|target| is_other(target.state.spec()))
+    }
+
+    /// Takes up what the daemon's own file says now. Platforms and systems come with the targets that use them.
+    fn take_up_daemon(&mut self, old: &DaemonConfig) {
+        let new = self.configuration.daemon.clone();
+        self.arbiter.allow(budget(&new));
+        if new.log.level != old.log.level {
+            (self.log_level)(new.log.level);
+        }
+        if new.sources != old.sources {
+            self.renew_sources();
+        }
+    }
+
+    /// Connects to the sources anew, and gives every target hands that ask them.
+    fn renew_sources(&mut self) {
+        match assembly::collector(&self.configuration.daemon) {
+            Ok(collector) => self.tools.collector = collector,
+            Err(error) => {
+                self.troubles.sources = Some(format!("{error:#}"));
+                return;
             }
         }
-        self.take_up(reloaded.configuration, reloaded.changes);
-    }
-
-    fn problems(&self, problems: &config::Problems) {
-        self.published.set_problems(problems.iter().map(ToString::to_string).collect());
+        self.troubles.sources = None;
+        for key in self.configuration.targets.keys().cloned().collect::<Vec<_>>() {
+            self.assemble(&key);
+        }
     }
 
     fn take_up(&mut self, configuration: Configuration, changes: Vec<Change>) {
-        self.configuration = configuration;
+        let old = std::mem::replace(&mut self.configuration, configuration);
         for change in changes {
             match change {
                 Change::Added(key) | Change::Changed(key) | Change::Withdrawn(key) => self.assemble(&key),
                 Change::Removed(key) => self.leave(&key),
-                Change::Daemon => {
-                    for key in self.configuration.targets.keys().cloned().collect::<Vec<_>>() {
-                        self.assemble(&key);
-                    }
-                }
-                Change::Kept(key) => tracing::warn!(target = %key, "goes on as it was configured before"),
+                Change::Daemon => self.take_up_daemon(&old.daemon),
+                // The troubles say so.
+                Change::Kept(_) => {}
             }
         }
     }
@@ -338,37 +431,57 @@ impl Daemon {
     fn assemble(&mut self, key: &TargetKey) {
         let Some(config) = self.configuration.targets.get(key).cloned() else { return };
         let name: Arc<str> = Arc::from(key.to_string());
-        let built = assembly::spec(&config)
-            .and_then(|spec| Ok((spec, assembly::hands(&config, &self.configuration.daemon, &self.tools)?)));
-        let (spec, hands) = match built {
+        let (spec, hands) = match self.build(&name, &config) {
             Ok(built) => built,
             Err(error) => {
-                tracing::error!(target = %name, "{error:#}");
+                let goes_on = if self.targets.contains_key(&name) { "; it goes on as it was" } else { "" };
+                self.troubles.unbuilt.insert(name, format!("{error:#}{goes_on}"));
                 return;
             }
         };
+        self.troubles.unbuilt.remove(&name);
         if let Some(target) = self.targets.get_mut(&name) {
             target.hands = Arc::new(hands);
+            target.config = config;
             target.leaving = false;
             self.deliver(&name, None, Event::Configured(Box::new(spec)));
             return;
         }
         self.generations += 1;
         let target = Target {
-            state: State::new(spec),
+            state: match &self.role {
+                Role::Leads => State::new(spec),
+                Role::Follows { leader } => State::following(spec, leader.clone()),
+            },
+            config,
             hands: Arc::new(hands),
             generation: self.generations,
             leaving: false,
             frozen: None,
             wake_ms: u64::MAX,
+            handed: cluster::Handed::default(),
         };
         self.targets.insert(name.clone(), target);
         self.deliver(&name, None, Event::Tick);
     }
 
+    /// A target's spec and hands. A change that leaves platform and system as they are leaves the target where it
+    /// is, with everything that its drivers have learnt by watching, and a simulated world in the middle of its day.
+    fn build(&self, name: &str, config: &TargetConfig) -> anyhow::Result<(Spec, Hands)> {
+        let spec = assembly::spec(config, self.tools.clock.now().wall_ms)?;
+        let running = self.targets.get(name).filter(|target| assembly::is_same_site(&target.config, config));
+        let site = match running {
+            Some(target) => target.hands.site(),
+            None => Arc::new(assembly::site(config, &self.configuration.daemon, &self.tools)?),
+        };
+        let hands = assembly::hands(config, &self.tools, site, spec.profile);
+        Ok((spec, hands))
+    }
+
     /// The document is gone: what can be taken back is taken back, what cannot is finished (D9).
     fn leave(&mut self, key: &TargetKey) {
         let name: Arc<str> = Arc::from(key.to_string());
+        self.troubles.unbuilt.remove(&name);
         let Some(target) = self.targets.get_mut(&name) else { return };
         target.leaving = true;
         let mut spec = target.state.spec().clone();
@@ -376,3 +489,6 @@ impl Daemon {
         self.deliver(&name, None, Event::Configured(Box::new(spec)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod kubernetes;
+pub mod lead;
 
 pub mod collect;
 pub mod policy;
@@ -19,3 +21,7 @@ pub mod api;
 pub mod cli;
 pub mod daemon;
 pub mod metrics;
+pub mod reference;
+
+#[cfg(test)]
+mod sieve;

@@ -2,50 +2,37 @@
 //! for. The text format is thirty lines, so no crate of metrics is linked: none of them could bound the number of
 //! series, and a registry of gauges would be a second truth beside the view.
 
+mod known;
 mod text;
 
+pub use known::{METRICS, Metric};
+
 use crate::daemon::{PolicyView, View};
+use known::{
+    BUILD_INFO, CONDITION, CONFIGURATION_PROBLEMS, DECISIONS, EFFECTS, EVALUATIONS, FAILURES, FUEL,
+    LAST_DECISION, LEADING, LEASE_TRANSITIONS, LEASE_UNANSWERED, MEMBERS_DECIDED, MEMBERS_GHOST, MEMBERS_MAX,
+    MEMBERS_MIN, MEMBERS_NOW, MEMBERS_WISHED, PAUSED, PLAN_INFO, PLAN_RUNNING, PLANS, POLICY_LOADED,
+    POLICY_TROUBLED, REFUSALS, TARGET_INFO, TROUBLES, VIOLATIONS,
+};
+use plimsoll_core::reason::TROUBLES as TROUBLE_WORDS;
 use plimsoll_wire::journal::{Outcome, PlanStatus};
 use plimsoll_wire::record::{Body, Decision, Record, Verdict};
 use plimsoll_wire::snapshot::Mode;
-use plimsoll_wire::status::Status;
+use plimsoll_wire::status::{Condition, Status};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use text::{Family, Kind, Text};
+use text::{Family, Text};
 
 /// Series that are kept of one counter. What is beyond is counted without its labels' values.
 const MAX_SERIES: usize = 4_096;
 /// The value of every label of what is beyond.
 const OTHER: &str = "other";
 
-/// What is counted: a name, its labels, and what it means.
-type Counter = (&'static str, &'static [&'static str], &'static str);
+/// What is counted as it happens.
+const COUNTED: [Metric; 8] = [DECISIONS, REFUSALS, PLANS, EFFECTS, FAILURES, EVALUATIONS, FUEL, TROUBLES];
 
-const DECISIONS: Counter = (
-    "plimsoll_decisions_total",
-    &["target", "reason"],
-    "Decisions, by the word that the status gives as reason.",
-);
-const REFUSALS: Counter = (
-    "plimsoll_refusals_total",
-    &["target", "kind"],
-    "Findings that clamped, deferred or denied a change, by hazard.",
-);
-const PLANS: Counter = ("plimsoll_plans_total", &["target", "direction", "outcome"], "Plans that ended.");
-const EFFECTS: Counter =
-    ("plimsoll_effects_total", &["target", "outcome"], "Effects on the world, by what came of them.");
-const FAILURES: Counter =
-    ("plimsoll_policy_failures_total", &["target", "policy", "kind"], "Evaluations that gave no answer.");
-const EVALUATIONS: Counter = ("plimsoll_policy_evaluations_total", &["target", "policy"], "Evaluations.");
-const FUEL: Counter = (
-    "plimsoll_policy_fuel_total",
-    &["target", "policy"],
-    "Fuel that policies used, about one unit an instruction.",
-);
-const TROUBLES: Counter =
-    ("plimsoll_troubles_total", &["target", "kind"], "What went wrong with Plimsoll itself.");
-
-const ALL: [Counter; 8] = [DECISIONS, REFUSALS, PLANS, EFFECTS, FAILURES, EVALUATIONS, FUEL, TROUBLES];
+/// The kind of a trouble that is none of those that the core names: a target that stands still after a defect.
+pub const FROZEN: &str = "Frozen";
 
 /// What was counted since the start.
 #[derive(Debug, Default)]
@@ -72,9 +59,20 @@ impl Counters {
                 };
                 self.add(EFFECTS, &[target, word], 1);
             }
-            Body::Trouble { what, .. } => self.add(TROUBLES, &[target, what], 1),
-            Body::Plan { .. } | Body::Intent { .. } | Body::Command { .. } | Body::Epoch { .. } => {}
+            Body::Plan { .. }
+            | Body::Intent { .. }
+            | Body::Command { .. }
+            | Body::Epoch { .. }
+            | Body::Trouble { .. } => {}
         }
+    }
+
+    /// Counts what went wrong with Plimsoll itself, once each time that it comes up: `before` is what was wrong until now.
+    pub fn trouble(&self, before: Option<&str>, status: &Status) {
+        let Some(now) = status.trouble.as_deref().filter(|now| before != Some(*now)) else { return };
+        let word = now.split(':').next().unwrap_or_default();
+        let known = TROUBLE_WORDS.iter().find(|known| known.word == word);
+        self.add(TROUBLES, &[&status.target, known.map_or(FROZEN, |known| known.word)], 1);
     }
 
     fn decision(&self, target: &str, decision: &Decision) {
@@ -91,9 +89,9 @@ impl Counters {
         }
     }
 
-    fn add(&self, counter: Counter, labels: &[&str], amount: u64) {
+    fn add(&self, counter: Metric, labels: &[&str], amount: u64) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = counts.entry(counter.0).or_default();
+        let series = counts.entry(counter.name).or_default();
         let mut key: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
         if series.len() >= MAX_SERIES && !series.contains_key(&key) {
             key.fill(OTHER.to_owned());
@@ -104,11 +102,11 @@ impl Counters {
 
     fn write(&self, text: &mut Text) {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, labels, help) in ALL {
-            let mut family = text.family(name, Kind::Counter, help);
-            for (values, count) in counts.get(name).into_iter().flatten() {
+        for metric in COUNTED {
+            let mut family = text.family(metric);
+            for (values, count) in counts.get(metric.name).into_iter().flatten() {
                 let labels: Vec<(&str, &str)> =
-                    labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+                    metric.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
                 family.sample(&labels, *count);
             }
         }
@@ -128,17 +126,27 @@ fn verdict(verdict: Verdict) -> &'static str {
 #[must_use]
 pub fn exposition(view: &View, policies: &[PolicyView], counters: &Counters) -> String {
     let mut text = Text::new(MAX_SERIES);
-    text.family("plimsoll_build_info", Kind::Gauge, "Always 1; its labels tell what runs.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.family(BUILD_INFO).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let problems = view.problems.len();
-    text.family("plimsoll_configuration_problems", Kind::Gauge, "Problems of the configuration on disk.")
-        .sample(&[], problems);
+    text.family(CONFIGURATION_PROBLEMS).sample(&[], problems);
+    leads(&mut text, view);
     sizes(&mut text, view);
     states(&mut text, view);
     last_decisions(&mut text, view);
     for_policies(&mut text, policies);
     counters.write(&mut text);
     text.finish()
+}
+
+/// A daemon without a lease is the only one, and leads.
+fn leads(text: &mut Text, view: &View) {
+    let standing = view.standing.as_ref();
+    text.family(LEADING).sample(&[], u64::from(standing.is_none_or(|standing| standing.leads)));
+    let Some(standing) = standing else { return };
+    let mut family = text.family(LEASE_TRANSITIONS);
+    family.sample(&[("to", "leading")], standing.elected);
+    family.sample(&[("to", "following")], standing.deposed);
+    text.family(LEASE_UNANSWERED).sample(&[], u64::from(standing.trouble.is_some()));
 }
 
 fn each(view: &View, family: &mut Family<'_>, value: impl Fn(&Status) -> Option<u64>) {
@@ -151,30 +159,19 @@ fn each(view: &View, family: &mut Family<'_>, value: impl Fn(&Status) -> Option<
 }
 
 fn sizes(text: &mut Text, view: &View) {
-    let mut gauge = |name: &'static str, help: &'static str, value: &dyn Fn(&Status) -> Option<u32>| {
-        each(view, &mut text.family(name, Kind::Gauge, help), |status| value(status).map(u64::from));
+    let mut gauge = |metric: Metric, value: &dyn Fn(&Status) -> Option<u32>| {
+        each(view, &mut text.family(metric), |status| value(status).map(u64::from));
     };
-    gauge("plimsoll_target_members", "Members now; absent when not known.", &|status| status.size);
-    gauge("plimsoll_target_members_min", "The owner's least number of members.", &|status| Some(status.min));
-    gauge("plimsoll_target_members_max", "The owner's greatest number of members.", &|status| {
-        Some(status.max)
-    });
-    gauge("plimsoll_target_members_ghost", "Dry run: members that there would be.", &|status| {
-        status.ghost_size
-    });
-    gauge(
-        "plimsoll_target_members_wished",
-        "Members that the last decision wished; absent for a hold.",
-        &|status| status.last_decision.as_ref().and_then(|last| last.wish.members),
-    );
-    gauge("plimsoll_target_members_decided", "Members that the last decision decided.", &|status| {
-        status.last_decision.as_ref().and_then(|last| last.decided)
-    });
+    gauge(MEMBERS_NOW, &|status| status.size);
+    gauge(MEMBERS_MIN, &|status| Some(status.min));
+    gauge(MEMBERS_MAX, &|status| Some(status.max));
+    gauge(MEMBERS_GHOST, &|status| status.ghost_size);
+    gauge(MEMBERS_WISHED, &|status| status.last_decision.as_ref().and_then(|last| last.wish.members));
+    gauge(MEMBERS_DECIDED, &|status| status.last_decision.as_ref().and_then(|last| last.decided));
 }
 
 fn states(text: &mut Text, view: &View) {
-    let mut mode =
-        text.family("plimsoll_target_info", Kind::Gauge, "Always 1; its labels tell what the target is.");
+    let mut mode = text.family(TARGET_INFO);
     for status in view.targets.values() {
         let word = match status.mode {
             Mode::Off => "off",
@@ -189,8 +186,7 @@ fn states(text: &mut Text, view: &View) {
         ];
         mode.sample(&labels, 1);
     }
-    let mut conditions =
-        text.family("plimsoll_target_condition", Kind::Gauge, "Whether a condition of the status holds.");
+    let mut conditions = text.family(CONDITION);
     for status in view.targets.values() {
         for condition in &status.conditions {
             conditions.sample(
@@ -199,14 +195,9 @@ fn states(text: &mut Text, view: &View) {
             );
         }
     }
-    let mut running =
-        text.family("plimsoll_target_plan_running", Kind::Gauge, "Whether a plan is under way.");
+    let mut running = text.family(PLAN_RUNNING);
     each(view, &mut running, |status| Some(u64::from(status.plan.is_some())));
-    let mut phase = text.family(
-        "plimsoll_target_plan_info",
-        Kind::Gauge,
-        "Always 1 while a plan is under way; its labels tell where it stands.",
-    );
+    let mut phase = text.family(PLAN_INFO);
     for status in view.targets.values() {
         if let Some(plan) = &status.plan {
             let direction = if plan.to < plan.from { "in" } else { "out" };
@@ -227,17 +218,17 @@ fn states(text: &mut Text, view: &View) {
             phase.sample(&labels, 1);
         }
     }
-    let mut paused =
-        text.family("plimsoll_target_paused", Kind::Gauge, "Whether a person has paused the target.");
-    each(view, &mut paused, |status| Some(u64::from(status.paused.is_some())));
+    let mut paused = text.family(PAUSED);
+    // The document's pause of everything is the condition without a reason; one direction is not the target.
+    let in_document =
+        |condition: &Condition| condition.kind == "Paused" && condition.status && condition.reason.is_empty();
+    each(view, &mut paused, |status| {
+        Some(u64::from(status.paused.is_some() || status.conditions.iter().any(in_document)))
+    });
 }
 
 fn last_decisions(text: &mut Text, view: &View) {
-    let mut family = text.family(
-        "plimsoll_target_last_decision_timestamp_seconds",
-        Kind::Gauge,
-        "When the last decision was made, in seconds since 1970.",
-    );
+    let mut family = text.family(LAST_DECISION);
     for status in view.targets.values() {
         if let Some(last) = &status.last_decision {
             let sign = if last.wall_ms < 0 { "-" } else { "" };
@@ -245,11 +236,7 @@ fn last_decisions(text: &mut Text, view: &View) {
             family.sample(&[("target", &*status.target)], format!("{sign}{seconds}.{rest:03}"));
         }
     }
-    let mut family = text.family(
-        "plimsoll_target_violations",
-        Kind::Gauge,
-        "Findings of the last decision, by hazard and verdict.",
-    );
+    let mut family = text.family(VIOLATIONS);
     for status in view.targets.values() {
         let mut counts: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
         let violations = status.last_decision.iter().flat_map(|last| &last.judgement.violations);
@@ -263,16 +250,11 @@ fn last_decisions(text: &mut Text, view: &View) {
 }
 
 fn for_policies(text: &mut Text, policies: &[PolicyView]) {
-    let mut loaded =
-        text.family("plimsoll_policy_loaded", Kind::Gauge, "Whether a version of the policy runs.");
+    let mut loaded = text.family(POLICY_LOADED);
     for policy in policies {
         loaded.sample(&[("policy", &*policy.name)], u8::from(policy.module.is_some()));
     }
-    let mut trouble = text.family(
-        "plimsoll_policy_troubled",
-        Kind::Gauge,
-        "Whether the file in the directory could not be taken.",
-    );
+    let mut trouble = text.family(POLICY_TROUBLED);
     for policy in policies {
         trouble.sample(&[("policy", &*policy.name)], u8::from(policy.trouble.is_some()));
     }
@@ -281,6 +263,35 @@ fn for_policies(text: &mut Text, policies: &[PolicyView]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trouble_counts_each_time_that_it_comes_up_and_by_its_word() {
+        let counters = Counters::default();
+        let troubled = |trouble: Option<&str>| {
+            let status = serde_json::json!({
+                "target": "shop/db", "system": "etcd", "platform": "kube", "mode": "enforce", "min": 3, "max": 5,
+                "trouble": trouble, "conditions": [],
+            });
+            serde_json::from_value::<Status>(status).expect("a status")
+        };
+        let full = "AuditNotWritten: no space";
+        for (before, now) in [
+            (None, Some(full)),
+            (Some(full), Some(full)),
+            (Some(full), None),
+            (None, Some(full)),
+            (None, Some("it stands still: index out of bounds")),
+        ] {
+            counters.trouble(before, &troubled(now));
+        }
+        let text = exposition(&View::default(), &[], &counters);
+        for line in [
+            "plimsoll_troubles_total{target=\"shop/db\",kind=\"AuditNotWritten\"} 2",
+            "plimsoll_troubles_total{target=\"shop/db\",kind=\"Frozen\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+        }
+    }
 
     #[test]
     fn what_is_beyond_the_cap_is_counted_together() {

@@ -6,6 +6,7 @@ pub mod etcd;
 use crate::actuate::Licence;
 use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_wire::journal::{Outcome, Verb};
+use std::time::Duration;
 
 /// The driver of one target's system.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ impl System {
     pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
         match self {
             Self::Etcd(driver) => driver.observe(platform).await,
+        }
+    }
+
+    /// How long a verb may take.
+    #[must_use]
+    pub fn verb_deadline(&self) -> Duration {
+        match self {
+            Self::Etcd(driver) => driver.verb_deadline(),
         }
     }
 

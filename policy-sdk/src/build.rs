@@ -180,6 +180,7 @@ impl Builder {
             from,
             to,
             fingerprint: "cluster-1".to_owned(),
+            workload: None,
             base_epoch: "epoch-1".to_owned(),
             module: String::new(),
             status,

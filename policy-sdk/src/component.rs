@@ -396,17 +396,18 @@ fn plan(from: wit::PlanState) -> wire::journal::PlanState {
         id: from.id.map(Into::into),
         incarnation: from.incarnation,
     };
+    let names = |from: Vec<String>| from.into_iter().map(Into::into).collect();
     PlanState {
-        // Who exactly comes and goes is the planner's concern; the contract has no field for it.
-        members: Vec::new(),
-        victims: Vec::new(),
         id: from.id.into(),
         decision: from.decision.into(),
         from: from.from,
         to: from.to,
         fingerprint: from.fingerprint,
+        workload: from.workload.map(Into::into),
         base_epoch: from.base_epoch,
         module: from.module,
+        members: names(from.members),
+        victims: names(from.victims),
         status,
         unit: from.unit,
         subject: from.subject.map(subject),

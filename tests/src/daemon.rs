@@ -23,6 +23,10 @@ pub struct Daemon {
     home: PathBuf,
     process: Option<Process>,
     starts: u32,
+    /// The target that most of a test is about.
+    target: String,
+    /// A command line before the daemon's own, such as one that makes it a disk of its own.
+    within: Vec<String>,
 }
 
 /// What a command of the platform may do wrong.
@@ -91,7 +95,7 @@ impl Default for Wishes {
 }
 
 /// Waits as short as they may be (`decisions.md` D6): the rules are the same, the test is not a day long.
-const SHORT_WAITS: &[&str] = &[
+pub(crate) const SHORT_WAITS: &[&str] = &[
     "hold: 1s",
     "warmup: 1s",
     "leaderStable: 1s",
@@ -117,9 +121,34 @@ impl Daemon {
         std::fs::write(&gate, GATE)?;
         std::fs::set_permissions(&gate, std::fs::Permissions::from_mode(0o755))?;
         std::fs::write(home.join("plimsoll.yaml"), daemon_file(rig, prometheus, &gate))?;
-        let daemon = Self { home, process: None, starts: 0 };
+        let daemon = Self { home, process: None, starts: 0, target: TARGET.to_owned(), within: Vec::new() };
         daemon.wish(wishes)?;
         Ok(daemon)
+    }
+
+    /// A daemon in a folder, with this file of its own and the shipped policies; nothing is started.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn in_folder(home: &Path, file: &str, target: &str) -> anyhow::Result<Self> {
+        for folder in ["policies", "targets", "state"] {
+            std::fs::create_dir_all(home.join(folder))?;
+        }
+        std::fs::write(home.join("plimsoll.yaml"), file)?;
+        for name in ["hold.wasm", "target-utilization.wasm"] {
+            let module = shipped(name);
+            std::fs::copy(&module, home.join("policies").join(name))
+                .with_context(|| format!("{} (`make policies` builds it)", module.display()))?;
+        }
+        let (home, target) = (home.to_path_buf(), target.to_owned());
+        Ok(Self { home, process: None, starts: 0, target, within: Vec::new() })
+    }
+
+    /// The same, started by another program, which gets the daemon's command line as its last arguments.
+    #[must_use]
+    pub fn within(mut self, command: &[&str]) -> Self {
+        self.within = command.iter().map(|part| (*part).to_owned()).collect();
+        self
     }
 
     /// Writes the document of the target `etcd` anew.
@@ -181,7 +210,7 @@ impl Daemon {
         at("began") && !at("ended")
     }
 
-    /// The durable state of the target `etcd`; none before the daemon first took it over.
+    /// The durable state of its target; none before the daemon first took it over.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -189,14 +218,14 @@ impl Daemon {
         let kept = read_all(&self.home.join("state/journal"))?;
         for kept in kept {
             let (journal, _) = kept.journal.with_context(|| kept.place.clone())?;
-            if &*journal.target == TARGET {
+            if *journal.target == *self.target {
                 return Ok(Some(journal));
             }
         }
         Ok(None)
     }
 
-    /// Every record of the target `etcd` in the audit log, oldest first.
+    /// Every record of its target in the audit log, oldest first.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -204,7 +233,7 @@ impl Daemon {
         let mut records = Vec::new();
         for entry in audit::read(&self.home.join("state/audit"))? {
             if let EntryBody::Record(record) = entry?.body
-                && &*record.target == TARGET
+                && *record.target == *self.target
             {
                 records.push(*record);
             }
@@ -237,7 +266,7 @@ impl Daemon {
         let mut heads = Vec::new();
         for kept in read_all(&self.home.join("state/journal"))? {
             let (journal, _) = kept.journal.with_context(|| kept.place.clone())?;
-            heads.push(ExpectedHead { target: journal.target.to_string(), head: journal.audit_head });
+            heads.extend(ExpectedHead::of(&journal, false));
         }
         anyhow::ensure!(!heads.is_empty(), "no journal");
         let report = audit::verify(&self.home.join("state/audit"), &heads)?;
@@ -273,8 +302,11 @@ impl Daemon {
     /// When it does not start.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.starts += 1;
-        let mut command = Command::new(crate::binary());
-        command.args(["--config", "plimsoll.yaml", "run"]).current_dir(&self.home);
+        let mut line = self.within.clone();
+        line.push(crate::binary().to_string_lossy().into_owned());
+        let mut words = line.iter();
+        let mut command = Command::new(words.next().context("a program")?);
+        command.args(words).args(["--config", "plimsoll.yaml", "run"]).current_dir(&self.home);
         let log = self.home.join(format!("daemon-{}.log", self.starts));
         self.process = Some(Process::start(&mut command, &log)?);
         Ok(())
@@ -291,10 +323,25 @@ impl Daemon {
         }
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// How often it was started.
     #[must_use]
     pub fn starts(&self) -> u32 {
         self.starts
+    }
+
+    /// Its folder as the running daemon sees it, disks of its own included.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn inside(&self) -> anyhow::Result<PathBuf> {
+        let (id, home) = (self.id().context("the daemon does not run")?, self.home.strip_prefix("/")?);
+        Ok(Path::new("/proc").join(id.to_string()).join("root").join(home))
     }
 
     /// The end of its log.
@@ -323,17 +370,17 @@ impl Daemon {
     /// # Errors
     /// When the daemon does not answer, or refuses.
     pub fn order(&self, mut request: Value) -> anyhow::Result<()> {
-        request["target"] = json!(TARGET);
+        request["target"] = json!(self.target);
         request["who"] = json!("a test");
         self.ask(&request).map(drop)
     }
 
-    /// The status of the target `etcd`.
+    /// The status of its target.
     ///
     /// # Errors
     /// When the daemon does not answer.
     pub fn status(&self) -> anyhow::Result<Status> {
-        self.status_of(TARGET)
+        self.status_of(&self.target)
     }
 
     /// The status of a target.
@@ -385,11 +432,9 @@ pub fn shipped(file: &str) -> PathBuf {
 
 fn daemon_file(rig: &Rig, prometheus: &str, gate: &Path) -> String {
     let exec = rig.exec_config();
-    let environment: Vec<String> = exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let env = json!(exec.env).to_string();
     let command = |argv: &[String]| {
-        let mut all = vec!["/usr/bin/env".to_owned()];
-        all.extend(environment.iter().cloned());
-        all.push(gate.to_string_lossy().into_owned());
+        let mut all = vec![gate.to_string_lossy().into_owned()];
         all.extend(argv.iter().cloned());
         Value::from(all).to_string()
     };
@@ -403,13 +448,13 @@ sources:
 platforms:
   local:
     kind: exec
-    list: {{command: {}, timeout: 10s}}
-    add: {{command: {}, timeout: 30s}}
-    remove: {{command: {}, timeout: 30s}}
+    list: {{command: {}, timeout: 10s, env: {env}}}
+    add: {{command: {}, timeout: 30s, env: {env}}}
+    remove: {{command: {}, timeout: 30s, env: {env}}}
     workingDirectory: {}
   mirror:
     kind: exec
-    list: {{command: {}, timeout: 10s}}
+    list: {{command: {}, timeout: 10s, env: {env}}}
     workingDirectory: {}
 systems:
   local: {{kind: etcd}}

@@ -99,3 +99,88 @@ pub fn write(descriptor: u32, at: usize, length: usize) -> String {
 fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
+
+/// A program that writes this answer when it is asked with [`snapshot`], and else does `otherwise`.
+///
+/// # Panics
+/// Never: the document is fixed.
+#[must_use]
+pub fn fails_on_other_snapshots(answer: &str, otherwise: &str) -> Vec<u8> {
+    let length = serde_json::to_vec(&snapshot()).expect("JSON").len();
+    program(
+        &format!("(data (i32.const 64) \"{}\")", escape(answer.as_bytes())),
+        &format!(
+            "(i32.store (i32.const 0) (i32.const 4096)) (i32.store (i32.const 4) (i32.const 100000))
+             (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+             (if (i32.ne (i32.load (i32.const 8)) (i32.const {length})) (then {otherwise}))
+             {}",
+            write(1, 64, answer.len())
+        ),
+    )
+}
+
+/// The same module with so many bytes more, in a section that means nothing.
+#[must_use]
+pub fn padded(module: &[u8], bytes: usize) -> Vec<u8> {
+    let mut content = vec![4];
+    content.extend(b"fill");
+    content.resize(content.len() + bytes, 0);
+    let mut padded = module.to_vec();
+    section(&mut padded, 0, &content);
+    padded
+}
+
+/// A valid program that compiles for ever: so many functions, each within every bound of the scan and with as many
+/// live values over as many loops as that allows.
+#[must_use]
+pub fn bomb(functions: usize) -> Vec<u8> {
+    const LOOPS: usize = 64;
+    const LOCALS: usize = 312;
+    let mut body = vec![1];
+    number(&mut body, LOCALS);
+    body.push(0x7f);
+    body.extend([0x03, 0x40].repeat(LOOPS));
+    for step in 0..27_000_usize {
+        // local.get a, local.get b, i32.add, local.set c
+        for (code, local) in [(0x20, step * 7), (0x20, step * 131 + 1)] {
+            body.push(code);
+            number(&mut body, local % LOCALS);
+        }
+        body.extend([0x6a, 0x21]);
+        number(&mut body, (step * 17 + 5) % LOCALS);
+    }
+    // br_if 0 out of the innermost keeps every loop alive.
+    body.extend([0x20, 0, 0x0d, 0]);
+    body.extend([0x0b].repeat(LOOPS + 1));
+    let mut code = Vec::new();
+    number(&mut code, functions);
+    for _ in 0..functions {
+        number(&mut code, body.len());
+        code.extend(&body);
+    }
+    let mut kinds = Vec::new();
+    number(&mut kinds, functions);
+    kinds.resize(kinds.len() + functions, 0);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    section(&mut module, 1, &[1, 0x60, 0, 0]);
+    section(&mut module, 3, &kinds);
+    section(&mut module, 5, &[1, 0, 1]);
+    section(&mut module, 7, b"\x02\x06memory\x02\x00\x06_start\x00\x00");
+    section(&mut module, 10, &code);
+    module
+}
+
+fn section(module: &mut Vec<u8>, id: u8, content: &[u8]) {
+    module.push(id);
+    number(module, content.len());
+    module.extend(content);
+}
+
+/// A number as WebAssembly writes it: seven bits a byte, the lowest first.
+fn number(bytes: &mut Vec<u8>, mut value: usize) {
+    while value > 0x7f {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}

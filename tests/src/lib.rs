@@ -2,10 +2,20 @@
 //! acknowledged, and a watcher that judges a cluster without any of the product's code.
 
 pub mod audit;
+pub mod chart;
+pub mod cluster;
 pub mod daemon;
 pub mod etcd;
+pub mod failover;
 pub mod guest;
+pub mod installed;
+pub mod kube;
+pub mod library;
 pub mod load;
+pub mod metrics_api;
+pub mod moment;
+pub mod outage;
+pub mod playground;
 pub mod process;
 pub mod prometheus;
 pub mod watch;

@@ -22,7 +22,6 @@ use crate::etcd::{Rig, connect};
 use etcd_client::Client;
 use history::{Configuration, History, Logs};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -77,7 +76,21 @@ impl Watch {
     /// # Errors
     /// When no member answers.
     pub async fn start(rig: &Rig) -> anyhow::Result<Self> {
-        let mut poller = Poller::new(rig.endpoints(), rig.home().join("set-aside"));
+        let (endpoints, set_aside) = (rig.endpoints(), rig.home().join("set-aside"));
+        Self::over(move || endpoints.clone(), move || folders(&set_aside)).await
+    }
+
+    /// Begins to watch members that come and go: `endpoints` tells where they are now, `gone` which of those that
+    /// were removed are out of the way with their data (anything that ends in `-` and the member's id).
+    ///
+    /// # Errors
+    /// When no member answers.
+    pub async fn over(
+        endpoints: impl Fn() -> Vec<String> + Send + 'static,
+        gone: impl Fn() -> BTreeSet<String> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let mut poller =
+            Poller { endpoints: Box::new(endpoints), clients: BTreeMap::new(), gone: Box::new(gone) };
         let seen = Arc::new(Mutex::new(Seen::default()));
         poller.poll(&seen).await;
         let baseline = seen.lock().unwrap_or_else(PoisonError::into_inner).configurations.first().cloned();
@@ -102,11 +115,18 @@ impl Watch {
     /// # Errors
     /// When the members' logs cannot be read.
     pub async fn finish(self, rig: &Rig) -> anyhow::Result<Findings> {
+        self.finish_with(&rig.logs()?).await
+    }
+
+    /// The same with the logs of all members that ever ran, each with a name.
+    ///
+    /// # Errors
+    /// When the watch itself failed.
+    pub async fn finish_with(self, logs: &[(String, String)]) -> anyhow::Result<Findings> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await?;
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let logs = Logs::parse(&rig.logs()?);
-        Ok(judge(&self.baseline, &logs, &seen))
+        Ok(judge(&self.baseline, &Logs::parse(logs), &seen))
     }
 }
 
@@ -154,9 +174,9 @@ fn not_set_aside(history: &History, position: usize, aside: &BTreeSet<String>) -
 
 /// Asks all members.
 struct Poller {
-    endpoints: Vec<String>,
+    endpoints: Box<dyn Fn() -> Vec<String> + Send>,
     clients: BTreeMap<String, Client>,
-    set_aside: PathBuf,
+    gone: Box<dyn Fn() -> BTreeSet<String> + Send>,
 }
 
 /// What one member answered.
@@ -168,16 +188,14 @@ struct Told {
 }
 
 impl Poller {
-    fn new(endpoints: Vec<String>, set_aside: PathBuf) -> Self {
-        Self { endpoints, clients: BTreeMap::new(), set_aside }
-    }
-
     async fn poll(&mut self, seen: &Mutex<Seen>) {
-        for endpoint in &self.endpoints {
-            if !self.clients.contains_key(endpoint)
-                && let Ok(client) = connect(std::slice::from_ref(endpoint)).await
+        let endpoints = (self.endpoints)();
+        self.clients.retain(|known, _| endpoints.contains(known));
+        for endpoint in endpoints {
+            if !self.clients.contains_key(&endpoint)
+                && let Ok(client) = connect(std::slice::from_ref(&endpoint)).await
             {
-                self.clients.insert(endpoint.clone(), client);
+                self.clients.insert(endpoint, client);
             }
         }
         let mut asked = tokio::task::JoinSet::new();
@@ -190,7 +208,7 @@ impl Poller {
                 told.push(answer);
             }
         }
-        let aside = folders(&self.set_aside);
+        let aside = (self.gone)();
         note(&told, &aside, &mut seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

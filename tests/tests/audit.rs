@@ -47,7 +47,11 @@ impl Written {
 
     /// What the journal of the target keeps after the last record.
     fn expected(&self) -> [ExpectedHead; 1] {
-        [ExpectedHead { target: TARGET.to_owned(), head: self.heads.last().unwrap().clone() }]
+        [ExpectedHead {
+            target: TARGET.to_owned(),
+            head: self.heads.last().unwrap().clone(),
+            may_be_of_another: false,
+        }]
     }
 
     fn verify(&self) -> VerifyReport {
@@ -234,12 +238,43 @@ fn a_missing_a_replayed_and_a_foreign_segment_are_noticed() {
     fs::remove_file(next).unwrap();
     // Another log's whole content, sound in itself.
     let other = Written::new(30);
+    assert_eq!(verify(other.path(), &log.expected()).unwrap().exit_code(), 2);
     let report = verify(
         other.path(),
-        &[ExpectedHead { target: TARGET.to_owned(), head: log.heads[19].replace('a', "b") }],
+        &[ExpectedHead {
+            target: TARGET.to_owned(),
+            head: log.heads[19].replace('a', "b"),
+            may_be_of_another: false,
+        }],
     );
     assert_eq!(report.unwrap().exit_code(), 2);
     assert_eq!(log.verify().exit_code(), 0);
+}
+
+/// Of daemons that take over from each other each has a log, and the journal knows the ends of both.
+#[test]
+fn a_tail_that_is_missing_shows_though_another_daemon_led_last() {
+    let (ours, theirs) = (Written::new(12), Written::new(20));
+    let known = |log: &Written| ExpectedHead { may_be_of_another: true, ..log.expected()[0].clone() };
+    let heads = [known(&theirs), known(&ours)];
+    for log in [&ours, &theirs] {
+        let report = verify(log.path(), &heads).unwrap();
+        assert_eq!((report.exit_code(), report.heads, report.elsewhere), (0, 1, 1), "{report}");
+        assert!(report.to_string().contains("1 journal heads found, 1 of other logs"), "{report}");
+    }
+    // The newest record of ours, and all that came with it in its segment.
+    let newest = ours.segments().pop().unwrap();
+    let mut kept = lines(&newest);
+    kept.pop();
+    write_lines(&newest, &kept);
+    assert_eq!(
+        verify(ours.path(), &heads[..1]).unwrap().exit_code(),
+        0,
+        "what the other log holds cannot know"
+    );
+    let report = verify(ours.path(), &heads).unwrap();
+    assert_eq!(report.exit_code(), 2, "{report}");
+    assert!(report.to_string().contains("the journal of shop/db was written after record"), "{report}");
 }
 
 #[test]
@@ -264,7 +299,7 @@ fn an_older_copy_of_the_whole_log_is_noticed_by_what_the_journal_knows() {
         .unwrap()
         .into_iter()
         .map(|kept| kept.journal.unwrap().0)
-        .map(|journal| ExpectedHead { target: journal.target.to_string(), head: journal.audit_head })
+        .flat_map(|journal| ExpectedHead::of(&journal, false))
         .collect();
     assert_eq!(verify(log.path(), &heads).unwrap().exit_code(), 0);
     fs::write(&newest, older).unwrap();
@@ -335,7 +370,11 @@ fn a_writer_killed_again_and_again_loses_no_record_that_it_acknowledged() {
         let before = heads.len();
         for line in said.take(round * 7) {
             let head = line.unwrap();
-            heads.push(ExpectedHead { target: format!("record {}", heads.len()), head });
+            heads.push(ExpectedHead {
+                target: format!("record {}", heads.len()),
+                head,
+                may_be_of_another: false,
+            });
         }
         writer.kill().unwrap();
         writer.wait().unwrap();
@@ -384,7 +423,11 @@ fn a_really_full_disk_stops_the_log_and_loses_nothing() {
     let error = loop {
         let number = heads.len() as u64 + 1;
         match log.append(&trouble(number, 900)) {
-            Ok(_) => heads.push(ExpectedHead { target: format!("record {number}"), head: log.head() }),
+            Ok(_) => heads.push(ExpectedHead {
+                target: format!("record {number}"),
+                head: log.head(),
+                may_be_of_another: false,
+            }),
             Err(error) => break error,
         }
         assert!(number < 10_000, "a megabyte does not fill up");
@@ -409,7 +452,7 @@ fn a_really_full_disk_stops_the_log_and_loses_nothing() {
     assert!(grown.success());
     log.append_decision(decision(2).unwrap(), &snapshot(2).unwrap()).unwrap();
     assert_eq!(log.halted(), None);
-    heads.push(ExpectedHead { target: "the last".to_owned(), head: log.head() });
+    heads.push(ExpectedHead { target: "the last".to_owned(), head: log.head(), may_be_of_another: false });
     let report = verify(&directory, &heads).unwrap();
     assert_eq!((report.exit_code(), report.heads), (0, heads.len()), "{report}");
     drop(log);

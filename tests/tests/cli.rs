@@ -8,6 +8,8 @@ mod daemon;
 mod files;
 #[path = "cli/lab.rs"]
 mod lab;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/policy.rs"]
 mod policy;
 

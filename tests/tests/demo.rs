@@ -31,6 +31,9 @@ fn a_seed_is_one_day_whoever_watches_and_nothing_is_lost_in_it() {
     assert!(kills.ends_with(" 2"), "{kills}");
     assert!(told.contains("StaleMetrics"), "stale metrics are refused");
     assert!(told.contains("because of Plimsoll: nothing"), "{told}");
+    let bare = told.lines().find_map(|line| line.strip_prefix("the same day without guard")).expect("a line");
+    let lost: u64 = bare.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a figure");
+    assert!(lost > 0, "a day that loses nothing without the guard shows nothing: {bare}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Subject {
             target: "test/etcd".into(),
             plan: "plan-1".into(),
             intent: "intent-1".into(),
+            epoch: 1,
             deadline: Duration::from_secs(10),
         };
         Ok(self.driver.act(&licence, &verb, &self.platform()?).await)

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use plimsoll_tests::daemon::{Daemon, Misbehaviour, Wishes};
 use plimsoll_tests::etcd::{Rig, connect};
 use plimsoll_tests::load::Load;
+use plimsoll_tests::moment::{Moment, is_over};
 use plimsoll_tests::watch::Watch;
 use plimsoll_wire::journal::{Ended, Journal, PlanStatus};
 use plimsoll_wire::record::Body;
@@ -23,51 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How often a moment may slip past.
 const ROUNDS: u32 = 4;
-
-/// When the daemon is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    /// The effect is journaled and what came of it is not: it has not begun, or is under way.
-    Before(&'static str),
-    /// The platform's command runs.
-    While(&'static str, &'static str),
-    /// The effect is done and journaled as done, and the next phase has not begun.
-    After(&'static str),
-    /// A phase without an effect of its own has begun: its index in etcd's profile, and its name.
-    In(u32, &'static str),
-}
-
-impl Moment {
-    /// Whether a journal stands at this moment.
-    fn is(self, journal: &Journal) -> bool {
-        let Some(plan) = &journal.plan else { return false };
-        let intent =
-            journal.intent.as_ref().filter(|intent| intent.plan == plan.id && intent.unit == plan.unit);
-        match self {
-            Self::Before(verb) | Self::While(verb, _) => {
-                intent.is_some_and(|intent| intent.verb.kind() == verb && intent.outcome.is_none())
-            }
-            Self::After(verb) => {
-                intent.is_some_and(|intent| intent.verb.kind() == verb && intent.outcome.is_some())
-            }
-            Self::In(phase, _) => plan.subject.is_some() && plan.phase == phase,
-        }
-    }
-
-    /// Its phase's index in etcd's profile.
-    fn phase(self) -> u32 {
-        match self {
-            Self::Before(verb) | Self::While(verb, _) | Self::After(verb) => match verb {
-                "start" | "deregister" => 1,
-                "promote" | "stop" => 3,
-                // Growing it comes fourth; two later than when shrinking.
-                "barrier" => 4,
-                _ => 0,
-            },
-            Self::In(phase, _) => phase,
-        }
-    }
-}
 
 /// What is to be hit in the first and in the second unit of a plan that grows, and of one that shrinks.
 struct Aims {
@@ -99,16 +55,18 @@ fn aims(long: bool) -> Aims {
                 .into(),
         ],
         shrink: [
-            [Before("move-leader"), Before("deregister"), Before("barrier"), Before("stop"), After("stop")]
-                .into(),
+            // Who stays has long been whole when a member has gone, and the plan settles in that moment: only a
+            // successor, which has watched for no time yet, waits there.
             [
-                After("move-leader"),
-                After("deregister"),
-                After("barrier"),
-                While("stop", "remove"),
+                Before("move-leader"),
+                Before("deregister"),
+                Before("barrier"),
+                Before("stop"),
+                After("stop"),
                 In(4, "settle"),
             ]
             .into(),
+            [After("move-leader"), After("deregister"), After("barrier"), While("stop", "remove")].into(),
         ],
     }
 }
@@ -249,10 +207,6 @@ fn lie_in_wait(daemon: &Daemon, before: Option<&Ended>, unit: u32, moment: Momen
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn is_over(journal: &Journal, before: Option<&Ended>) -> bool {
-    journal.plan.is_none() && journal.history.last().map(|ended| &ended.id) != before.map(|ended| &ended.id)
 }
 
 /// How far the intent had come, by the audit log: not recorded, it cannot have begun.

@@ -45,9 +45,9 @@ fn openssl(folder: &Path, arguments: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An authority `<name>-ca`, and a certificate of its for this machine, usable on both ends.
-fn certificates(folder: &Path, name: &str) -> anyhow::Result<()> {
-    std::fs::write(folder.join("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n")?;
+/// An authority `<name>-ca`, and a certificate of its for these names, usable on both ends.
+fn certificates(folder: &Path, name: &str, names: &str) -> anyhow::Result<()> {
+    std::fs::write(folder.join("extensions"), format!("subjectAltName={names}\n"))?;
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(
         folder,
@@ -63,11 +63,11 @@ fn certificates(folder: &Path, name: &str) -> anyhow::Result<()> {
     )
 }
 
-#[tokio::test]
-async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    certificates(folder.path(), "ours")?;
-    certificates(folder.path(), "other")?;
+/// The names of whoever is reached by its address.
+const THIS_MACHINE: &str = "IP:127.0.0.1,DNS:localhost";
+
+/// A member with the certificate `ours`, which wants the same of its clients; its addresses for clients and members.
+fn start(folder: &Path) -> anyhow::Result<(Process, String, String)> {
     let mut ports = Ports::reserve()?;
     let (client, peer) = (ports.take()?, ports.take()?);
     let (client, peer) = (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
@@ -78,16 +78,61 @@ async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()>
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--cert-file", "ours.pem", "--key-file", "ours.key"])
         .args(["--client-cert-auth", "--trusted-ca-file", "ours-ca.pem"])
-        .current_dir(folder.path());
-    let server = Process::start(&mut command, &folder.path().join("log"))?;
+        .current_dir(folder);
+    Ok((Process::start(&mut command, &folder.join("log"))?, client, peer))
+}
 
-    let path = |name: &str| Some(folder.path().join(name));
-    let right = EtcdConfig {
+/// What a client of that member has.
+fn ours(folder: &Path) -> EtcdConfig {
+    let path = |name: &str| Some(folder.join(name));
+    EtcdConfig {
         ca: path("ours-ca.pem"),
         cert: path("ours.pem"),
         key: path("ours.key"),
         ..EtcdConfig::default()
-    };
+    }
+}
+
+/// The same platform, whose slot has to prove a name.
+fn named(client: &str, peer: &str, name: &str) -> PlatformReport {
+    let mut report = platform(client, peer);
+    if let Told::Value { value, .. } = &mut report.slots {
+        for slot in value {
+            slot.endpoints.insert("serverName".to_owned(), name.to_owned());
+        }
+    }
+    report
+}
+
+/// A pod's certificate bears its stable name and no address. Whoever has its address now has to prove that name.
+#[tokio::test]
+async fn a_member_proves_its_stable_name_whatever_its_address() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificates(folder.path(), "ours", "DNS:etcd-0.etcd.shop.svc")?;
+    let (server, client, peer) = start(folder.path())?;
+    let driver = Etcd::new(ours(folder.path()));
+    let read = wait_until("a reading by the stable name", PATIENCE, async || {
+        let report = driver.observe(&named(&client, &peer, "etcd-0.etcd.shop.svc")).await;
+        anyhow::ensure!(missing(&report).is_none(), "{report:#?}");
+        Ok(())
+    });
+    read.await.with_context(|| server.tail())?;
+
+    let another = driver.observe(&named(&client, &peer, "etcd-1.etcd.shop.svc")).await;
+    assert!(matches!(missing(&another), Some((Gap::Error, _))), "another pod at its address: {another:#?}");
+    let by_address = driver.observe(&platform(&client, &peer)).await;
+    assert!(matches!(missing(&by_address), Some((Gap::Error, _))), "an address is proved: {by_address:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    certificates(folder.path(), "ours", THIS_MACHINE)?;
+    certificates(folder.path(), "other", THIS_MACHINE)?;
+    let (server, client, peer) = start(folder.path())?;
+    let path = |name: &str| Some(folder.path().join(name));
+    let right = ours(folder.path());
     let driver = Etcd::new(right.clone());
     // An endpoint without a scheme is `https` where there is a `ca`.
     let bare = client.trim_start_matches("https://");

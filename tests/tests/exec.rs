@@ -8,7 +8,7 @@ mod list;
 
 use lab::{Lab, TARGET, licence, runs, send, start, until};
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::Exec;
+use plimsoll::platforms::exec::{Exec, ExecConfig};
 use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{Outcome, Verb};
@@ -62,11 +62,28 @@ fn operations(report: &PlatformReport) -> &[Operation] {
 }
 
 #[tokio::test]
+async fn a_platform_that_is_only_looked_at_refuses_to_start_and_to_stop() {
+    let lab = Lab::new();
+    let exec = lab.exec_with(ExecConfig { add: None, remove: None, ..lab.config() });
+    let stop = Verb::Stop { slot: "e1".into(), member: "m1".into(), size_after: 2 };
+    for (verb, told) in [
+        (
+            start(json!({})),
+            "exec platform lab cannot start members: it has no `add` command in the daemon's file",
+        ),
+        (stop, "exec platform lab cannot stop members: it has no `remove` command in the daemon's file"),
+    ] {
+        let outcome = exec.act(&licence("i1"), &verb).await;
+        assert_eq!(outcome, Outcome::Refused { message: told.to_owned() });
+    }
+}
+
+#[tokio::test]
 async fn add_gets_its_request_on_stdin_and_nothing_else() {
     let lab = Lab::new();
     lab.script("add", RECORD);
     let mut config = lab.config();
-    config.add.env.insert("OWN".into(), "1".into());
+    config.add.as_mut().unwrap().env.insert("OWN".into(), "1".into());
     let join = json!({ "initialCluster": "e1=http://127.0.0.1:1" });
     let outcome = lab.exec_with(config).act(&licence("i1"), &start(join.clone())).await;
     assert_eq!(outcome, Outcome::Applied);
@@ -155,8 +172,8 @@ async fn exit_codes_say_what_came_of_it() {
 async fn refuses_what_cannot_be_started() {
     let lab = Lab::new();
     let mut config = lab.config();
-    config.add.argv = vec![lab.path("nowhere").display().to_string()];
-    config.remove.argv = vec![lab.path("remove").display().to_string()]; // A file that may not be executed.
+    config.add.as_mut().unwrap().argv = vec![lab.path("nowhere").display().to_string()];
+    config.remove.as_mut().unwrap().argv = vec![lab.path("remove").display().to_string()]; // A file that may not be executed.
     let exec = lab.exec_with(config);
     assert_refused(&exec.act(&licence("i1"), &start(json!(null))).await, "could not be started");
     let stop = Verb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
@@ -185,7 +202,7 @@ async fn refuses_other_verbs_other_namespaces_and_odd_slots() {
 fn refuses_a_relative_program() {
     let lab = Lab::new();
     let mut config = lab.config();
-    config.add.argv = vec!["add".into()];
+    config.add.as_mut().unwrap().argv = vec!["add".into()];
     let error = Exec::new(config, lab.state()).unwrap_err();
     assert!(error.to_string().contains("add.argv[0]: add is not an absolute path"), "{error}");
 }
@@ -201,7 +218,7 @@ async fn a_hanging_command_is_ended_with_its_whole_group() {
            while [ -d "$d" ]; do sleep 0.2; done"#,
     );
     let mut config = lab.config();
-    config.add.timeout = Duration::from_millis(500);
+    config.add.as_mut().unwrap().timeout = Duration::from_millis(500);
     let exec = lab.exec_with(config);
     assert_unknown(&exec.act(&licence("i1"), &start(json!(null))).await, "deadline");
     assert!(!runs(lab.pid("self")) && !runs(lab.pid("stubborn")));
@@ -360,7 +377,7 @@ async fn a_command_whose_guard_was_killed_is_ended_past_its_deadline_by_who_find
     let lab = Lab::new();
     lab.script("add", FOR_EVER);
     let mut config = lab.config();
-    config.add.timeout = Duration::from_millis(1500);
+    config.add.as_mut().unwrap().timeout = Duration::from_millis(1500);
     let exec = lab.exec_with(config);
     act_and_lose_the_guard(&lab, &exec).await;
     let pid = lab.pid("self");

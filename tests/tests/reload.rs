@@ -1,77 +1,12 @@
 //! The policy directory with real files: whole changes take over between two evaluations, everything else
 //! leaves the version that runs in place and says why.
 
-use plimsoll::policy::{Evaluation, Launch, Library, LibraryConfig, PolicyStatus, Sandbox};
-use plimsoll_tests::guest::{answering, counting, module, program, snapshot, wish};
-use plimsoll_wire::proposal::Answer;
+use plimsoll::policy::{Library, LibraryConfig};
+use plimsoll_tests::guest::{answering, counting, fails_on_other_snapshots, module, program, snapshot, wish};
+use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
-
-fn config() -> LibraryConfig {
-    LibraryConfig {
-        launch: Launch { program: plimsoll_tests::binary(), sandbox: Sandbox::Required },
-        settle: Duration::from_millis(60),
-        rescan: Duration::from_secs(5),
-        pause: Duration::from_millis(10),
-        failures: 3,
-        ..LibraryConfig::default()
-    }
-}
-
-async fn open(folder: &Path) -> Library {
-    Library::open(folder, config()).await.expect("a library")
-}
-
-/// What policy `p` wishes, or the kind of its failure.
-async fn wished(library: &Library) -> String {
-    told(&library.evaluate("p", Arc::new(snapshot())).await)
-}
-
-fn told(evaluation: &Evaluation) -> String {
-    match &evaluation.result {
-        Ok(Answer::Proposal(proposal)) => format!("{:?}", proposal.sizes.members.expect("a size")),
-        Ok(Answer::Refusal { refusal }) => refusal.reason.code.clone(),
-        Err(failure) => failure.kind().to_owned(),
-    }
-}
-
-fn status(library: &Library) -> PolicyStatus {
-    library.status().into_iter().find(|status| status.name == "p").expect("policy p")
-}
-
-fn trouble(library: &Library) -> &'static str {
-    library
-        .status()
-        .iter()
-        .find(|s| s.name == "p")
-        .and_then(|s| s.trouble.as_ref())
-        .map_or("", |t| t.rejection.kind())
-}
-
-/// Waits for the library to change until this holds.
-async fn until(library: &Library, what: &str, holds: impl Fn(&Library) -> bool) {
-    let mut changes = library.changes();
-    let wait = async {
-        while !holds(library) {
-            changes.changed().await.expect("a library that lives");
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
-    assert!(waited.is_ok(), "{what} did not come; status: {:?}", library.status());
-}
-
-fn put(folder: &Path, name: &str, bytes: &[u8]) {
-    let draft = folder.join(".draft");
-    std::fs::write(&draft, bytes).expect("a file");
-    std::fs::rename(draft, folder.join(name)).expect("a rename");
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a directory")
-}
 
 #[tokio::test]
 async fn a_changed_module_takes_over_and_a_broken_one_does_not() {
@@ -187,9 +122,8 @@ async fn a_version_that_fails_in_a_row_gives_way_to_the_last_good_one() {
     let library = open(folder.path()).await;
     assert_eq!(wished(&library).await, "3");
     let good = status(&library).module;
-    // It passes the trial, whose snapshot has three members, and fails on any other.
-    let body = program_that_traps_on_other_sizes();
-    put(folder.path(), "p.wasm", &body);
+    // It passes the trial on the snapshot that was seen, and fails on any other.
+    put(folder.path(), "p.wasm", &fails_on_other_snapshots(&wish("8"), "unreachable"));
     until(&library, "the treacherous version", |library| status(library).module != good).await;
     let mut other = snapshot();
     other.size = plimsoll_wire::Fact::NotApplicable;
@@ -200,23 +134,6 @@ async fn a_version_that_fails_in_a_row_gives_way_to_the_last_good_one() {
     assert_eq!(status(&library).module, good);
     assert_eq!(trouble(&library), "ROLLED_BACK");
     assert_eq!(wished(&library).await, "3");
-}
-
-/// Traps unless the snapshot has as many bytes as the one of the trial.
-fn program_that_traps_on_other_sizes() -> Vec<u8> {
-    let length = serde_json::to_vec(&snapshot()).expect("JSON").len();
-    let answer = wish("8");
-    let data: String = answer.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    program(
-        &format!("(data (i32.const 64) \"{data}\")"),
-        &format!(
-            "(i32.store (i32.const 0) (i32.const 4096)) (i32.store (i32.const 4) (i32.const 100000))
-             (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
-             (if (i32.ne (i32.load (i32.const 8)) (i32.const {length})) (then unreachable))
-             {}",
-            plimsoll_tests::guest::write(1, 64, answer.len())
-        ),
-    )
 }
 
 #[tokio::test]

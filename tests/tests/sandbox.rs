@@ -6,7 +6,8 @@ use plimsoll_tests::guest::{answering, assemble, counting, program, snapshot, wi
 use plimsoll_wire::proposal::Answer;
 
 fn host() -> Host {
-    let launch = Launch { program: plimsoll_tests::binary(), sandbox: Sandbox::Required };
+    let launch =
+        Launch { program: plimsoll_tests::binary(), sandbox: Sandbox::Required, ..Launch::default() };
     Host { launch, cache: None }
 }
 
@@ -36,7 +37,7 @@ async fn a_program_reads_a_snapshot_and_writes_a_proposal() {
 
 #[tokio::test]
 async fn a_native_probe_in_the_guests_place_is_refused_everywhere() {
-    let boot = r#"{"role":"probe","class":"compiled","sandbox":"required","spaceBytes":1073741824,"cpuS":5}"#;
+    let boot = r#"{"role":"probe","class":"compiled","sandbox":"required","spaceBytes":1073741824,"cpuS":5,"moduleBytes":8388608}"#;
     let output = tokio::process::Command::new(plimsoll_tests::binary())
         .args(["policy-child", boot])
         .env_clear()
@@ -428,9 +429,8 @@ async fn a_guests_log_cannot_forge_a_line() {
 }
 
 #[tokio::test]
-async fn a_child_that_cannot_be_confined_does_not_start() {
-    // A launcher that takes the kernel's confinement away is not at hand; a program that is no child is.
-    let launch = Launch { program: "/bin/cat".into(), sandbox: Sandbox::Required };
+async fn a_program_that_is_no_policy_child_is_refused() {
+    let launch = Launch { program: "/bin/cat".into(), sandbox: Sandbox::Required, ..Launch::default() };
     let host = Host { launch, cache: None };
     let rejection =
         host.load_bytes(&answering(&wish("3")), Class::Compiled, Limits::of(Class::Compiled)).await.err();

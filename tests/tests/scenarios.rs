@@ -40,6 +40,9 @@ struct Differs {
     unit: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     highest_ordinal: Option<bool>,
+    /// Whether members go without handing leadership over first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaders_stay: Option<bool>,
 }
 
 /// One place of the snapshot (a JSON pointer) and what stands there instead.
@@ -127,12 +130,15 @@ fn set(root: &mut Value, pointer: &str, to: Value) {
 }
 
 fn profile(scenario: &Scenario, snapshot: &Snapshot) -> Profile {
-    let known = profile::find(&snapshot.target.system).unwrap();
+    let known = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let mut own = known.clone();
     if let Some(differs) = &scenario.profile {
         own.unit = differs.unit.unwrap_or(own.unit);
         if differs.highest_ordinal == Some(true) {
             own.victim = Victim::HighestOrdinal;
+        }
+        if differs.leaders_stay == Some(true) {
+            own.shrink = &[];
         }
     }
     own
@@ -202,6 +208,15 @@ fn each_violation_kind_has_exactly_one_scenario_of_its_name() {
     let missing: Vec<_> = kinds.difference(&files).collect();
     let orphans: Vec<_> = files.difference(&kinds).collect();
     assert!(missing.is_empty() && orphans.is_empty(), "missing {missing:?}; no such kind {orphans:?}");
+}
+
+/// What is no scenario would be passed over in silence.
+#[test]
+fn the_folder_holds_nothing_but_scenarios() {
+    let names = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_str().unwrap().to_owned());
+    let other = |name: &String| !name.ends_with(".json") && name != "README.md" && name != "base";
+    assert_eq!(names.filter(other).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -5,8 +5,14 @@
 //! prints what happened in it.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "simulation/flight.rs"]
+mod flight;
 #[path = "simulation/plans.rs"]
 mod plans;
+#[path = "simulation/reasons.rs"]
+mod reasons;
+#[path = "simulation/rests.rs"]
+mod rests;
 #[path = "simulation/seeds.rs"]
 mod seeds;
 #[path = "simulation/worlds.rs"]

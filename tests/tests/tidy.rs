@@ -17,7 +17,8 @@ mod reference;
 use std::path::{Path, PathBuf};
 
 /// What is ours at the top of the repository.
-const FOLDERS: [&str; 8] = [".ci", "docs", "examples", "host", "policies", "policy-sdk", "scripts", "tests"];
+const FOLDERS: [&str; 9] =
+    [".ci", "deploy", "docs", "examples", "host", "policies", "policy-sdk", "scripts", "tests"];
 
 /// A text file of the repository.
 struct Text {

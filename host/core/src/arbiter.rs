@@ -17,6 +17,11 @@ impl Arbiter {
         Self { most: most.max(1), holders: BTreeSet::new() }
     }
 
+    /// From now on so many plans may run at once; those that run go on.
+    pub fn allow(&mut self, most: usize) {
+        self.most = most.max(1);
+    }
+
     /// Whether a target may begin a plan. One that is running already, after a restart, always may go on.
     pub fn ask(&mut self, target: &Arc<str>, resumed: bool) -> bool {
         if self.holders.contains(target) || resumed || self.holders.len() < self.most {
@@ -46,5 +51,20 @@ mod tests {
         arbiter.give("a");
         arbiter.give("b");
         assert!(arbiter.ask(&b, false));
+    }
+
+    #[test]
+    fn a_smaller_budget_takes_no_permit_back() {
+        let (a, b, c): (Arc<str>, Arc<str>, Arc<str>) = ("a".into(), "b".into(), "c".into());
+        let mut arbiter = Arbiter::new(1);
+        assert!(arbiter.ask(&a, false) && !arbiter.ask(&b, false));
+        arbiter.allow(2);
+        assert!(arbiter.ask(&b, false));
+        arbiter.allow(1);
+        assert!(arbiter.ask(&a, false) && arbiter.ask(&b, false) && !arbiter.ask(&c, false));
+        arbiter.give("a");
+        assert!(!arbiter.ask(&c, false));
+        arbiter.give("b");
+        assert!(arbiter.ask(&c, false));
     }
 }

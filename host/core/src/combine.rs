@@ -1,7 +1,10 @@
 //! How several wishes become one: any hold beats every decrease; an increase beats no change beats a decrease;
-//! ties go to the larger size. A person's wish outranks the policies'.
+//! ties go to the larger size. A person's wish outranks the policies'. A wish from outside is one among them.
 
 use plimsoll_wire::record::{PolicyAnswer, Wish};
+
+/// The name under which a wish from outside (`scale` of the target, `decisions.md` D24) stands among the policies'.
+pub const OUTSIDE: &str = "scale";
 
 /// What happens when a policy fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! A record in sentences.
 
+use crate::combine::OUTSIDE;
 use plimsoll_wire::journal::{Outcome, PlanStatus, Verb};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation};
 use plimsoll_wire::snapshot::Mode;
@@ -85,6 +86,9 @@ fn policy(answer: &PolicyAnswer) -> String {
     } else {
         format!("{}: {}", answer.reason.code, answer.reason.message)
     };
+    if let (OUTSIDE, Some(members)) = (&*answer.policy, answer.members) {
+        return format!("Through `{OUTSIDE}` {members} members are wished ({why}).");
+    }
     match (answer.failed, answer.members) {
         (true, _) => format!("Policy {} failed ({why}).", answer.policy),
         (false, Some(members)) => format!("Policy {} wished {members} ({why}).", answer.policy),
@@ -111,10 +115,14 @@ fn violation(violation: &Violation) -> String {
 
 fn conclusion(decision: &Decision) -> String {
     let reason = &decision.reason.code;
-    match (decision.decided, decision.size, &decision.plan) {
+    // In dry run what would be done follows upon what would have been done before.
+    match (decision.decided, decision.ghost.or(decision.size), &decision.plan) {
         (Some(to), Some(from), Some(plan)) => format!("Decided to go from {from} to {to} by plan {plan}."),
         (Some(to), Some(from), None) if to != from && decision.mode == Mode::Dryrun => {
             format!("Would go from {from} to {to}; this target is in dry run, so nothing was done.")
+        }
+        (Some(to), Some(_), None) if decision.ghost.is_some() && decision.mode == Mode::Dryrun => {
+            format!("There would be {to} members by now; nothing more would be done ({reason}).")
         }
         (_, _, _) => format!("Nothing was changed ({reason})."),
     }

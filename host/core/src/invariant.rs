@@ -29,6 +29,8 @@ pub struct Invariant {
     pub moments: &'static [Moment],
     /// What it protects, and which incident it would have stopped.
     pub protects: &'static str,
+    /// What to do about it, for whoever finds it broken; a finding has a hint of its own where more is known.
+    pub advice: &'static str,
     /// The question. Total, blind to the order of members, and never easier on a worse snapshot.
     pub check: fn(&Case) -> Finding,
 }

@@ -3,12 +3,12 @@
 //! It reads nothing and changes nothing. Its callers are the cycle, the offline "what if", the re-check
 //! before destruction and, later, the admission review.
 
-use crate::invariant::{self, Finding, Invariant, Severity};
+use crate::invariant::{self, Finding, Invariant, Severity, mutex};
 use crate::plan;
 use crate::profile::Profile;
 use crate::quorum::Standing;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::journal::{Bearing, PlanState, Subject, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Violation};
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
 use std::cell::OnceCell;
@@ -87,6 +87,8 @@ pub struct Case<'a> {
     pub from: u32,
     /// Members after: of the plan at admission, of the unit afterwards.
     pub to: u32,
+    /// Members before, as waits between plans count them: see [`plan::counted_size`].
+    pub counted: u32,
     /// Who goes, where members go.
     pub victims: Vec<Subject>,
     /// Members by id, sorted when it is first asked for: each rule looks members up for each copy of each group.
@@ -137,6 +139,12 @@ impl<'a> Case<'a> {
             Change::Effect { verb, .. } => Some(verb),
             Change::Resize { .. } => None,
         }
+    }
+
+    /// What the effect means for who the members are; none where no effect is about to happen yet.
+    #[must_use]
+    pub fn bearing(&self) -> Option<Bearing> {
+        self.verb().map(Verb::bearing)
     }
 
     /// The plan that the effect belongs to.
@@ -240,11 +248,11 @@ pub fn judge(
         Change::Resize { to, .. } => Judged::Verdict(admit(change, *to, snapshot, profile)),
         Change::Effect { plan, subject, verb, .. } => {
             let (from, to) = unit_sizes(plan);
-            let goes = matches!(verb, Verb::Deregister { .. } | Verb::Stop { .. })
+            let goes = matches!(verb.bearing(), Bearing::Leaves | Bearing::Ends)
                 || Direction::between(plan.from, plan.to) == Some(Direction::In);
             let victims = if goes { vec![subject.clone()] } else { Vec::new() };
             let roster = OnceCell::new();
-            let case = Case { moment, change, snapshot, profile, from, to, victims, roster };
+            let case = Case { moment, change, snapshot, profile, from, to, counted: from, victims, roster };
             Judged::Verdict(verdict(None, examine(&case, &|_| true)))
         }
     }
@@ -274,11 +282,23 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
         findings.extend(sizeless(snapshot));
         return verdict(None, findings);
     };
-    let (size, mut findings) = clamp(change, wished, current, snapshot, profile);
+    // Bounds and shapes are those of what would be there by now, had dry run acted.
+    let counted = plan::counted_size(snapshot).unwrap_or(current);
+    let (size, mut findings) = clamp(change, wished, counted, snapshot, profile);
+    if wished == counted && size == counted {
+        // No change is wanted: there is nothing that could be unsafe.
+        return verdict(Some(size), findings);
+    }
     // A clamp down to nothing must still tell why the wish was dangerous, so the wish itself is judged then.
-    let judged = if size == current { wished } else { size };
+    let judged = if size == counted { wished } else { size };
     let case = resize(change, snapshot, profile, current, judged);
-    findings.extend(examine(&case, &|rule| rule.severity != Severity::Clamp));
+    // While a plan of ours runs nothing else begins, and what the other rules see is its own doing (a learner on its
+    // way, a member that is not at work yet): the plan is the reason.
+    let runs = snapshot.plan.is_some();
+    let asked = |rule: &Invariant| {
+        if runs { rule.id == mutex::ONE_OPERATION } else { rule.severity != Severity::Clamp }
+    };
+    findings.extend(examine(&case, &asked));
     if wished == 0 && judged != 0 {
         let raw = resize(change, snapshot, profile, current, 0);
         findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
@@ -308,7 +328,8 @@ fn resize<'a>(
     let count = from.saturating_sub(to);
     let victims = plan::victims(snapshot, profile, count);
     let roster = OnceCell::new();
-    Case { moment: Moment::Admission, change, snapshot, profile, from, to, victims, roster }
+    let counted = plan::counted_size(snapshot).unwrap_or(from);
+    Case { moment: Moment::Admission, change, snapshot, profile, from, to, counted, victims, roster }
 }
 
 /// Intersects what all clamps allow. Clamps only move a size towards the present one (or up to a floor); an

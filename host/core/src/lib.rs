@@ -9,16 +9,20 @@ pub mod profile;
 pub mod truth;
 
 pub mod snapshot;
+pub mod workload;
 
 pub mod combine;
 
 pub mod invariant;
 pub mod judge;
+pub mod lease;
 pub mod quorum;
 
 pub mod plan;
 
 pub mod arbiter;
 pub mod cycle;
+pub mod pauses;
+pub mod reason;
 
 pub mod explain;

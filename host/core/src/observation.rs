@@ -114,6 +114,9 @@ pub struct PlatformReport {
     pub generation: Told<Generation>,
     /// What it is doing.
     pub operations: Told<Vec<Operation>>,
+    /// What it tells of the object that it scales, by the names of [`plimsoll_wire::workload`]; empty where it scales
+    /// none.
+    pub facts: BTreeMap<String, Told<serde_json::Value>>,
 }
 
 /// A slot in use.

@@ -8,14 +8,25 @@ use crate::profile::{Profile, Victim};
 use crate::snapshot::order;
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::Subject;
-use plimsoll_wire::snapshot::{GroupKind, Member, Snapshot};
-use std::collections::BTreeMap;
+use plimsoll_wire::snapshot::{GroupKind, Member, Mode, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How many members there are; none where that is not known.
 #[must_use]
 pub fn current_size(snapshot: &Snapshot) -> Option<u32> {
     snapshot.size.value().copied()
+}
+
+/// Members as waits and budgets between changes count them: in dry run those that there would be, had we acted
+/// (`decisions.md` D9).
+#[must_use]
+pub fn counted_size(snapshot: &Snapshot) -> Option<u32> {
+    let now = current_size(snapshot)?;
+    match snapshot.target.mode {
+        Mode::Dryrun => Some(snapshot.history.ghost_size.unwrap_or(now)),
+        Mode::Off | Mode::Enforce => Some(now),
+    }
 }
 
 /// Whether a plan may end at this size (`decisions.md` D6).
@@ -43,6 +54,48 @@ pub fn rest_near(size: u32, from: u32, to: u32, profile: &Profile, safety: &Safe
     back.into_iter().find(|candidate| is_legal(*candidate, profile, safety)).unwrap_or(to)
 }
 
+/// The nearest legal size on the other side of where a plan goes from: where it turns to when its way is barred.
+#[must_use]
+pub fn rest_beyond(
+    size: u32,
+    direction: Direction,
+    profile: &Profile,
+    safety: &Safety,
+    within: (u32, u32),
+) -> Option<u32> {
+    let (least, most) = within;
+    let most = profile.max_voters.filter(|_| profile.members_vote).map_or(most, |voters| voters.min(most));
+    match direction {
+        Direction::Out => legal_below(size, profile, safety).filter(|below| *below >= least),
+        Direction::In => (size.saturating_add(1)..=most).find(|above| is_legal(*above, profile, safety)),
+    }
+}
+
+/// Whose turn it is next in a plan; none where nobody can be chosen.
+#[must_use]
+pub fn next_subject(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    plan: &plimsoll_wire::journal::PlanState,
+) -> Option<Subject> {
+    let subject = match direction(plan) {
+        Some(Direction::In) => victims(snapshot, profile, 1).pop(),
+        Some(Direction::Out) | None => vacancy(snapshot),
+    };
+    subject.filter(|subject| !subject.slot.is_empty())
+}
+
+/// The place that is filled next.
+fn vacancy(snapshot: &Snapshot) -> Option<Subject> {
+    let place = snapshot.vacant.value()?.first()?;
+    Some(Subject {
+        slot: place.slot.clone(),
+        endpoints: place.endpoints.clone(),
+        id: None,
+        incarnation: String::new(),
+    })
+}
+
 /// The member as the subject of a unit.
 #[must_use]
 pub fn subject_of(member: &Member) -> Subject {
@@ -60,12 +113,13 @@ pub fn subject_of(member: &Member) -> Subject {
 pub fn victims(snapshot: &Snapshot, profile: &Profile, count: u32) -> Vec<Subject> {
     let mut left: Vec<&Member> = snapshot.members.value().map_or_else(Vec::new, |all| all.iter().collect());
     let mut crowding = crowding(&left);
+    let leaders = leaders(snapshot);
     let mut chosen = Vec::new();
     for _ in 0..count {
         let next = left
             .iter()
             .enumerate()
-            .max_by_key(|(_, member)| rank(snapshot, profile, member, &crowding))
+            .max_by_key(|(_, member)| rank(&leaders, profile, member, &crowding))
             .map(|(index, _)| index);
         let Some(index) = next else { break };
         let member = left.remove(index);
@@ -75,6 +129,12 @@ pub fn victims(snapshot: &Snapshot, profile: &Profile, count: u32) -> Vec<Subjec
         chosen.push(subject_of(member));
     }
     chosen
+}
+
+/// The names under which those who would go are approved: ids, and slots of those without one.
+#[must_use]
+pub fn victim_ids(victims: &[Subject]) -> Vec<Arc<str>> {
+    victims.iter().map(|subject| subject.id.clone().unwrap_or_else(|| subject.slot.clone())).collect()
 }
 
 /// How many of those who are left share each domain.
@@ -94,7 +154,7 @@ fn domain(member: &Member) -> Option<&str> {
 type Rank<'a> = (bool, bool, usize, (bool, &'a str, u64, &'a str), Option<&'a Arc<str>>);
 
 fn rank<'a>(
-    snapshot: &Snapshot,
+    leaders: &BTreeSet<&str>,
     profile: &Profile,
     member: &'a Member,
     crowding: &BTreeMap<&str, usize>,
@@ -108,20 +168,23 @@ fn rank<'a>(
         Victim::Named => {
             let dead = member.alive.value() == Some(&false);
             let crowd = domain(member).and_then(|domain| crowding.get(domain).copied()).unwrap_or(0);
-            (dead, !leads(snapshot, member), crowd, place, id)
+            let follows = id.is_none_or(|id| !leaders.contains(&**id));
+            (dead, follows, crowd, place, id)
         }
     }
+}
+
+/// Who leads a control group, by id.
+fn leaders(snapshot: &Snapshot) -> BTreeSet<&str> {
+    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+    let control = groups.iter().filter(|group| group.kind == GroupKind::Control);
+    control.filter_map(|group| group.leader.value()).map(|leader| &**leader).collect()
 }
 
 /// Whether a member leads a control group.
 #[must_use]
 pub fn leads(snapshot: &Snapshot, member: &Member) -> bool {
-    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    let id = member.id.value();
-    groups
-        .iter()
-        .filter(|group| group.kind == GroupKind::Control)
-        .any(|group| id.is_some() && group.leader.value() == id)
+    member.id.value().is_some_and(|id| leaders(snapshot).contains(&**id))
 }
 
 /// The ids of all members, in order.
@@ -138,8 +201,9 @@ pub fn member_ids(snapshot: &Snapshot) -> Vec<Arc<str>> {
 /// What an approval names (`decisions.md` D10): it dies when any of it changes.
 #[must_use]
 pub fn approval_content(plan: &plimsoll_wire::journal::PlanState) -> String {
+    let workload = plan.workload.as_deref().map_or_else(String::new, |uid| format!(" on workload {uid}"));
     format!(
-        "cluster {} from {} to {} removing [{}] by module {} at {}",
+        "cluster {}{workload} from {} to {} removing [{}] by module {} at {}",
         plan.fingerprint,
         plan.from,
         plan.to,
@@ -147,6 +211,20 @@ pub fn approval_content(plan: &plimsoll_wire::journal::PlanState) -> String {
         if plan.module.is_empty() { "none" } else { &plan.module },
         plan.base_epoch
     )
+}
+
+/// The phase that a plan is in, in the profile's words.
+#[must_use]
+pub fn phase_name(plan: &plimsoll_wire::journal::PlanState, profile: &'static Profile) -> &'static str {
+    if plan.undoing {
+        return "undo";
+    }
+    let index = usize::try_from(plan.phase).unwrap_or(usize::MAX);
+    match (&plan.subject, progress::phases(plan, profile).get(index)) {
+        (None, _) => "choose",
+        (Some(_), Some(phase)) => phase.name.kind(),
+        (Some(_), None) => "finish",
+    }
 }
 
 /// Whether members come or go in a plan.
@@ -159,4 +237,38 @@ pub fn direction(plan: &plimsoll_wire::journal::PlanState) -> Option<Direction> 
 #[must_use]
 pub fn units(plan: &plimsoll_wire::journal::PlanState, profile: &Profile) -> u32 {
     plan.from.abs_diff(plan.to) / profile.unit.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{rest_beyond, rest_near};
+    use crate::judge::Direction;
+    use crate::profile::{ETCD, SIM_SHARDED};
+    use plimsoll_wire::Safety;
+
+    #[test]
+    fn a_plan_that_is_given_up_rests_where_it_is_or_goes_back_to_the_nearest_legal_size() {
+        let safety = Safety::default();
+        let rest = |size, from, to| rest_near(size, from, to, &ETCD, &safety);
+        assert_eq!(
+            [rest(5, 5, 3), rest(4, 5, 3), rest(4, 3, 5), rest(6, 7, 3), rest(5, 7, 3)],
+            [5, 5, 3, 7, 5]
+        );
+        assert_eq!(rest_near(4, 5, 3, &SIM_SHARDED, &safety), 4, "a store rests anywhere");
+    }
+
+    #[test]
+    fn a_way_that_is_barred_leads_to_the_nearest_legal_size_on_the_other_side_within_the_owners_bounds() {
+        let safety = Safety::default();
+        let beyond = |direction, within| rest_beyond(4, direction, &ETCD, &safety, within);
+        assert_eq!(beyond(Direction::Out, (1, 9)), Some(3));
+        assert_eq!(beyond(Direction::In, (1, 9)), Some(5));
+        assert_eq!(beyond(Direction::Out, (4, 9)), None, "not below the owner's least");
+        assert_eq!(beyond(Direction::In, (1, 4)), None, "not above the owner's most");
+        assert_eq!(
+            rest_beyond(8, Direction::In, &ETCD, &safety, (1, 99)),
+            None,
+            "not above the system's most"
+        );
+    }
 }

@@ -31,7 +31,7 @@ pub struct Profile {
     pub grow: &'static [Phase],
     /// Phases of removing one unit.
     pub shrink: &'static [Phase],
-    /// Facts that this system does not have. They never block; anything else that is missing does.
+    /// Facts that this system does not have: nobody looks at them. Anything else that is missing blocks.
     pub absent: &'static [Topic],
 }
 
@@ -139,6 +139,7 @@ pub enum Topic {
     Network,
     Volume,
     Lag,
+    Pending,
 }
 
 const fn phase(name: PhaseName) -> Phase {
@@ -194,11 +195,49 @@ pub static ETCD: Profile = Profile {
         Topic::Cpu,
         Topic::Memory,
         Topic::Network,
+        // Its settings are those that it was started with.
+        Topic::Pending,
     ],
 };
 
+/// The same in the pods of a StatefulSet: the highest ordinal goes, and the controller tells what it has acted on.
+pub static ETCD_ON_ORDINALS: Profile = Profile {
+    victim: Victim::HighestOrdinal,
+    absent: &[
+        Topic::ConfigVersion,
+        Topic::Copies,
+        Topic::Hosted,
+        Topic::Load,
+        Topic::Disk,
+        Topic::Growth,
+        Topic::DrainRate,
+        Topic::Cpu,
+        Topic::Memory,
+        Topic::Network,
+        // Its settings are those that it was started with.
+        Topic::Pending,
+    ],
+    ..ETCD
+};
+
 /// The simulator's quorum group: an etcd without the parts that need a network.
-pub static SIM_QUORUM: Profile = Profile { system: "sim-quorum", connected_ms: 0, ..ETCD };
+pub static SIM_QUORUM: Profile = Profile {
+    system: "sim-quorum",
+    connected_ms: 0,
+    absent: &[
+        Topic::ConfigVersion,
+        Topic::Copies,
+        Topic::Hosted,
+        Topic::Load,
+        Topic::Disk,
+        Topic::Growth,
+        Topic::DrainRate,
+        Topic::Cpu,
+        Topic::Memory,
+        Topic::Network,
+    ],
+    ..ETCD
+};
 
 /// The simulator's sharded world with replication, modelled on systems that drain and then stop.
 pub static SIM_SHARDED: Profile = Profile {
@@ -228,11 +267,13 @@ pub static SIM_SHARDED: Profile = Profile {
         phase(PhaseName::Settle),
         phase(PhaseName::PayDebts),
     ],
-    absent: &[Topic::Generation, Topic::ConfigVersion, Topic::JointConfig],
+    absent: &[Topic::ConfigVersion, Topic::JointConfig],
 };
 
-/// The profile of a system, by the name in `spec.system.kind`.
+/// The profile of a system, by the name in `spec.system.kind`, on a platform (`decisions.md` D7).
 #[must_use]
-pub fn find(system: &str) -> Option<&'static Profile> {
-    [&ETCD, &SIM_QUORUM, &SIM_SHARDED].into_iter().find(|profile| profile.system == system)
+pub fn find(system: &str, platform: &str) -> Option<&'static Profile> {
+    let profile = [&ETCD, &SIM_QUORUM, &SIM_SHARDED].into_iter().find(|profile| profile.system == system)?;
+    // A simulated world chooses its victims itself.
+    Some(if platform == "kube" && profile.system == ETCD.system { &ETCD_ON_ORDINALS } else { profile })
 }

@@ -59,7 +59,8 @@ impl Standing {
         match self.model {
             GroupModel::StaticMajority => Some(weigh(self.holders.iter()) / 2 + 1),
             GroupModel::AckSet => self.min_ack,
-            GroupModel::AsyncPrimary => Some(self.min_ack.unwrap_or(1).max(1)),
+            // The primary itself confirms in any case.
+            GroupModel::AsyncPrimary => self.min_ack.map(|ack| ack.max(1)),
         }
     }
 

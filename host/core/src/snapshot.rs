@@ -14,6 +14,7 @@ use plimsoll_wire::snapshot::{
 };
 use plimsoll_wire::{FORMAT_VERSION, Safety};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What a snapshot holds besides what was read.
@@ -124,6 +125,17 @@ impl Pass<'_> {
 }
 
 impl Tracker {
+    /// What it remembers, as far as it decides about anything: in no order, and reads counted as far as rules ask
+    /// for them. The number of the round says nothing, since what was not seen in it is forgotten.
+    pub(crate) fn essence(&self, observations: u32) -> u64 {
+        let one = |(key, seen): (&Key, &Seen)| {
+            let mut hasher = DefaultHasher::new();
+            (key, &seen.value, seen.since_ms, seen.reads.min(observations)).hash(&mut hasher);
+            hasher.finish()
+        };
+        self.seen.iter().map(one).fold(0, u64::wrapping_add)
+    }
+
     /// Makes the snapshot of an observation and remembers what was seen in it.
     pub fn assemble(&mut self, observation: &Observation, now: &Now, context: Context) -> Snapshot {
         self.round += 1;
@@ -177,8 +189,8 @@ fn size(pass: &mut Pass, members: &Fact<Vec<Member>>, plan: Option<&PlanState>) 
 }
 
 fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_json::Value>> {
-    let mut facts: BTreeMap<_, _> =
-        observation.system.facts.iter().map(|(name, told)| (name.clone(), pass.plain(told))).collect();
+    let told = observation.system.facts.iter().chain(&observation.platform.facts);
+    let mut facts: BTreeMap<_, _> = told.map(|(name, told)| (name.clone(), pass.plain(told))).collect();
     facts.insert("join".to_owned(), pass.plain(&observation.system.join));
     facts
 }

@@ -98,9 +98,13 @@ fn remove(snapshot: &Snapshot, at: usize) -> Judgement {
 
 /// The vote of a learner that has everything, next to these voters.
 fn promote(snapshot: &Snapshot) -> Judgement {
+    promote_one(snapshot, true)
+}
+
+fn promote_one(snapshot: &Snapshot, alive: bool) -> Judgement {
     let mut snapshot = snapshot.clone();
     let voters = snapshot.members.value().unwrap().len();
-    let mut learner = voter(voters, false, false);
+    let mut learner = voter(voters, !alive, false);
     set(&mut learner.roles, [Role::Learner].into_iter().collect());
     set(&mut learner.lifecycle, Lifecycle::CatchingUp);
     let subject = subject_of(&learner);
@@ -172,8 +176,10 @@ fn the_worked_table_of_the_catalogue_holds() {
     // Three, one down, one comes: it counts as down.
     assert!(broken(&promote(&group(3, &[2], 1)), "QUORUM-1"));
     assert!(broken(&resize(&group(3, &[2], 1), 4), "QUORUM-1"));
-    // One, and one comes that may never start.
-    assert!(broken(&resize(&group(1, &[], 0), 2), "QUORUM-1"));
+    // One, and one comes: it votes when it is alive and has caught up, and not when it has never started.
+    assert!(allowed(&resize(&group(1, &[], 1), 3)));
+    assert!(allowed(&promote(&group(1, &[], 1))));
+    assert!(broken(&promote_one(&group(1, &[], 1), false), "QUORUM-1"));
     // Five to three: one at a time, and every state on the way is sound.
     assert!(allowed(&resize(&group(5, &[], 1), 3)));
     // Seven, four stopped before anybody has struck them out.

@@ -6,14 +6,17 @@
 //! # When is it ours?
 //! A group has two *margins*: how many more live voters (or in-sync copies) it may lose before it stops, and how
 //! many more members before the last one that holds every acknowledged write is gone. A healthy group has a
-//! margin of at least one (its *floor*; where it had less, what it had).
+//! margin of at least one (its *floor*; where it had less, what it had). Where members vote there is a third: how
+//! many more voters may lack acknowledged writes before those who lack some are a majority, which may elect one of
+//! their own; it may be used up, and not more.
 //! * A harm that becomes true at the moment of a call of ours is ours.
-//! * A call of ours that takes a margin below the floor *exposes* the group. Until the margin is back at what
+//! * A call of ours that takes a margin below the floor *exposes* the group. Until each margin is back at what
 //!   it was (at most the floor), every harm to that group is ours too, whoever struck the last blow: without the
 //!   call the same blow would have been survived.
 //! * Any other harm is nature's: it would have come without us. It is counted, apart.
 //! * A disk that overflows is ours while, or within an hour after, data arrives on it that our calls sent there,
-//!   if it would have fitted without that data.
+//!   if it would have fitted without that data. We owe room for the loss of one member: once nature took two and
+//!   all copies, kept in domains of their own, cannot fit on who is left, it is nature's, for an hour.
 
 use plimsoll_wire::journal::Verb;
 use std::collections::BTreeMap;
@@ -35,6 +38,9 @@ pub struct Margin {
     pub live: i64,
     /// Members that hold every acknowledged write, beyond one; negative when there is none.
     pub whole: i64,
+    /// Voters that may come to lack acknowledged writes before a majority could be made of those who lack some;
+    /// negative when it could.
+    pub sure: i64,
     /// The least margin of a healthy group.
     pub floor: i64,
 }
@@ -42,6 +48,10 @@ pub struct Margin {
 impl Margin {
     fn least(&self) -> i64 {
         self.live.min(self.whole)
+    }
+
+    fn is_sure(&self) -> bool {
+        self.sure >= 0
     }
 }
 
@@ -186,7 +196,7 @@ impl Oracle {
             self.heal(group, before);
             let floor = before.floor.min(before.least());
             if let Cause::Call(call) = cause
-                && after.least() < floor
+                && (after.least() < floor || (before.is_sure() && !after.is_sure()))
             {
                 let exposure = self.exposed.entry(group).or_insert(Exposure { call, until: floor });
                 exposure.until = exposure.until.max(floor);
@@ -228,7 +238,8 @@ impl Oracle {
     }
 
     fn heal(&mut self, group: usize, now: &Margin) {
-        if self.exposed.get(&group).is_some_and(|exposure| now.least() >= exposure.until) {
+        let healed = |exposure: &Exposure| now.least() >= exposure.until && now.is_sure();
+        if self.exposed.get(&group).is_some_and(healed) {
             self.exposed.remove(&group);
         }
     }

@@ -313,7 +313,11 @@ impl Pilot {
                 self.record(*record);
                 self.answer(now_ms + WRITE_MS, Event::Recorded { request, result });
             }
-            Effect::Act { request, intent } => {
+            // There is one pilot only: nobody else writes.
+            Effect::Stamp { request, .. } => {
+                self.answer(now_ms + WRITE_MS, Event::Stamped { request, result: Ok(()) });
+            }
+            Effect::Act { request, intent, .. } => {
                 *self.tally.effects.entry(intent.verb.kind().to_owned()).or_default() += 1;
                 let (outcome, took_ms) = self.act(sim, &intent);
                 self.answer(now_ms + took_ms.max(1), Event::Acted { request, outcome });

@@ -6,6 +6,7 @@ use crate::rng::Rng;
 use plimsoll_core::observation::{PlatformReport, Slot, Source, VacantSlot};
 use plimsoll_wire::fact::Authority;
 use plimsoll_wire::snapshot::{Endpoints, Generation, Marker};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What becomes of the volume of a member that was stopped for good.
@@ -239,6 +240,7 @@ impl Platform {
             vacant: source.tells(vacant.collect()),
             generation: source.tells(Generation { spec: self.generation, observed: self.generation }),
             operations: source.tells(Vec::new()),
+            facts: BTreeMap::new(),
         }
     }
 

@@ -21,7 +21,9 @@ use plimsoll_core::observation::SystemReport;
 use plimsoll_wire::journal::Verb;
 use std::sync::Arc;
 
+mod calls;
 mod flow;
+mod loss;
 mod moves;
 mod report;
 
@@ -124,6 +126,8 @@ struct Node {
     /// No longer known to the store.
     forgotten: bool,
     away_since_ms: Option<u64>,
+    /// When copies last had to go to it that could not fit, because of nature's losses alone.
+    bereft_ms: Option<u64>,
     alive: bool,
     full: bool,
 }
@@ -243,6 +247,7 @@ impl Sharded {
             gone: None,
             forgotten: false,
             away_since_ms: None,
+            bereft_ms: None,
             alive: false,
             full: false,
         });
@@ -309,118 +314,6 @@ impl Sharded {
             }
         }
         all
-    }
-
-    /// Members for which nothing is kept any more are forgotten.
-    fn forget(&mut self) {
-        for at in 0..self.nodes.len() {
-            let Some(node) = self.nodes.get(at) else { continue };
-            let vacant =
-                self.platform.places().get(node.slot).is_none_or(|place| place.state == State::Vacant);
-            if node.gone.is_some() && !node.forgotten && vacant && self.copies_on(at) == 0 {
-                if let Some(node) = self.nodes.get_mut(at) {
-                    node.forgotten = true;
-                }
-                self.epoch += 1;
-            }
-        }
-    }
-
-    /// After members went: what nobody holds any more is lost.
-    fn count_losses(&mut self) {
-        let nodes = &self.nodes;
-        let remains = |copy: &&Copy| nodes.get(copy.node).is_some_and(|node| node.gone.is_none());
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            let held = shard.copies.iter().filter(remains).map(|copy| copy.holds).max().unwrap_or(0);
-            if held < shard.acknowledged {
-                self.losses.push((at, shard.acknowledged - held));
-                shard.acknowledged = held;
-            }
-        }
-    }
-
-    fn lose(&mut self, slot: usize, cause: Cause) {
-        if let Some(node) = self.by_slot(slot).and_then(|at| self.nodes.get_mut(at)) {
-            node.gone.get_or_insert(cause);
-        }
-        self.restless = true;
-        self.count_losses();
-        self.forget();
-    }
-
-    fn start(&mut self, slot: &str, now_ms: u64) -> Effect {
-        let Some(slot) = self.platform.find(slot) else { return Effect::refused("no such slot") };
-        Effect::applied(1_500, self.platform.start(slot, now_ms))
-    }
-
-    fn stop(&mut self, slot: &str, number: u64) -> Effect {
-        let Some(slot) = self.platform.find(slot) else { return Effect::refused("no such slot") };
-        let changed = self.platform.stop(slot);
-        if changed {
-            self.lose(slot, Cause::Call(number));
-        }
-        Effect::applied(2_000, changed)
-    }
-
-    fn set_mode(&mut self, member: &str, mode: Mode) -> Effect {
-        let Some(at) = self.by_name(member) else { return Effect::refused("no such member") };
-        let Some(node) = self.nodes.get_mut(at) else { return Effect::refused("no such member") };
-        let same = matches!(
-            (&node.mode, &mode),
-            (Mode::Serving, Mode::Serving)
-                | (Mode::Cordoned | Mode::Draining { .. }, Mode::Cordoned)
-                | (Mode::Draining { .. }, Mode::Draining { .. })
-        );
-        if same {
-            return Effect::applied(40, false);
-        }
-        node.mode = mode;
-        self.restless = true;
-        Effect::applied(150, true)
-    }
-
-    fn drain(&mut self, member: &str, task: Task) -> Effect {
-        let Some(at) = self.by_name(member) else { return Effect::refused("no such member") };
-        let copies = self.copies_on(at);
-        self.set_mode(member, Mode::Draining { task, copies })
-    }
-
-    /// Takes a drain back: copies on their way stay where they were.
-    fn cancel_drain(&mut self, member: &str, mode: Mode) -> Effect {
-        let Some(at) = self.by_name(member) else { return Effect::refused("no such member") };
-        for shard in &mut self.shards {
-            if let Some(moving) = shard.moving.take_if(|moving| moving.from == Some(at)) {
-                shard.copies.retain(|copy| copy.node != moving.to);
-                shard.version += 1;
-            }
-        }
-        let Some(node) = self.nodes.get_mut(at) else { return Effect::refused("no such member") };
-        let drained = matches!(node.mode, Mode::Draining { .. });
-        let back = matches!(node.mode, Mode::Cordoned) && matches!(mode, Mode::Serving);
-        if drained || back {
-            node.mode = mode;
-        }
-        Effect::applied(150, drained || back)
-    }
-
-    /// Moves every leadership off a member, evenly to those that can lead, as stores with many shards do: the one
-    /// that was named comes first among equals.
-    fn move_leaders(&mut self, from: &str, to: &str) -> Effect {
-        let (Some(from), Some(to)) = (self.by_name(from), self.by_name(to)) else {
-            return Effect::refused("no such member");
-        };
-        let led: Vec<usize> = (0..self.shards.len())
-            .filter(|at| self.shards.get(*at).is_some_and(|shard| shard.leader == Some(from)))
-            .collect();
-        let mut changed = false;
-        for at in led {
-            let Some(heir) = self.heir(at, Some(from), Some(to)) else { continue };
-            if let Some(shard) = self.shards.get_mut(at) {
-                shard.leader = Some(heir);
-                changed = true;
-            }
-        }
-        Effect::applied(300, changed)
     }
 
     fn subject(&self, verb: &Verb) -> Option<usize> {
@@ -557,7 +450,9 @@ impl World for Sharded {
                 let remains = self.nodes.get(copy.node).is_some_and(|node| node.gone.is_none());
                 remains && copy.filled.is_none() && copy.holds >= shard.acknowledged
             });
-            Margin { live: live as i64 - self.setup.min_ack as i64, whole: whole.count() as i64 - 1, floor }
+            let (live, whole) = (live as i64 - self.setup.min_ack as i64, whole.count() as i64 - 1);
+            // Only a copy that holds everything can lead.
+            Margin { live, whole, sure: 0, floor }
         };
         self.shards.iter().map(margin).collect()
     }

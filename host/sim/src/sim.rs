@@ -157,6 +157,7 @@ impl Sim {
         let mishaps = self.world.tick(to_ms, asked, &mut self.clients, &mut self.trace);
         let sampled = self.now_ms / self.sample_ms;
         self.now_ms = to_ms;
+        self.count_losses(Cause::Nature);
         for Mishap::Overflow { slot, cause } in mishaps {
             self.trace.note(to_ms, format_args!("{slot} is past its disk"));
             self.oracle.overflowed(to_ms, &slot, cause);
@@ -238,6 +239,23 @@ impl Sim {
             self.count_losses(cause);
         }
         effect
+    }
+
+    /// What people do by hand where a group has lost its majority for good: the member in `slot` goes on alone with
+    /// what it has. No daemon does this: it is there for the figure of what happens without a guard.
+    pub fn recover(&mut self, slot: &str) -> Answer {
+        self.calls += 1;
+        let before = self.world.margins();
+        let effect = self.world.recover(slot, &mut self.trace);
+        if effect.changed {
+            let cause = Cause::Call(self.calls);
+            let after = self.world.margins();
+            self.oracle.changed(self.now_ms, cause, &before, &after);
+            self.count_losses(cause);
+        }
+        self.trace
+            .note(self.now_ms, format_args!("call {} recover {slot}: {:?}", self.calls, effect.outcome));
+        Answer { outcome: effect.outcome, took_ms: effect.took_ms }
     }
 
     /// Whether the daemon is killed here; to be asked between any two effects of its.

@@ -30,6 +30,11 @@ pub trait World: Debug + Send {
     fn capacity(&self) -> u64;
     /// Does what a verb says, on behalf of `owner`.
     fn act(&mut self, call: &Call<'_>, trace: &mut Trace) -> Effect;
+    /// What people do by hand where a group has lost its majority for good: the member in a slot goes on without the
+    /// others. No plan does this, and no verb can.
+    fn recover(&mut self, _slot: &str, _trace: &mut Trace) -> Effect {
+        Effect::refused("the store repairs itself")
+    }
     /// Something breaks.
     fn strike(&mut self, now_ms: u64, blow: &Blow, trace: &mut Trace);
     /// How much each group can still lose.

@@ -52,6 +52,7 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
         }],
         interval_ms: 30_000,
         held: None,
+        pauses: plimsoll_core::pauses::Pauses::default(),
         pace_ms: 5_000,
     }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use plimsoll_core::observation::SystemMember;
-use plimsoll_sim::faults::{Class, FaultSetup};
+use plimsoll_sim::faults::{Class, FaultSetup, PlannedFault};
 use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::oracle::Harm;
 use plimsoll_sim::sharded::ShardedSetup;
@@ -198,6 +198,35 @@ fn a_drain_onto_small_disks_fills_a_survivor_and_the_oracle_says_whose_it_is() {
     pass(&mut sim, HOUR);
     let full = |harm: &Harm| matches!(harm, Harm::DiskOverfull { .. });
     assert!(sim.oracle().findings().iter().any(|it| full(&it.harm) && it.call == Some(1)));
+}
+
+/// A store of eight members, two of them new and filled by a rebalance of ours, of which nature then takes some.
+fn bereft(lost: u64) -> Sim {
+    let setup = ShardedSetup { disk_bytes: 34_000_000_000, ..ShardedSetup::default() };
+    let losses = (0..lost).map(|nth| PlannedFault {
+        class: Class::MemberLost,
+        at_ms: 30 * MINUTE + nth * MINUTE,
+        for_ms: 0,
+    });
+    let mut sim = store(2, setup, FaultSetup::Planned(losses.collect()));
+    pass(&mut sim, MINUTE);
+    for (slot, size) in [("db-6", 7), ("db-7", 8)] {
+        act(&mut sim, &Verb::Start { slot: slot.into(), size_after: size, join: serde_json::Value::Null });
+        until(&mut sim, "one member more", |sim| members(sim).len() == size as usize);
+    }
+    act(&mut sim, &Verb::Rebalance);
+    pass(&mut sim, 2 * HOUR);
+    sim
+}
+
+#[test]
+fn where_nature_takes_members_until_no_placement_fits_a_full_disk_is_not_ours() {
+    let full = |harm: &Harm| matches!(harm, Harm::DiskOverfull { .. });
+    let fits = bereft(1);
+    assert!(!fits.oracle().findings().iter().chain(fits.oracle().misfortunes()).any(|it| full(&it.harm)));
+    let sim = bereft(4);
+    assert_eq!(sim.oracle().findings(), []);
+    assert!(sim.oracle().misfortunes().iter().any(|it| full(&it.harm)));
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! Where journals are kept (`decisions.md` D5): a compare-and-set store with one entry a target.
 
+#[cfg(test)]
+mod contract;
 mod file;
+mod kubernetes;
 #[cfg(test)]
 mod tests;
 
 pub use file::{FileJournals, Kept, read_all};
+pub use kubernetes::KubernetesJournals;
 
 use crate::disk::Held;
+use crate::kubernetes::Failure;
+use plimsoll_core::profile::Profile;
 use plimsoll_wire::journal::Journal;
 use std::io;
 
@@ -14,11 +20,35 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub u64);
 
+/// What is to be stored: a journal, and where it is known by which words people are told of it beside it, where its home
+/// shows it to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    journal: &'a Journal,
+    profile: Option<&'static Profile>,
+}
+
+impl<'a> Entry<'a> {
+    /// A journal that is told to people in the words of a profile.
+    #[must_use]
+    pub fn told_by(journal: &'a Journal, profile: &'static Profile) -> Self {
+        Self { journal, profile: Some(profile) }
+    }
+}
+
+impl<'a> From<&'a Journal> for Entry<'a> {
+    fn from(journal: &'a Journal) -> Self {
+        Self { journal, profile: None }
+    }
+}
+
 /// A home of journals. Where it is, is chosen once, when the daemon is put together.
 #[derive(Clone, Debug)]
 pub enum JournalStore {
     /// A locked directory with a file a target.
     File(FileJournals),
+    /// An object a target on a Kubernetes.
+    Kubernetes(KubernetesJournals),
 }
 
 impl JournalStore {
@@ -26,11 +56,12 @@ impl JournalStore {
     /// never was one.
     ///
     /// # Errors
-    /// [`JournalError::UnknownFormat`], [`JournalError::Unreadable`] and [`JournalError::NotDurable`]: the
-    /// target holds.
+    /// [`JournalError::UnknownFormat`], [`JournalError::Unreadable`], [`JournalError::NotDurable`] and
+    /// [`JournalError::Unanswered`]: the target holds.
     pub async fn load(&self, target: &str) -> Result<Option<(Journal, Revision)>, JournalError> {
         match self {
             Self::File(store) => store.load(target).await,
+            Self::Kubernetes(store) => store.load(target).await,
         }
     }
 
@@ -39,14 +70,16 @@ impl JournalStore {
     ///
     /// # Errors
     /// See [`JournalError`]. After any of them the caller loads again before it acts.
-    pub async fn store(
+    pub async fn store<'a>(
         &self,
         target: &str,
         expected: Option<Revision>,
-        journal: &Journal,
+        entry: impl Into<Entry<'a>>,
     ) -> Result<Revision, JournalError> {
+        let entry = entry.into();
         match self {
-            Self::File(store) => store.store(target, expected, journal).await,
+            Self::File(store) => store.store(target, expected, entry.journal).await,
+            Self::Kubernetes(store) => store.store(target, expected, entry).await,
         }
     }
 }
@@ -76,7 +109,7 @@ pub enum JournalError {
     },
     /// It is there and cannot be understood. It is never overwritten.
     #[error(
-        "the journal {place} cannot be used: {problem}; hint: restore the file from a backup, or, when no \
+        "the journal {place} cannot be used: {problem}; hint: restore it from a backup, or, when no \
          change of this target is under way, move it aside and the target starts without a history"
     )]
     Unreadable {
@@ -107,6 +140,15 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+    /// The API server gave no answer to build on. A write may be there all the same.
+    #[error("the journal {place} is not known to be as it should")]
+    Unanswered {
+        /// Which object.
+        place: String,
+        /// What was answered.
+        #[source]
+        source: Failure,
+    },
     /// Another daemon has the directory.
     #[error(transparent)]
     Held(#[from] Held),
@@ -128,6 +170,7 @@ impl JournalError {
             Self::Unreadable { .. } => "unreadable",
             Self::Refused { .. } => "refused",
             Self::NotDurable { .. } => "not-durable",
+            Self::Unanswered { .. } => "unanswered",
             Self::Held(_) => "held",
             Self::Stopping { .. } => "stopping",
         }

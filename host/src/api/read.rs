@@ -19,14 +19,22 @@ const MAX_DECISIONS: usize = 1_000;
 pub(super) async fn ready(State(shown): State<Shown>) -> Response {
     let reasons = not_ready(&shown);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+    let mut told = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    // Whoever follows is as ready as whoever leads: it watches, and takes over.
+    if let Some(standing) = &shown.published.get().standing {
+        told["leads"] = standing.leads.into();
+        told["leader"] = standing.leader.clone().into();
+    }
+    (status, Json(told)).into_response()
 }
 
-/// Why nobody should rely on us yet: a target that was never read, a policy that never ran.
+/// Why nobody should rely on us yet: a target that was never read or cannot be run, a policy that never ran.
 fn not_ready(shown: &Shown) -> Vec<String> {
     let view = shown.published.get();
     let unread = view.targets.keys().filter(|key| !view.snapshots.contains_key(*key));
     let mut reasons: Vec<String> = unread.map(|key| format!("target {key} has not been read yet")).collect();
+    let unbuilt = view.unbuilt.iter().filter(|(key, _)| !view.targets.contains_key(*key));
+    reasons.extend(unbuilt.map(|(key, why)| format!("target {key} cannot be run: {why}")));
     for policy in shown.published.policies().iter().filter(|policy| policy.module.is_none()) {
         let why = policy.trouble.as_deref().unwrap_or("it is being loaded");
         reasons.push(format!("policy {} is not loaded: {why}", policy.name));

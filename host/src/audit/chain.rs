@@ -99,6 +99,30 @@ impl FromStr for Head {
     }
 }
 
+/// A head and the log that it is of, as journals keep it: `<log>/<sequence>:<hash>`. A log that was begun before logs
+/// had a name has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known<'a> {
+    pub(super) log: &'a str,
+    pub(super) head: Head,
+}
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log {
+            "" => fmt::Display::fmt(&self.head, formatter),
+            log => write!(formatter, "{log}/{}", self.head),
+        }
+    }
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let (log, head) = text.split_once('/').unwrap_or(("", text));
+        Ok(Self { log, head: head.parse()? })
+    }
+}
+
 /// What a line carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
@@ -212,5 +236,10 @@ mod tests {
         let head = Head { sequence: 7, hash: Hash::of(b"x") };
         assert_eq!(head.to_string().parse(), Ok(head));
         assert!(head.to_string().to_uppercase().parse::<Head>().is_err());
+        for log in ["", "b2f6"] {
+            let known = Known { log, head };
+            assert_eq!(Known::parse(&known.to_string()), Ok(known));
+        }
+        assert!(Known::parse("b2f6/7").is_err());
     }
 }

@@ -10,6 +10,9 @@ pub enum Event {
     Opened {
         /// See [`plimsoll_wire::FORMAT_VERSION`].
         format_version: u32,
+        /// Which log this is: drawn when it was begun, so that of several daemons' heads its own can be told.
+        #[serde(default)]
+        log: String,
         /// The hash of the seal before it; empty in a new log.
         seal: String,
     },
@@ -18,6 +21,9 @@ pub enum Event {
     Gap {
         /// See [`plimsoll_wire::FORMAT_VERSION`].
         format_version: u32,
+        /// Which log this is.
+        #[serde(default)]
+        log: String,
         /// The segment before.
         segment: u32,
         /// Its acknowledged bytes.

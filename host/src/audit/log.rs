@@ -1,9 +1,9 @@
 //! The log as the daemon uses it: opened once, appended to, never read to resume.
 
 use super::blob;
-use super::chain::{Content, Hash, Head};
+use super::chain::{Content, Hash, Known};
 use super::event::Event;
-use super::retention::Snapshots;
+use super::retention::{self, Snapshots};
 use super::walk::{self, Seen, Tail, Walked, segment_name};
 use super::writer::Writer;
 use super::{AuditConfig, AuditError};
@@ -87,13 +87,13 @@ impl AuditLog {
         }
         let recovered = set_aside(disk.as_ref(), &mut walked)
             .map_err(|source| AuditError::NotDurable { place: disk.place(""), source })?;
-        let head = walked.head.unwrap_or(Head::NONE);
-        let mut writer = Writer::after(disk.clone(), config, walked.segments, head)?;
+        let retired = walked.retired.map(|(through, _)| through);
+        let mut writer = Writer::after(disk.clone(), config, walked)?;
         for event in &recovered {
             writer.event(event)?;
         }
         let mut inner = Inner { writer, snapshots, full: None, appends: 0, folders: BTreeSet::new() };
-        inner.prepare(walked.retired.map(|(through, _)| through))?;
+        inner.prepare(retired)?;
         Ok(Self { inner: Mutex::new(inner), _lock: lock })
     }
 
@@ -120,11 +120,12 @@ impl AuditLog {
         self.lock().append(&record, Some(&bytes))
     }
 
-    /// The newest record, as journals keep it: `<sequence>:<hash>`. Empty before the first.
+    /// The newest record, as journals keep it: `<log>/<sequence>:<hash>`. Empty before the first.
     #[must_use]
     pub fn head(&self) -> String {
-        let head = self.lock().writer.head;
-        if head.sequence == 0 { String::new() } else { head.to_string() }
+        let inner = self.lock();
+        let Writer { head, log, .. } = &inner.writer;
+        if head.sequence == 0 { String::new() } else { Known { log, head: *head }.to_string() }
     }
 
     /// Why nothing is begun now, if nothing is: the log failed or the disk is full. For readiness and
@@ -274,16 +275,10 @@ impl Inner {
 
     /// Removes the oldest sealed segments beyond what is kept, once a record says so.
     fn retire_segments(&mut self) -> Result<(), AuditError> {
-        let mut total: u64 = self.writer.sealed.iter().map(|segment| segment.length).sum();
-        let mut through = None;
-        for segment in &self.writer.sealed {
-            if total <= self.writer.config.keep_bytes {
-                break;
-            }
-            total -= segment.length;
-            through = Some((segment.number, segment.last));
-        }
-        let Some((number, last)) = through else { return Ok(()) };
+        let config = &self.writer.config;
+        let Some((number, last)) = retention::through(&self.writer.sealed, config, (config.wall_ms)()) else {
+            return Ok(());
+        };
         self.writer.event(&Event::Retired { through: number, last: last.to_string() })?;
         self.remove_segments(number);
         let gone = self.snapshots.only_before(last.sequence + 1);
@@ -370,10 +365,7 @@ pub(super) fn snapshot_of(seen: &Seen<'_, '_>) -> Option<Hash> {
 
 fn note_snapshot(snapshots: &mut Snapshots, seen: &Seen<'_, '_>) {
     if let Some(digest) = snapshot_of(seen) {
-        let text = std::str::from_utf8(seen.link.time).unwrap_or_default();
-        // A time that cannot be read counts as new: nothing is removed for it.
-        let wall_ms = text.parse::<jiff::Timestamp>().map_or(i64::MAX, |time| time.as_millisecond());
-        snapshots.mention(digest, seen.link.head.sequence, wall_ms);
+        snapshots.mention(digest, seen.link.head.sequence, walk::wall_ms(seen.link.time));
     }
 }
 

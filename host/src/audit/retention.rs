@@ -1,8 +1,25 @@
 //! What is removed, when, and what is written down before it is.
 
 use super::AuditConfig;
-use super::chain::Hash;
+use super::chain::{Hash, Head};
+use super::walk::Segment;
 use std::collections::HashMap;
+
+/// Up to which sealed segment, and its last line, records may go: by size, and by age all but the newest.
+pub(super) fn through(sealed: &[Segment], config: &AuditConfig, now_ms: i64) -> Option<(u32, Head)> {
+    let too_old = now_ms.saturating_sub(i64::try_from(config.keep_ms).unwrap_or(i64::MAX));
+    let mut left: u64 = sealed.iter().map(|segment| segment.length).sum();
+    let mut through = None;
+    for (index, segment) in sealed.iter().enumerate() {
+        let is_old = segment.wall_ms < too_old && index + 1 < sealed.len();
+        if left <= config.keep_bytes && !is_old {
+            break;
+        }
+        left -= segment.length;
+        through = Some((segment.number, segment.last));
+    }
+    through
+}
 
 /// The snapshots that records of the log mention.
 #[derive(Debug, Default)]

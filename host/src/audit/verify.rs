@@ -2,11 +2,12 @@
 
 use super::AuditError;
 use super::blob::{self, Unavailable};
-use super::chain::{Hash, Head};
+use super::chain::{Hash, Head, Known};
 use super::finding::{Finding, Problem};
 use super::log::snapshot_of;
 use super::walk::{self, Walked, segment_name};
 use crate::disk::{Disk, Exclusive, RealDisk};
+use plimsoll_wire::journal::Journal;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -17,8 +18,25 @@ use std::path::Path;
 pub struct ExpectedHead {
     /// Whose journal.
     pub target: String,
-    /// Its `auditHead`; empty for a target that never had a record.
+    /// Its `auditHead`, or one of `otherAuditHeads`; empty for a target that never had a record.
     pub head: String,
+    /// Whether it may be of another daemon's log. Else a log of another name was put in the place of this one.
+    pub may_be_of_another: bool,
+}
+
+impl ExpectedHead {
+    /// What a journal knows of the logs of all daemons that led. Of `several` each has a log; one daemon alone has the
+    /// log of the newest head, and the others are of logs that it began anew.
+    #[must_use]
+    pub fn of(journal: &Journal, several: bool) -> Vec<Self> {
+        let head = |head: &String, may_be_of_another| Self {
+            target: journal.target.to_string(),
+            head: head.clone(),
+            may_be_of_another,
+        };
+        let others = journal.other_audit_heads.iter().map(|other| head(other, true));
+        std::iter::once(head(&journal.audit_head, several)).chain(others).collect()
+    }
 }
 
 /// How sound a log is, best first.
@@ -45,6 +63,8 @@ pub struct VerifyReport {
     pub snapshots: u64,
     /// Heads of journals that the log holds.
     pub heads: usize,
+    /// Heads of journals that are of other logs, each of which only its own can be checked against.
+    pub elsewhere: usize,
     /// The newest record.
     pub head: Option<Head>,
     /// What is wrong, in the order of the log.
@@ -100,6 +120,9 @@ impl fmt::Display for VerifyReport {
             "{}: {verdict}: {} segments, {} records, {} snapshots, {} journal heads found",
             self.place, self.segments, self.records, self.snapshots, self.heads
         )?;
+        if self.elsewhere > 0 {
+            write!(formatter, ", {} of other logs", self.elsewhere)?;
+        }
         match self.head {
             Some(head) => write!(formatter, ", newest record {head}"),
             None => write!(formatter, ", no record"),
@@ -154,6 +177,7 @@ pub(super) fn verify_on(disk: &dyn Disk, heads: &[ExpectedHead]) -> io::Result<V
         records: walked.lines,
         snapshots: 0,
         heads: 0,
+        elsewhere: 0,
         head: walked.head,
         findings: walked.findings.clone(),
     };
@@ -199,7 +223,7 @@ fn check_snapshots(
 
 /// The heads that journals know, and those of them that were met.
 struct Expected<'a> {
-    heads: Vec<(&'a str, Result<Head, &'a str>)>,
+    heads: Vec<(&'a ExpectedHead, Result<Known<'a>, &'static str>)>,
     /// The hash that the log has at each expected sequence.
     met: HashMap<u64, Option<Hash>>,
 }
@@ -209,11 +233,10 @@ impl<'a> Expected<'a> {
         let heads: Vec<_> = heads
             .iter()
             .filter(|expected| !expected.head.is_empty())
-            .map(|expected| {
-                (expected.target.as_str(), expected.head.parse::<Head>().map_err(|_| expected.head.as_str()))
-            })
+            .map(|expected| (expected, Known::parse(&expected.head)))
             .collect();
-        let met = heads.iter().filter_map(|(_, head)| Some((head.as_ref().ok()?.sequence, None))).collect();
+        let met =
+            heads.iter().filter_map(|(_, head)| Some((head.as_ref().ok()?.head.sequence, None))).collect();
         Self { heads, met }
     }
 
@@ -227,11 +250,16 @@ impl<'a> Expected<'a> {
         let end = walked.head.map_or(0, |head| head.sequence);
         let begin = walked.first.map_or(1, |(sequence, _)| sequence);
         let place = walked.segments.last().map_or_else(String::new, |segment| segment_name(segment.number));
-        for (target, head) in &self.heads {
-            let target = (*target).to_owned();
-            let problem = match head {
-                Err(text) => Problem::HeadUnreadable { target, head: (*text).to_owned() },
-                Ok(head) => match self.met.get(&head.sequence).copied().flatten() {
+        for (expected, known) in &self.heads {
+            let target = expected.target.clone();
+            let problem = match known {
+                Err(_) => Problem::HeadUnreadable { target, head: expected.head.clone() },
+                Ok(Known { log, .. }) if *log != walked.log && expected.may_be_of_another => {
+                    report.elsewhere += 1;
+                    continue;
+                }
+                Ok(Known { log, head }) if *log != walked.log => Problem::Rewritten { target, head: *head },
+                Ok(Known { head, .. }) => match self.met.get(&head.sequence).copied().flatten() {
                     Some(hash) if hash == head.hash => {
                         report.heads += 1;
                         continue;

@@ -103,6 +103,8 @@ pub(super) struct Segment {
     /// Its bytes that count.
     pub(super) length: u64,
     pub(super) sealed: bool,
+    /// When its last line was written, in milliseconds since 1970; a time that cannot be read counts as new.
+    pub(super) wall_ms: i64,
 }
 
 /// A half-written line at the end of the log.
@@ -111,6 +113,12 @@ pub(super) struct Tail {
     pub(super) segment: u32,
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
+}
+
+/// The time of a line in milliseconds since 1970. One that cannot be read counts as new: nothing is removed for it.
+pub(super) fn wall_ms(time: &[u8]) -> i64 {
+    let text = std::str::from_utf8(time).unwrap_or_default();
+    text.parse::<jiff::Timestamp>().map_or(i64::MAX, |time| time.as_millisecond())
 }
 
 /// What a walk found.
@@ -124,6 +132,8 @@ pub(super) struct Walked {
     pub(super) first: Option<(u64, Hash)>,
     /// The last line.
     pub(super) head: Option<Head>,
+    /// Which log it is, as its segments say; empty in one that was begun before logs had a name.
+    pub(super) log: String,
     /// The last retired segment and its last line.
     pub(super) retired: Option<(u32, Head)>,
     /// Records before this may lack their snapshots.
@@ -194,12 +204,14 @@ impl Walker<'_> {
             last: self.out.head.unwrap_or(Head::NONE),
             length: counted.len() as u64,
             sealed: false,
+            wall_ms: i64::MAX,
         };
         for line in lines(counted) {
             match chain::check(line.bytes) {
                 Ok(link) if line.ended => {
                     segment.sealed = self.accept(number, line.number, &link);
                     segment.last = link.head;
+                    segment.wall_ms = wall_ms(link.time);
                 }
                 Ok(_) | Err(_) if nothing_after && line.last => {
                     segment.length = line.offset;
@@ -245,14 +257,8 @@ impl Walker<'_> {
             Some(Event::RetiredSnapshots { before }) => {
                 self.out.snapshots_before = self.out.snapshots_before.max(before);
             }
-            Some(
-                Event::Opened { .. }
-                | Event::Gap { .. }
-                | Event::Recovered { .. }
-                | Event::Halted { .. }
-                | Event::Resumed {},
-            )
-            | None => {}
+            Some(Event::Opened { log, .. } | Event::Gap { log, .. }) => self.out.log = log,
+            Some(Event::Recovered { .. } | Event::Halted { .. } | Event::Resumed {}) | None => {}
         }
         false
     }

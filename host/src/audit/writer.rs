@@ -3,7 +3,7 @@
 use super::chain::{self, Content, Head};
 use super::event::Event;
 use super::finding::{Finding, Problem};
-use super::walk::{Segment, lines, read_segment, segment_name};
+use super::walk::{Segment, Walked, lines, read_segment, segment_name};
 use super::{AuditConfig, AuditError};
 use crate::disk::{Disk, DiskFile};
 use plimsoll_wire::FORMAT_VERSION;
@@ -43,6 +43,8 @@ pub(super) struct Writer {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: AuditConfig,
     pub(super) head: Head,
+    /// Which log it is.
+    pub(super) log: String,
     /// Sealed segments that are there, oldest first.
     pub(super) sealed: Vec<Segment>,
     place: Place,
@@ -56,9 +58,12 @@ impl Writer {
     pub(super) fn after(
         disk: Arc<dyn Disk>,
         config: AuditConfig,
-        mut segments: Vec<Segment>,
-        head: Head,
+        walked: Walked,
     ) -> Result<Self, AuditError> {
+        let Walked { mut segments, head, log, .. } = walked;
+        // A log without a line yet.
+        let log = if head.is_none() { (config.new_log)().map_err(AuditError::Unnamed)? } else { log };
+        let head = head.unwrap_or(Head::NONE);
         let newest = segments.last().cloned();
         let place = match newest {
             Some(newest) if !newest.sealed => {
@@ -73,7 +78,7 @@ impl Writer {
                 Place::Closed(Closed { number, length, failed: None, begun: false })
             }
         };
-        Ok(Self { disk, config, head, sealed: segments, place })
+        Ok(Self { disk, config, head, log, sealed: segments, place })
     }
 
     /// Whether the next append has to begin a segment first because something failed.
@@ -97,7 +102,8 @@ impl Writer {
         self.write(Content::Event, &json(&Event::Sealed { segment: number })?)?;
         if let Place::Open(open) = &self.place {
             let length = open.length;
-            self.sealed.push(Segment { number, last: self.head, length, sealed: true });
+            let wall_ms = (self.config.wall_ms)();
+            self.sealed.push(Segment { number, last: self.head, length, sealed: true, wall_ms });
             self.place = Place::Closed(Closed { number, length, failed: None, begun: false });
         }
         self.begin()?;
@@ -156,20 +162,22 @@ impl Writer {
             self.recheck(last, length)?;
         }
         let number = last + 1;
+        let log = self.log.clone();
         let first = match failed {
             Some(why) if last > 0 => {
-                Event::Gap { format_version: FORMAT_VERSION, segment: last, length, why }
+                Event::Gap { format_version: FORMAT_VERSION, log, segment: last, length, why }
             }
             Some(_) | None => {
                 let seal = if last == 0 { String::new() } else { self.head.hash.to_string() };
-                Event::Opened { format_version: FORMAT_VERSION, seal }
+                Event::Opened { format_version: FORMAT_VERSION, log, seal }
             }
         };
         let (line, head) = self.line(Content::Event, &json(&first)?)?;
         match start(self.disk.as_ref(), number, begun, &line) {
             Ok(open) => {
                 if failed_after(&first) && !self.sealed.iter().any(|segment| segment.number == last) {
-                    self.sealed.push(Segment { number: last, last: self.head, length, sealed: true });
+                    let (number, last, wall_ms) = (last, self.head, (self.config.wall_ms)());
+                    self.sealed.push(Segment { number, last, length, sealed: true, wall_ms });
                 }
                 self.place = Place::Open(open);
                 self.head = head;

@@ -32,10 +32,15 @@ pub(super) struct Who {
 
 impl Who {
     pub(super) fn name(&self) -> String {
-        let told = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
-        let name = self.name.clone().or_else(|| told("SUDO_USER")).or_else(|| told("USER"));
-        name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        self.name.clone().unwrap_or_else(person)
     }
+}
+
+/// Who sits at the terminal, as far as the environment tells.
+pub(super) fn person() -> String {
+    let told = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    let name = told("SUDO_USER").or_else(|| told("USER"));
+    name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 /// The daemon's configuration, or everything that is wrong with it.

@@ -3,11 +3,14 @@
 use super::output::{self, Form, Format};
 use super::progress::Progress;
 use super::{Went, ask};
-use crate::actuate::journal::read_all;
+use crate::actuate::journal::{JournalError, KubernetesJournals, read_all};
 use crate::audit::{ExpectedHead, Soundness, VerifyReport, verify};
+use crate::config::{DaemonConfig, load_targets};
+use crate::daemon::assembly;
 use anyhow::Context;
 use clap::Subcommand;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The audit log.
@@ -55,6 +58,7 @@ struct Shown {
     records: u64,
     snapshots: u64,
     journal_heads: usize,
+    heads_of_other_logs: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<String>,
     findings: Vec<Finding>,
@@ -80,22 +84,33 @@ impl Audit {
 impl Verify {
     fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let (dir, journals) = match &self.dir {
-            Some(dir) => (dir.clone(), self.journals.clone()),
+            Some(dir) => (dir.clone(), self.journals.clone().map(Journals::Folder)),
             None => {
                 let daemon = ask::daemon_file(config)?;
-                (daemon.audit.dir, Some(daemon.state_dir.join("journal")))
+                let folder = daemon.state_dir.join("journal");
+                let in_cluster = daemon.kubernetes.is_some();
+                let dir = daemon.audit.dir.clone();
+                let journals =
+                    if in_cluster { Journals::Cluster(Box::new(daemon)) } else { Journals::Folder(folder) };
+                (dir, Some(journals))
             }
         };
         let report = {
             let _progress = Progress::begin(format!("verifying {}", dir.display()));
             // Before the log: what is written meanwhile is then no surprise.
-            let heads = journals.as_deref().map(heads).transpose()?.unwrap_or_default();
+            let heads = journals.as_ref().map(heads).transpose()?.unwrap_or_default();
             verify(&dir, &heads)?
         };
         let shown = Shown::of(&report);
         self.form.show(&shown, || printable(&report))?;
-        if journals.is_none() && self.form.output == Format::Table {
-            output::complain("note: without --journals a tail that was cut off cannot show");
+        if self.form.output == Format::Table {
+            if journals.is_none() {
+                output::complain("note: without --journals a tail that was cut off cannot show");
+            } else if report.elsewhere > 0 && report.heads == 0 {
+                output::complain(
+                    "note: no journal knows this log, so that a tail that was cut off cannot show",
+                );
+            }
         }
         Ok(match report.exit_code() {
             0 => Went::Fine,
@@ -105,7 +120,43 @@ impl Verify {
     }
 }
 
-fn heads(dir: &Path) -> anyhow::Result<Vec<ExpectedHead>> {
+/// Where the journals are.
+enum Journals {
+    Folder(PathBuf),
+    /// On the Kubernetes of the daemon's file.
+    Cluster(Box<DaemonConfig>),
+}
+
+fn heads(journals: &Journals) -> anyhow::Result<Vec<ExpectedHead>> {
+    match journals {
+        Journals::Folder(dir) => heads_in_folder(dir),
+        Journals::Cluster(daemon) => super::block_on(heads_in_cluster(daemon)),
+    }
+}
+
+/// The journals of all targets that have a document, in a file or in the cluster.
+async fn heads_in_cluster(daemon: &DaemonConfig) -> anyhow::Result<Vec<ExpectedHead>> {
+    let server = assembly::kubernetes(daemon, crate::lead::Lead::alone())
+        .await?
+        .context("the daemon's file names no `kubernetes`")?;
+    let mut targets: BTreeSet<String> = crate::daemon::listed(&server, daemon).await?;
+    targets.extend(load_targets(&daemon.targets_dir, daemon).targets.iter().map(|one| one.key.to_string()));
+    let store = KubernetesJournals::new(server);
+    let mut heads = Vec::new();
+    for target in targets {
+        match store.load(&target).await {
+            Ok(Some((journal, _))) => heads.extend(ExpectedHead::of(&journal, true)),
+            Ok(None) => {}
+            // Nobody answered: that says nothing about the log.
+            Err(error @ JournalError::Unanswered { .. }) => return Err(error.into()),
+            // What it knows cannot be compared, and that must show.
+            Err(error) => heads.push(unreadable(target, &error)),
+        }
+    }
+    Ok(heads)
+}
+
+fn heads_in_folder(dir: &Path) -> anyhow::Result<Vec<ExpectedHead>> {
     if !dir.is_dir() {
         // A daemon that has never run has no journals and no log either.
         return Ok(Vec::new());
@@ -113,12 +164,16 @@ fn heads(dir: &Path) -> anyhow::Result<Vec<ExpectedHead>> {
     let kept = read_all(dir).with_context(|| format!("reading the journals of {}", dir.display()))?;
     Ok(kept
         .into_iter()
-        .map(|kept| match kept.journal {
-            Ok((journal, _)) => ExpectedHead { target: journal.target.to_string(), head: journal.audit_head },
+        .flat_map(|kept| match kept.journal {
+            Ok((journal, _)) => ExpectedHead::of(&journal, false),
             // What it knew cannot be compared, and that must show.
-            Err(error) => ExpectedHead { target: kept.place, head: error.to_string() },
+            Err(error) => vec![unreadable(kept.place, &error)],
         })
         .collect())
+}
+
+fn unreadable(target: String, error: &JournalError) -> ExpectedHead {
+    ExpectedHead { target, head: error.to_string(), may_be_of_another: false }
 }
 
 fn printable(report: &VerifyReport) -> String {
@@ -138,6 +193,7 @@ impl Shown {
             records: report.records,
             snapshots: report.snapshots,
             journal_heads: report.heads,
+            heads_of_other_logs: report.elsewhere,
             head: report.head.map(|head| head.to_string()),
             findings: report
                 .findings

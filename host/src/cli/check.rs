@@ -4,7 +4,7 @@ use super::output::{self, Form, Format};
 use super::progress::Progress;
 use super::{Went, block_on};
 use crate::config::{self, DaemonConfig, SignalConfig, TargetConfig};
-use crate::policy::{Launch, Library, LibraryConfig, PolicyStatus, Sandbox};
+use crate::policy::{Library, PolicyStatus};
 use serde::Serialize;
 use std::path::Path;
 
@@ -103,14 +103,7 @@ fn look_at_policies(
     targets: &[TargetConfig],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let launch = Launch {
-        sandbox: match daemon.policy_host.sandbox {
-            config::Sandbox::Required => Sandbox::Required,
-            config::Sandbox::BestEffort => Sandbox::BestEffort,
-        },
-        ..Launch::default()
-    };
-    let settings = LibraryConfig { launch, ..LibraryConfig::default() };
+    let settings = crate::daemon::assembly::library(daemon);
     let folder = daemon.policies_dir.to_string_lossy().into_owned();
     let opened = {
         let _progress = Progress::begin(format!("loading the policies of {folder}"));
@@ -135,13 +128,14 @@ fn look_at_policies(
         for (index, policy) in target.policies.iter().enumerate() {
             let name = policy.module.trim_end_matches(".wasm");
             let place = format!("spec.policies[{index}].module");
-            let wrong = match found.iter().find(|status| status.name == name) {
+            let (wrong, hint) = match found.iter().find(|status| status.name == name) {
                 Some(status) if is_sound(status) => continue,
-                Some(status) => trouble(status),
-                None => format!("there is no {name}.wasm in {folder}"),
+                Some(status) => {
+                    (trouble(status), "`plimsoll policy inspect FILE` tells more of a module".to_owned())
+                }
+                None => (format!("there is no {name}.wasm in {folder}"), there_is(&found)),
             };
-            let hint = "`plimsoll policy inspect FILE` tells more of a module";
-            report.problems.push(Note::new(&target.file, target.line, &place, &wrong, hint));
+            report.problems.push(Note::new(&target.file, policy.line, &place, &wrong, &hint));
         }
     }
     report.policies = found.iter().filter(|status| is_sound(status)).count();
@@ -163,6 +157,17 @@ fn look_at_policies(
     Ok(())
 }
 
+/// What could have been meant, of a directory that may hold many.
+fn there_is(found: &[PolicyStatus]) -> String {
+    const SHOWN: usize = 8;
+    let mut names: Vec<String> =
+        found.iter().take(SHOWN).map(|status| format!("{}.wasm", status.name)).collect();
+    if found.len() > SHOWN {
+        names.push("...".to_owned());
+    }
+    if names.is_empty() { "it holds no module".to_owned() } else { format!("there is: {}", names.join(", ")) }
+}
+
 fn is_sound(status: &PolicyStatus) -> bool {
     status.module.is_some() && status.trouble.is_none()
 }
@@ -181,14 +186,14 @@ impl Report {
         for problem in definition.problems() {
             self.problems.push(Note::new(
                 &target.file,
-                target.line,
+                signal.line,
                 &path(problem.field),
                 &problem.message,
                 "",
             ));
         }
         for warning in crate::collect::lint(&definition) {
-            self.warnings.push(Note::new(&target.file, target.line, &path("query"), &warning, ""));
+            self.warnings.push(Note::new(&target.file, signal.line, &path("query"), &warning, ""));
         }
     }
 

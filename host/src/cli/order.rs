@@ -178,7 +178,7 @@ impl Approve {
 }
 
 /// What an approval is named by.
-fn digest(content: &str) -> String {
+pub(super) fn digest(content: &str) -> String {
     use std::fmt::Write as _;
     Sha256::digest(content.as_bytes()).iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -60,7 +60,7 @@ impl Plan {
             (None, None) => bail!("name a target, or a saved snapshot with `--from`"),
         };
         let system = &snapshot.target.system;
-        let profile = profile::find(system)
+        let profile = profile::find(system, &snapshot.target.platform)
             .with_context(|| format!("target.system: there is no profile for the system {system:?}"))?;
         let Some(wished) = wished else {
             return self.show_hold(config, &snapshot);

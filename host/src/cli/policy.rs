@@ -3,7 +3,7 @@
 use super::output::{self, Closed, Form, Format};
 use super::progress::Progress;
 use super::{Went, block_on, yaml};
-use crate::policy::{Class, Failure, Fault, Host, Inspection, Launch, Loaded, Sandbox};
+use crate::policy::{Class, Failure, Fault, Host, Inspection, Launch, Loaded, Rejection, Sandbox};
 use anyhow::{Context, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use plimsoll_wire::{Snapshot, canonical};
@@ -119,7 +119,8 @@ impl Eval {
                 let _progress = Progress::begin(format!("loading {}", self.module.display()));
                 self.loading.host().load_file(&self.module, self.loading.class()).await
             };
-            let loaded = loaded.map_err(|rejection| anyhow!("{}: {rejection}", self.module.display()))?;
+            let loaded =
+                loaded.map_err(|rejection| anyhow!("{}: {}", self.module.display(), told(&rejection)))?;
             Asking { loaded, settings, states: BTreeMap::new(), failed: false }.all().await
         })
     }
@@ -218,14 +219,21 @@ impl Inspect {
             }
             Err(rejection) => {
                 if self.form.output == Format::Table {
-                    output::complain(&format!("{} is no policy: {rejection}", self.file.display()));
+                    output::complain(&format!("{} is no policy: {}", self.file.display(), told(&rejection)));
                 } else {
-                    self.form.show(&serde_json::json!({ "rejection": rejection }), String::new)?;
+                    let hint = rejection.flaw.hint();
+                    self.form
+                        .show(&serde_json::json!({ "rejection": rejection, "hint": hint }), String::new)?;
                 }
                 Ok(Went::Failed)
             }
         }
     }
+}
+
+/// Why a module is refused and what to do about it, on one line.
+fn told(rejection: &Rejection) -> String {
+    format!("{rejection} ({})", rejection.flaw.hint())
 }
 
 /// Every field with its value: the YAML form reads like a table.

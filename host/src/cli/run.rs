@@ -2,6 +2,7 @@
 
 use super::{Went, ask, block_on};
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::daemon::LogSetter;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,7 +15,7 @@ use tracing_subscriber::EnvFilter;
   plimsoll run --config /etc/plimsoll/plimsoll.yaml
   plimsoll run --log-level debug")]
 pub(super) struct Run {
-    /// From which severity on to log; the daemon's file says so without it.
+    /// From which severity on to log, whatever the daemon's file says.
     #[arg(long, value_enum, value_name = "LEVEL")]
     log_level: Option<Level>,
 }
@@ -31,27 +32,51 @@ enum Level {
 impl Run {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let daemon = ask::daemon_file(config)?;
-        log(daemon.log, self.log_level);
-        block_on(crate::daemon::run(config))?;
+        let log_level = log(daemon.log, self.log_level);
+        block_on(crate::daemon::run(config, log_level))?;
         Ok(Went::Fine)
     }
 }
 
-fn log(log: Log, asked: Option<Level>) {
-    let level = match (asked, log.level) {
-        (Some(Level::Error), _) | (None, LogLevel::Error) => "error",
+/// Begins to log; what comes back changes the level later. What was asked for on the command line stays.
+fn log(log: Log, asked: Option<Level>) -> LogSetter {
+    let logs =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter(log.level, asked));
+    match log.format {
+        LogFormat::Text => {
+            let logs = logs.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            setter(asked, move |filter| handle.reload(filter))
+        }
+        LogFormat::Json => {
+            let logs = logs.json().with_filter_reloading();
+            let handle = logs.reload_handle();
+            logs.init();
+            setter(asked, move |filter| handle.reload(filter))
+        }
+    }
+}
+
+fn setter(
+    asked: Option<Level>,
+    reload: impl Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync + 'static,
+) -> LogSetter {
+    Box::new(move |level| {
+        if let Err(error) = reload(filter(level, asked)) {
+            tracing::error!(%error, "the level of the log stays");
+        }
+    })
+}
+
+fn filter(level: LogLevel, asked: Option<Level>) -> EnvFilter {
+    let level = match (asked, level) {
+        (Some(Level::Error), _) | (None, LogLevel::Error) => return EnvFilter::new("error"),
         (Some(Level::Warn), _) | (None, LogLevel::Warn) => "warn",
         (Some(Level::Info), _) | (None, LogLevel::Info) => "info",
         (Some(Level::Debug), _) | (None, LogLevel::Debug) => "debug",
-        (Some(Level::Trace), _) | (None, LogLevel::Trace) => "trace",
+        // What libraries have to say below a warning is of use to those who wrote them; `trace` shows it all.
+        (Some(Level::Trace), _) | (None, LogLevel::Trace) => return EnvFilter::new("trace"),
     };
-    // What libraries have to say below a warning is of use to those who wrote them; `trace` shows it all.
-    let filter =
-        if level == "trace" { level.to_owned() } else { format!("warn,plimsoll={level},policy={level}") };
-    let filter = if level == "error" { EnvFilter::new("error") } else { EnvFilter::new(filter) };
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match log.format {
-        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => logs.json().init(),
-    }
+    EnvFilter::new(format!("warn,plimsoll={level},policy={level}"))
 }

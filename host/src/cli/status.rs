@@ -43,6 +43,19 @@ struct About {
     policies: Vec<Policy>,
     #[serde(default)]
     problems: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<Lease>,
+}
+
+/// How the daemon that was asked stands to the others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Lease {
+    leads: bool,
+    leader: String,
+    identity: String,
+    lease: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +64,8 @@ struct Policy {
     module: Option<String>,
     failures: u32,
     trouble: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shadow: Option<String>,
 }
 
 impl Status {
@@ -81,12 +96,30 @@ impl Shown {
             let rows: Vec<_> = self.daemon.policies.iter().map(policy).collect();
             text.push_str(&output::table(["POLICY", "MODULE", "FAILURES", "TROUBLE"], &rows));
         }
+        if let Some(lease) = &self.daemon.lease {
+            text.push_str(&who_leads(lease));
+        }
         for problem in &self.daemon.problems {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "problem: {}", output::line(problem));
         }
         text
     }
+}
+
+/// Plans and decisions are the leader's to tell.
+fn who_leads(lease: &Lease) -> String {
+    let (us, name) = (cell(&lease.identity), cell(&lease.lease));
+    let mut text = if lease.leads {
+        format!("\nthis daemon ({us}) leads, by the lease {name}\n")
+    } else {
+        format!("\nthis daemon ({us}) follows; {} leads, by the lease {name}\n", cell(&lease.leader))
+    };
+    if let Some(trouble) = &lease.trouble {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "the lease could not be asked: {}", output::line(trouble));
+    }
+    text
 }
 
 fn row(status: &Target) -> [String; 9] {
@@ -126,7 +159,7 @@ fn policy(policy: &Policy) -> [String; 4] {
         policy.name.clone(),
         or_dash(module.unwrap_or_default()),
         policy.failures.to_string(),
-        or_dash(policy.trouble.as_deref().unwrap_or_default()),
+        or_dash(policy.trouble.as_ref().or(policy.shadow.as_ref()).map_or("", String::as_str)),
     ]
 }
 
@@ -143,6 +176,26 @@ fn remarks(status: &Target) -> String {
     if let Some(note) = &status.paused {
         let why = if note.why.is_empty() { String::new() } else { format!(": {}", note.why) };
         remark(format!("paused by {} at {}{why}", note.who, rfc3339(note.at.wall_ms)));
+    }
+    let in_document =
+        status.conditions.iter().find(|condition| condition.kind == "Paused" && condition.status);
+    if let Some(condition) = in_document.filter(|_| status.paused.is_none()) {
+        let what = match condition.reason.as_str() {
+            "ScaleIn" => "scale-in is paused",
+            "ScaleOut" => "scale-out is paused",
+            "Replicas" => "its size is kept",
+            _ => "paused",
+        };
+        remark(format!("{what} in its document: {}", condition.message));
+    }
+    if let Some(wish) = &status.outside {
+        let when = if wish.when.is_empty() { String::new() } else { format!(" at {}", wish.when) };
+        remark(format!("{} wished for {} members from outside{when}", wish.who, wish.members));
+    }
+    for order in &status.orders {
+        let (place, who) = (&order.place, &order.note.who);
+        let obeyed = if order.obeyed { "obeyed" } else { "refused" };
+        remark(format!("{} by {who} ({place}) was {obeyed}: {}", order.verb, order.note.why));
     }
     if let Some(content) = &status.approval {
         remark(format!("waits for approval: {content}"));

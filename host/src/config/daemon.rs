@@ -2,10 +2,16 @@
 //! credentials stand here and nowhere else; a target's document refers to them by name.
 
 mod document;
+mod kubernetes;
+mod lease;
 mod reach;
 
 pub(super) use document::read;
+pub use kubernetes::Kubernetes;
+pub use lease::Lease;
 
+use crate::kubernetes::Scalable;
+use crate::policy::Allowances;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +30,8 @@ pub struct DaemonConfig {
     pub policies_dir: PathBuf,
     /// Where the targets' documents are.
     pub targets_dir: PathBuf,
+    /// Whether that directory may be missing: the file does not name it, and targets come from the cluster.
+    pub targets_optional: bool,
     /// Where journals are, and what else must outlive the daemon.
     pub state_dir: PathBuf,
     /// Where HTTP reads are served; none where they are switched off.
@@ -38,6 +46,8 @@ pub struct DaemonConfig {
     pub platforms: BTreeMap<String, Arc<Platform>>,
     /// How systems are spoken to, by name.
     pub systems: BTreeMap<String, Arc<EtcdSystem>>,
+    /// The Kubernetes that workloads are on, where there is one.
+    pub kubernetes: Option<Kubernetes>,
     /// How policies are run.
     pub policy_host: PolicyHost,
     /// Where decisions are recorded.
@@ -102,6 +112,13 @@ pub enum PlatformKind {
     Exec(ExecPlatform),
     /// The built-in simulator.
     Sim(SimPlatform),
+    /// A workload of the target's own namespace. It stands in the target's document, not in the daemon's file.
+    Workload {
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: Arc<Scalable>,
+    },
 }
 
 /// The owner's own commands.
@@ -124,6 +141,8 @@ pub struct Command {
     pub argv: Vec<String>,
     /// When its process group is ended.
     pub timeout: Duration,
+    /// What its environment has besides `PATH` and `PLIMSOLL_*`.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A simulated world.
@@ -155,8 +174,10 @@ pub struct EtcdSystem {
     pub identity: Option<ClientIdentity>,
     /// A user and the file with the password.
     pub login: Option<Login>,
-    /// How long one request may take.
+    /// How long one member may take to answer. What changes something has longer; see `host/src/systems/etcd.rs`.
     pub deadline: Duration,
+    /// Where members are reached that are pods, by purpose, with blanks to be filled in.
+    pub endpoints: BTreeMap<String, String>,
     /// Whose documents may use it.
     pub namespaces: Namespaces,
 }
@@ -184,11 +205,10 @@ pub struct Login {
 pub struct PolicyHost {
     /// What happens where the kernel cannot confine the child.
     pub sandbox: Sandbox,
-    /// Limits of modules of compiled languages.
-    pub compiled: Class,
-    /// Limits of modules that carry an interpreter.
-    pub interpreter: Class,
-    /// Modules of the class `interpreter`, by file name; all others are `compiled`.
+    /// What modules may be and take.
+    pub allowances: Allowances,
+    /// Modules of the class `interpreter`, by file name; all others are `compiled`, unless the manifest beside one
+    /// says otherwise.
     pub interpreters: BTreeSet<String>,
 }
 
@@ -201,21 +221,6 @@ pub enum Sandbox {
     BestEffort,
 }
 
-/// Limits of a class of modules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// How large a module may be, in bytes.
-    pub module_bytes: u64,
-    /// How much cpu time its compilation may take.
-    pub compile_cpu: Duration,
-    /// How much fuel an evaluation may burn (about one unit an instruction).
-    pub fuel: u64,
-    /// How much linear memory an evaluation may use, in bytes.
-    pub memory_bytes: u64,
-    /// When an evaluation is ended from outside.
-    pub wall: Duration,
-}
-
 /// Where decisions are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
@@ -223,10 +228,12 @@ pub struct Audit {
     pub dir: PathBuf,
     /// When a new file of the log is begun, in bytes.
     pub segment_bytes: u64,
-    /// How long records are kept.
+    /// How long records and their snapshots are kept.
     pub retention: Duration,
     /// How many bytes of records are kept, the oldest go first.
     pub retention_bytes: u64,
+    /// How many bytes of snapshots are kept, the oldest go first.
+    pub snapshot_bytes: u64,
 }
 
 /// What is logged.

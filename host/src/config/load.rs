@@ -1,8 +1,9 @@
 //! Files and directories into configurations.
 
 use super::daemon::{self, DaemonConfig};
+use super::object::{self, Objects, Unseen};
 use super::problem::{At, Problem, Problems, Sink, quote};
-use super::target::{self, TargetConfig, TargetKey};
+use super::target::{self, Origin, TargetConfig, TargetKey};
 use super::tree::{self, Document, MAX_FILE_BYTES};
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
@@ -32,8 +33,10 @@ pub struct LoadedTargets {
     pub broken: Vec<Broken>,
     /// Why not.
     pub problems: Problems,
-    /// Whether the directory itself could be read; if not, no target may be taken for removed.
+    /// Whether the directory itself could be read; if not, no target of a file may be taken for removed.
     pub complete: bool,
+    /// Where objects could not be read: no target that comes from there may be taken for removed.
+    pub unseen: Unseen,
 }
 
 /// Reads the daemon's file.
@@ -77,12 +80,28 @@ pub(super) fn daemon_from(bytes: &[u8], file: &Path, base: &Path, sink: &mut Sin
 
 /// Reads the documents of a directory. What is wrong with one does not hurt the others.
 pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
+    load_all(dir, daemon, &Objects::default())
+}
+
+/// Reads the documents of a directory and those of the cluster, by the same rules.
+pub(super) fn load_all(dir: &Path, daemon: &DaemonConfig, objects: &Objects) -> LoadedTargets {
+    let mut loaded = load_files(dir, daemon);
+    object::targets_from(objects, daemon, &mut loaded);
+    refuse_twins(&mut loaded);
+    loaded.targets.sort_by(|a, b| a.key.cmp(&b.key));
+    loaded
+}
+
+fn load_files(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
     let mut loaded = LoadedTargets { complete: true, ..LoadedTargets::default() };
     let files = match list(dir) {
         Ok(files) => files,
         Err(problem) => {
-            loaded.problems.push(problem);
             loaded.complete = false;
+            // Nobody named it, and it is not needed. What came from it before stays all the same.
+            if !daemon.targets_optional || dir.exists() {
+                loaded.problems.push(problem);
+            }
             return loaded;
         }
     };
@@ -94,8 +113,6 @@ pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
         }
         loaded.problems.append(sink.into_problems());
     }
-    refuse_twins(&mut loaded);
-    loaded.targets.sort_by(|a, b| a.key.cmp(&b.key));
     loaded
 }
 
@@ -103,7 +120,7 @@ pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
 pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink, loaded: &mut LoadedTargets) {
     let parsed = tree::parse(bytes, sink);
     for Document { root, sound } in &parsed.documents {
-        match target::read(root, daemon, sink) {
+        match target::read(root, Origin::File, daemon, sink) {
             Some(target) if *sound => loaded.targets.push(target),
             Some(_) | None => {
                 loaded.broken.push(Broken { file: sink.file().clone(), key: target::identity(root) });
@@ -111,6 +128,11 @@ pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink,
         }
     }
     if !parsed.whole {
+        loaded.broken.push(Broken { file: sink.file().clone(), key: None });
+    } else if parsed.documents.is_empty() {
+        // An editor empties a file before it writes it: that must not end a target.
+        let hint = "write a document, or remove the file to remove its target";
+        sink.add(&At::default(), "holds no document", hint);
         loaded.broken.push(Broken { file: sink.file().clone(), key: None });
     }
 }
@@ -156,11 +178,19 @@ fn twin_problems(loaded: &mut LoadedTargets, twins: &[usize], path: &str, what: 
         loaded.problems.push(Problem {
             file: target.file.clone(),
             line: target.line,
-            column: 1,
+            column: usize::from(target.line > 0),
             path: path.to_owned(),
-            message: format!("{what}, also in {}:{}", other.file, other.line),
+            message: format!("{what}, also in {}", place(other)),
             hint: hint.to_owned(),
         });
+    }
+}
+
+/// Where a document stands: a line of a file, or an object.
+fn place(target: &TargetConfig) -> String {
+    match target.origin {
+        Origin::File => format!("{}:{}", target.file, target.line),
+        Origin::Object => target.file.to_string(),
     }
 }
 

@@ -29,20 +29,23 @@ pub struct Problem {
     pub hint: String,
 }
 
+impl Problem {
+    /// What is wrong and what to do about it, without the file: for who looks at that very document.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
+        format!("{path}{}{hint}", self.message)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
-        if !self.path.is_empty() {
-            write!(f, ": {}", self.path)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.hint.is_empty() {
-            write!(f, " ({})", self.hint)?;
-        }
-        Ok(())
+        write!(f, ": {}", self.told())
     }
 }
 

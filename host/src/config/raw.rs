@@ -242,8 +242,18 @@ const ELSEWHERE: [(&[&str], &str); 9] = [
     (&["status"], "the status is Plimsoll's own; remove it"),
 ];
 
-/// Declares a map of a document: its fields, each with its key.
+/// Declares a map of a document: its fields, each with its key, and in documents that are objects of a cluster with its form.
 macro_rules! raw {
+    ($(#[$doc:meta])* struct $name:ident { $( $field:ident: $kind:ty = $key:literal => $form:expr, )* }) => {
+        $crate::config::raw::raw! { $(#[$doc])* struct $name { $( $field: $kind = $key, )* } }
+
+        impl $name {
+            /// What may be written.
+            pub(in crate::config) fn form() -> $crate::config::form::Form {
+                $crate::config::form::map([$( ($key, $form), )*])
+            }
+        }
+    };
     ($(#[$doc:meta])* struct $name:ident { $( $field:ident: $kind:ty = $key:literal, )* }) => {
         $(#[$doc])*
         #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Changes while the daemon runs: what is in force after a reading of the files, given what was before.
 
-use super::daemon::DaemonConfig;
-use super::load::{Broken, LoadedTargets, load_daemon, load_targets};
+use super::daemon::{DaemonConfig, Kubernetes, PlatformKind};
+use super::load::{Broken, LoadedTargets, load_all, load_daemon};
+use super::object::Objects;
 use super::problem::{Problem, Problems};
-use super::target::{System, TargetConfig, TargetKey};
+use super::target::{Origin, System, TargetConfig, TargetKey};
 use plimsoll_wire::snapshot::Mode;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// All that is in force at one time.
@@ -46,33 +46,23 @@ pub enum Change {
     Withdrawn(TargetKey),
 }
 
-/// Reads everything anew. Blocking: it reads files.
-pub fn reload(old: &Configuration) -> Reloaded {
+/// Reads everything anew, the objects of the cluster as they were seen. Blocking: it reads files.
+pub fn reload(old: &Configuration, objects: &Objects) -> Reloaded {
     let (daemon, problems) = match load_daemon(&old.daemon.file) {
         Ok(daemon) => (Some(daemon), Problems::default()),
         Err(problems) => (None, problems),
     };
     let (daemon, mut told) = keep_fixed(&old.daemon, daemon);
     told.append(problems);
-    let loaded = load_targets(&daemon.targets_dir, &daemon);
+    let loaded = load_all(&daemon.targets_dir, &daemon, objects);
     let mut reloaded = merge(old, daemon, loaded);
     told.append(std::mem::take(&mut reloaded.problems));
     reloaded.problems = told;
     reloaded
 }
 
-/// Reads everything for the first time. Blocking: it reads files.
-///
-/// # Errors
-/// What is wrong with the daemon's file. Broken documents of targets are no error: they are told beside.
-pub fn load(path: &Path) -> Result<Reloaded, Problems> {
-    let daemon = Arc::new(load_daemon(path)?);
-    let loaded = load_targets(&daemon.targets_dir, &daemon);
-    let nothing = Configuration { daemon: daemon.clone(), targets: BTreeMap::new() };
-    Ok(merge(&nothing, daemon, loaded))
-}
-
-/// The daemon's new configuration, with what cannot change while it runs as it was: what it holds open.
+/// The daemon's new configuration, with what cannot change while it runs as it was: what it holds open, and what
+/// running policies were loaded with.
 fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<DaemonConfig>, Problems) {
     let mut told = Problems::default();
     let Some(mut new) = new else { return (old.clone(), told) };
@@ -92,10 +82,18 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
     keep("http", new.http != old.http);
     keep("control.socket", new.control_socket != old.control_socket);
     keep("audit", new.audit != old.audit);
+    keep("kubernetes", new.kubernetes != old.kubernetes);
+    keep("policiesDir", new.policies_dir != old.policies_dir);
+    keep("policyHost", new.policy_host != old.policy_host);
+    keep("log.format", new.log.format != old.log.format);
     new.state_dir.clone_from(&old.state_dir);
     new.http = old.http;
     new.control_socket.clone_from(&old.control_socket);
     new.audit.clone_from(&old.audit);
+    new.kubernetes.clone_from(&old.kubernetes);
+    new.policies_dir.clone_from(&old.policies_dir);
+    new.policy_host.clone_from(&old.policy_host);
+    new.log.format = old.log.format;
     if new == **old { (old.clone(), told) } else { (Arc::new(new), told) }
 }
 
@@ -104,7 +102,11 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
 /// A target whose document is broken keeps the configuration that it had. One whose document is gone is
 /// removed, unless the directory could not be read: then nothing is known to be gone.
 pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTargets) -> Reloaded {
-    let LoadedTargets { targets, broken, mut problems, complete } = refuse_second_hands(old, loaded);
+    let LoadedTargets { targets, broken, mut problems, complete, unseen } = refuse_second_hands(old, loaded);
+    let is_gone = |target: &TargetConfig| match target.origin {
+        Origin::File => complete,
+        Origin::Object => !unseen.covers(&target.key.namespace),
+    };
     let mut changes = Vec::new();
     if daemon != old.daemon {
         changes.push(Change::Daemon);
@@ -130,7 +132,8 @@ pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTarge
         if in_force.contains_key(key) {
             continue;
         }
-        if complete && !broken.iter().any(|broken| may_be(broken, before)) {
+        let is_broken = broken.iter().any(|broken| may_be(broken, before));
+        if !is_broken && is_gone(before) {
             changes.push(Change::Removed(key.clone()));
         } else {
             let (kept, change) = keep(before, &daemon, &mut problems);
@@ -149,7 +152,7 @@ fn refuse_second_hands(old: &Configuration, mut loaded: LoadedTargets) -> Loaded
         loaded.problems.push(Problem {
             file: target.file.clone(),
             line: target.line,
-            column: 1,
+            column: usize::from(target.line > 0),
             path: "spec.targetRef.name".to_owned(),
             message: format!(
                 "target `{holder}`, whose document is broken, still scales `{}`",
@@ -209,7 +212,15 @@ fn keep(
 /// Whether the daemon's file still has, and opens to the target, what it uses.
 fn is_open(target: &TargetConfig, daemon: &DaemonConfig) -> bool {
     let namespace = &target.key.namespace;
-    let platform = daemon.platforms.get(&target.platform.name);
+    let platform = match &target.platform.kind {
+        PlatformKind::Workload { kind, .. } => {
+            let has = |now: &&Kubernetes| kind.is_stateful_set() || now.scalable.contains(kind);
+            daemon.kubernetes.as_ref().filter(has).map(|now| &now.namespaces)
+        }
+        PlatformKind::Exec(_) | PlatformKind::Sim(_) => {
+            daemon.platforms.get(&target.platform.name).map(|now| &now.namespaces)
+        }
+    };
     let system = match &target.system {
         System::Sim => true,
         System::Etcd(system) => {
@@ -217,7 +228,7 @@ fn is_open(target: &TargetConfig, daemon: &DaemonConfig) -> bool {
         }
     };
     let source = |name: &String| daemon.sources.get(name).is_some_and(|now| now.namespaces.allow(namespace));
-    platform.is_some_and(|now| now.namespaces.allow(namespace))
+    platform.is_some_and(|open| open.allow(namespace))
         && system
         && target.signals.iter().all(|signal| source(&signal.source))
 }

@@ -3,6 +3,8 @@
 //! [`LIMITS`] is the one table of them: it is read by the loader, and the reference is printed from it.
 //! The defaults are those of [`Safety::default`], which the table looks up, so that they stand in one place.
 
+mod form;
+
 use super::problem::{At, Sink, join, quote};
 use super::raw::{self, Any, Field, List, Raw, Scalar};
 use super::tree::Node;

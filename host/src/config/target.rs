@@ -3,15 +3,16 @@
 
 mod behavior;
 mod document;
+mod pause;
 mod signal;
 
-pub(super) use document::{identity, read};
+pub(super) use document::{form, identity, read};
+pub use pause::{Pause, Pauses};
 pub use signal::{Aggregation, SignalConfig};
 
 use super::daemon::{EtcdSystem, Platform};
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::{Behavior, Mode};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +40,18 @@ impl fmt::Display for TargetKey {
 pub struct TargetConfig {
     /// What it is called.
     pub key: TargetKey,
-    /// The file that it was read from.
+    /// The file that it was read from, or the object, such as `StatefulAutoscaler shop/db`.
     pub file: Arc<str>,
+    /// Where documents like it come from.
+    pub origin: Origin,
     /// The line where its document begins.
     pub line: usize,
-    /// Annotations, among them those below `plimsoll.dev/`.
-    pub annotations: BTreeMap<String, String>,
+    /// What its owner has paused in annotations.
+    pub pauses: Pauses,
+    /// The plan that its owner approves in an annotation, word for word.
+    pub approve: Option<String>,
+    /// Whether sizes may be wished from outside, through the object's `scale` (`decisions.md` D24).
+    pub external_wish: bool,
     /// Where its members run, as the daemon's file had it when this document was read.
     pub platform: Arc<Platform>,
     /// What data its members hold.
@@ -67,6 +74,15 @@ pub struct TargetConfig {
     pub safety: Safety,
 }
 
+/// Where a document comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file in `targetsDir`.
+    File,
+    /// An object of the cluster.
+    Object,
+}
+
 /// What data a target's members hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum System {
@@ -79,6 +95,8 @@ pub enum System {
 /// One policy that is asked for a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyConfig {
+    /// The line where it stands.
+    pub line: usize,
     /// What it is called in this target.
     pub name: String,
     /// The file name of its module in the policies' directory.

@@ -1,7 +1,9 @@
 //! The configuration as its owner meets it: the reference files, the messages, and hostile input.
 
 mod hostile;
+mod lease;
 mod messages;
+mod objects;
 mod reloading;
 
 use super::load::{daemon_from, targets_from};
@@ -76,7 +78,14 @@ spec:
     assert_eq!(problems, "");
     let [example] = &example.targets[..] else { panic!("one target") };
     let [minimal] = &minimal.targets[..] else { panic!("one target") };
-    assert_eq!(TargetConfig { line: minimal.line, ..example.clone() }, *minimal);
+    // Lines are where things stand, not what they say.
+    let placed = |target: &TargetConfig| {
+        let mut target = TargetConfig { line: 0, ..target.clone() };
+        target.policies.iter_mut().for_each(|policy| policy.line = 0);
+        target.signals.iter_mut().for_each(|signal| signal.line = 0);
+        target
+    };
+    assert_eq!(placed(example), placed(minimal));
 }
 
 /// The comments of the example are what people read; they must say what the table says.
@@ -143,15 +152,59 @@ fn settings_reach_a_policy_as_json() {
     assert_eq!(loaded.targets[0].policies[0].settings, expected);
 }
 
+#[test]
+fn policies_and_signals_know_their_lines() {
+    let (loaded, problems) = read_targets(EXAMPLE_TARGET.as_bytes());
+    assert_eq!(problems, "");
+    let line = |number: usize| EXAMPLE_TARGET.lines().nth(number - 1).unwrap_or_default().trim();
+    assert_eq!(line(loaded.targets[0].policies[0].line), "module: target-utilization.wasm");
+    assert!(line(loaded.targets[0].signals[0].line).starts_with("query: "));
+}
+
+/// The numbers of the daemon's file are what policies run with, within what nobody can exceed.
+#[test]
+fn the_owner_chooses_what_policies_may_take() {
+    let host = |text: &str| {
+        let text = format!("apiVersion: plimsoll.dev/v1alpha1\nkind: DaemonConfig\npolicyHost: {text}\n");
+        read_daemon(&text).map(|config| config.policy_host)
+    };
+    let normal = host("{}").expect("the defaults");
+    assert_eq!(normal.allowances, crate::policy::Allowances::default());
+    let chosen = host(
+        "{compiled: {moduleSize: 4Mi, compileCpu: 1500ms, fuel: 2000000, memory: 16Mi, wall: 1s}, \
+         interpreterModules: [py.wasm]}",
+    )
+    .expect("a good file");
+    let limits = crate::policy::Limits { fuel: 2_000_000, memory_bytes: 16 << 20, wall_ms: 1_000 };
+    let compiled = crate::policy::Allowance { module_bytes: 4 << 20, compile_cpu_s: 2, limits };
+    assert_eq!(chosen.allowances, crate::policy::Allowances { compiled, ..normal.allowances });
+    assert!(chosen.interpreters.contains("py.wasm"));
+    for (text, told) in [
+        ("{compiled: {moduleSize: 1Gi}}", "policyHost.compiled.moduleSize: `1Gi` is above the most"),
+        ("{compiled: {compileCpu: 1h}}", "policyHost.compiled.compileCpu: `1h` is above the most"),
+        ("{interpreter: {wall: 1m}}", "policyHost.interpreter.wall: `1m` is above the most"),
+        ("{interpreter: {memory: 1Gi}}", "policyHost.interpreter.memory: `1Gi` is above the most"),
+    ] {
+        let problems = host(text).expect_err(text);
+        assert!(problems.contains(told), "{problems}");
+    }
+}
+
 /// What the reference shows behind `#` is what people will uncomment.
 #[test]
 fn everything_that_the_reference_file_comments_out_can_be_used() {
-    let text = DEFAULT_DAEMON.replace(": {}\n", ":\n").replace("\n#  ", "\n  ");
+    let text = DEFAULT_DAEMON
+        .replace(": {}\n", ":\n")
+        .replace("\n#  ", "\n  ")
+        .replace("\n#kubernetes", "\nkubernetes");
     let config = read_daemon(&text).expect("a good file");
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["main"]);
     assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["playground", "vms"]);
     assert_eq!(config.systems.keys().collect::<Vec<_>>(), ["etcd-main"]);
     assert!(config.systems["etcd-main"].identity.is_some() && config.systems["etcd-main"].login.is_some());
+    let kubernetes = config.kubernetes.as_ref().expect("a Kubernetes");
+    assert_eq!(kubernetes.context.as_deref(), Some("production"));
+    assert!(kubernetes.namespaces.allow("default") && !kubernetes.namespaces.allow("billing"));
     let PlatformKind::Exec(exec) = &config.platforms["vms"].kind else { panic!("commands") };
     assert_eq!(exec.list.argv, ["/usr/local/bin/members", "list"]);
     assert_eq!(exec.add.as_ref().map(|add| add.timeout), Some(std::time::Duration::from_secs(300)));
@@ -160,20 +213,36 @@ fn everything_that_the_reference_file_comments_out_can_be_used() {
 #[test]
 fn everything_that_the_example_comments_out_can_be_used() {
     let text = EXAMPLE_TARGET
-        .replace(
-            "annotations: {}\n#    plimsoll.dev/paused: \"who and why\" ",
-            "annotations:\n    plimsoll.dev/paused: x #",
-        )
+        .replace("annotations: {}\n", "annotations:\n")
+        .replace("\n#    plimsoll.dev/", "\n    plimsoll.dev/")
         .replace("\n#      aggregation", "\n      aggregation")
         .replace("\n#      batchBy", "\n      batchBy")
         .replace("\n#    scaleIn", "\n    scaleIn");
     let (loaded, problems) = read_targets(text.as_bytes());
     assert_eq!(problems, "");
     let target = &loaded.targets[0];
-    assert_eq!(target.annotations.get("plimsoll.dev/paused").map(String::as_str), Some("x"));
+    let pauses = target.pauses.at(0);
+    assert_eq!(target.pauses.held_at(0).as_deref(), Some("ann: disk swap"));
+    assert_eq!(pauses.scale_in.as_deref(), Some("ann: backup"));
+    assert_eq!(pauses.scale_out.as_deref(), Some("bob: no budget"));
+    assert_eq!(pauses.size, Some((5, "ann: campaign".to_owned())));
     assert_eq!(target.signals[0].aggregation, Some(Aggregation::Sum));
     assert_eq!(target.signals[0].batch_by.as_deref(), Some("cluster"));
     assert_eq!(target.safety.scale_in, Some(true));
+}
+
+#[test]
+fn a_pause_ends_when_its_owner_says() {
+    let note = "paused-scale-in: \"ann: backup; until 2026-02-01T12:00:00+01:00\"";
+    let text =
+        EXAMPLE_TARGET.replace("annotations: {}\n", &format!("annotations: {{plimsoll.dev/{note}}}\n"));
+    let (loaded, problems) = read_targets(text.as_bytes());
+    assert_eq!(problems, "");
+    let end_ms = 1_769_943_600_000;
+    let pauses = &loaded.targets[0].pauses;
+    let why = "ann: backup; until 2026-02-01T12:00:00+01:00";
+    assert_eq!(pauses.at(end_ms - 1).scale_in.as_deref(), Some(why));
+    assert_eq!(pauses.at(end_ms), plimsoll_core::pauses::Pauses::default());
 }
 
 #[test]

@@ -7,9 +7,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 /// A document of ours fits in a few kilobytes; a megabyte is also what a ConfigMap can hold.
 pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 /// The deepest known key is six levels down; policies' settings may go deeper.
-const MAX_DEPTH: usize = 24;
+pub(super) const MAX_DEPTH: usize = 24;
 /// Bounds the memory that a file of a megabyte can take as a tree.
-const MAX_NODES: usize = 50_000;
+pub(super) const MAX_NODES: usize = 50_000;
 /// No map of ours has a hundred keys but the owner's own lists of names, of which a thousand are read.
 const MAX_KEYS: usize = 2_000;
 /// No key of ours has more than 30 letters; annotations may have 253 and a slash and 63.

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Longest text value that is read anywhere but in a query: no name, path or address needs more.
-const MAX_TEXT: usize = 1_024;
+pub(super) const MAX_TEXT: usize = 1_024;
 
 impl Scalar {
     /// A duration within bounds.
@@ -154,7 +154,7 @@ pub(super) fn json(any: &Any, sink: &mut Sink) -> serde_json::Value {
     node_json(&any.node, &any.at.path, sink)
 }
 
-fn node_json(node: &Node, path: &str, sink: &mut Sink) -> serde_json::Value {
+pub(super) fn node_json(node: &Node, path: &str, sink: &mut Sink) -> serde_json::Value {
     let at = At { line: node.line, column: node.column, path: path.to_owned() };
     match &node.value {
         Value::Null => serde_json::Value::Null,

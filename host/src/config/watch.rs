@@ -70,7 +70,8 @@ impl Watch {
         if self.watched.iter().any(|watched| watched == dir) {
             return;
         }
-        let Some(watcher) = &mut self.watcher else { return };
+        // One that is not there is told where it is read, if it is missed.
+        let Some(watcher) = self.watcher.as_mut().filter(|_| dir.exists()) else { return };
         match watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => self.watched.push(dir.to_owned()),
             Err(error) => {

@@ -1,61 +1,119 @@
 //! From configuration to tools, hands and specs: the one place where a target's actuator is chosen.
 
 use super::hands::{Deadlines, Hands, Servers, Site, Tools};
-use crate::actuate::journal::{FileJournals, JournalStore};
+use super::lease::Election;
+use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
 use crate::clock::Clock;
 use crate::collect::{BatchBy, Collector, Credentials, SignalDefinition, SourceConfig};
 use crate::config::{self, DaemonConfig, PlatformKind, TargetConfig};
+use crate::kubernetes::{Access, ApiServer};
+use crate::lead::Lead;
 use crate::platforms::sim::{Kind, Playground};
-use crate::platforms::{Platform, exec};
+use crate::platforms::{Platform, exec, kube};
 use crate::policy::{Launch, Library, LibraryConfig, Sandbox};
 use crate::systems::{System, etcd};
 use anyhow::{Context, bail};
 use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{PolicyRef, Spec};
-use plimsoll_core::profile;
+use plimsoll_core::profile::{self, Profile};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a running plan is looked at, in milliseconds: at most one direct read a second.
 const PACE_MS: u64 = 1_000;
 
+const APART: &str = "system and platform do not go together: both are the simulator's, or neither is";
+
 /// Opens everything that targets share.
-pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<Tools> {
-    let journals = FileJournals::open(&daemon.state_dir.join("journal")).context("opening the journals")?;
+pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
+    let clock = Clock::new().context("reading the boot id")?;
+    let lead = lead(daemon, &clock);
+    let kubernetes = kubernetes(daemon, lead.clone()).await?;
+    let journals = match &kubernetes {
+        Some(server) => JournalStore::Kubernetes(KubernetesJournals::new(server.clone())),
+        None => {
+            let folder = daemon.state_dir.join("journal");
+            JournalStore::File(FileJournals::open(&folder).context("opening the journals")?)
+        }
+    };
     let audit = AuditLog::open(
         &daemon.audit.dir,
         AuditConfig {
             segment_bytes: daemon.audit.segment_bytes,
             keep_bytes: daemon.audit.retention_bytes,
+            keep_ms: millis(daemon.audit.retention),
+            keep_snapshot_bytes: daemon.audit.snapshot_bytes,
             keep_snapshot_ms: millis(daemon.audit.retention),
             ..AuditConfig::default()
         },
     )
     .context("opening the audit log")?;
-    let launch = Launch {
-        sandbox: match daemon.policy_host.sandbox {
-            config::Sandbox::Required => Sandbox::Required,
-            config::Sandbox::BestEffort => Sandbox::BestEffort,
-        },
-        ..Launch::default()
-    };
-    let library =
-        LibraryConfig { launch, cache: Some(daemon.state_dir.join("cache")), ..LibraryConfig::default() };
+    let library = LibraryConfig { cache: Some(daemon.state_dir.join("cache")), ..library(daemon) };
     let library = Library::open(&daemon.policies_dir, library)
         .await
         .with_context(|| format!("reading policy directory {}", daemon.policies_dir.display()))?;
-    Ok(Tools {
-        clock: Clock::new().context("reading the boot id")?,
-        journals: Arc::new(JournalStore::File(journals)),
+    let election = election(daemon, kubernetes.as_ref(), &lead, &clock)?;
+    let tools = Tools {
+        clock,
+        lead,
+        leading: election.leading(),
+        journals: Arc::new(journals),
+        kubernetes,
         audit: Arc::new(audit),
         library: Arc::new(library),
         collector: collector(daemon)?,
         counters: Arc::default(),
-    })
+    };
+    Ok((tools, election))
+}
+
+/// Whether this daemon may act: always where it is the only one.
+fn lead(daemon: &DaemonConfig, clock: &Clock) -> Lead {
+    let lease = daemon.kubernetes.as_ref().and_then(|kubernetes| kubernetes.lease.as_ref());
+    lease.map_or_else(Lead::alone, |lease| Lead::by_lease(clock.clone(), lease.margin()))
+}
+
+/// Stands for the lead last of all: whoever leads has to be able to act.
+fn election(
+    daemon: &DaemonConfig,
+    server: Option<&Arc<ApiServer>>,
+    lead: &Lead,
+    clock: &Clock,
+) -> anyhow::Result<Election> {
+    let lease = daemon.kubernetes.as_ref().and_then(|kubernetes| kubernetes.lease.as_ref());
+    let (Some(lease), Some(server)) = (lease, server) else { return Ok(Election::none()) };
+    Election::begin(lease, server.clone(), lead.clone(), clock.clone()).context("standing for the lead")
+}
+
+/// The API server, where the daemon's file names one.
+pub(crate) async fn kubernetes(daemon: &DaemonConfig, lead: Lead) -> anyhow::Result<Option<Arc<ApiServer>>> {
+    let Some(kubernetes) = &daemon.kubernetes else { return Ok(None) };
+    crate::collect::install_crypto();
+    let access = Access { kubeconfig: kubernetes.kubeconfig.clone(), context: kubernetes.context.clone() };
+    Ok(Some(Arc::new(ApiServer::open(access).await?.led_by(lead))))
+}
+
+/// How policies are run, as the daemon's file says; nothing is cached.
+#[must_use]
+pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
+    let host = &daemon.policy_host;
+    let sandbox = match host.sandbox {
+        config::Sandbox::Required => Sandbox::Required,
+        config::Sandbox::BestEffort => Sandbox::BestEffort,
+    };
+    let name = |module: &String| module.trim_end_matches(".wasm").to_owned();
+    LibraryConfig {
+        launch: Launch { sandbox, allowances: host.allowances, ..Launch::default() },
+        interpreters: host.interpreters.iter().map(name).collect(),
+        ..LibraryConfig::default()
+    }
 }
 
 /// The sources of signals.
+///
+/// # Errors
+/// Every source that cannot be used.
 pub fn collector(daemon: &DaemonConfig) -> anyhow::Result<Collector> {
     crate::collect::install_crypto();
     let sources = daemon.sources.values().map(|source| SourceConfig {
@@ -73,14 +131,20 @@ pub fn collector(daemon: &DaemonConfig) -> anyhow::Result<Collector> {
     })
 }
 
-/// What the core is told of a target.
-pub fn spec(target: &TargetConfig) -> anyhow::Result<Spec> {
+/// What the core is told of a target at a moment, in milliseconds since 1970: pauses end by themselves.
+///
+/// # Errors
+/// When there is no profile for its system.
+pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
     let (system, platform) = match (&target.system, &target.platform.kind) {
-        (config::System::Etcd(_), _) => ("etcd", "exec"),
+        (config::System::Etcd(_), PlatformKind::Exec(_)) => ("etcd", "exec"),
+        (config::System::Etcd(_), PlatformKind::Workload { .. }) => ("etcd", "kube"),
         (config::System::Sim, PlatformKind::Sim(world)) => (kind(world).system(), "sim"),
-        (config::System::Sim, PlatformKind::Exec(_)) => bail!("system sim needs a platform of kind sim"),
+        (config::System::Sim, PlatformKind::Exec(_) | PlatformKind::Workload { .. })
+        | (config::System::Etcd(_), PlatformKind::Sim(_)) => bail!("{APART}"),
     };
-    let profile = profile::find(system).with_context(|| format!("no profile for system {system}"))?;
+    let profile =
+        profile::find(system, platform).with_context(|| format!("no profile for system {system}"))?;
     Ok(Spec {
         key: Arc::from(target.key.to_string()),
         profile,
@@ -91,7 +155,8 @@ pub fn spec(target: &TargetConfig) -> anyhow::Result<Spec> {
         behavior: target.behavior.clone(),
         safety: target.safety.clone(),
         policies: target.policies.iter().map(policy).collect(),
-        held: target.annotations.get("plimsoll.dev/paused").cloned(),
+        held: target.pauses.held_at(wall_ms),
+        pauses: target.pauses.at(wall_ms),
         interval_ms: millis(target.interval),
         pace_ms: PACE_MS.min(millis(target.interval)),
     })
@@ -110,23 +175,61 @@ fn policy(policy: &config::PolicyConfig) -> PolicyRef {
     }
 }
 
-/// What carries a target's effects out.
-pub fn hands(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Hands> {
+/// What carries a target's effects out, at a site.
+#[must_use]
+pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: &'static Profile) -> Hands {
     let key: Arc<str> = Arc::from(target.key.to_string());
     let signals = target.signals.iter().map(|signal| definition(signal, &target.key.name)).collect();
-    let site = match (&target.system, &target.platform.kind) {
+    Hands::new(key, tools.clone(), site, signals, profile)
+}
+
+/// Whether two documents put a target at the same site.
+#[must_use]
+pub fn is_same_site(one: &TargetConfig, other: &TargetConfig) -> bool {
+    one.platform == other.platform && one.system == other.system
+}
+
+/// Where a target is: what its platform and its system say, and nothing else of its document.
+///
+/// # Errors
+/// When they do not go together, or the platform cannot be used.
+pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Site> {
+    Ok(match (&target.system, &target.platform.kind) {
         (config::System::Etcd(system), PlatformKind::Exec(commands)) => {
             let (platform, deadlines) = platform(target, commands, daemon)?;
-            Site::Servers(Box::new(Servers::new(platform, System::Etcd(etcd_driver(system)), deadlines)))
+            Site::Servers(Box::new(Servers::new(
+                platform,
+                System::Etcd(etcd_driver(system).led_by(tools.lead.clone())),
+                deadlines,
+            )))
         }
         (config::System::Sim, PlatformKind::Sim(world)) => {
-            Site::Playground(Box::new(Playground::new(kind(world), world.seed, tools.clock.now())))
+            let file = format!("{}.{}.json", target.key.namespace, target.key.name);
+            let file = daemon.state_dir.join("sim").join(file);
+            let now = tools.clock.now();
+            Site::Playground(Box::new(Playground::open(kind(world), world.seed, &now, &file)?))
         }
-        (config::System::Etcd(_), PlatformKind::Sim(_)) | (config::System::Sim, PlatformKind::Exec(_)) => {
-            bail!("system and platform do not go together: both are the simulator's, or neither is")
+        (config::System::Etcd(system), PlatformKind::Workload { name, kind }) => {
+            let server = tools.kubernetes.clone().context("the daemon's file names no `kubernetes`")?;
+            let config = kube::KubeConfig {
+                namespace: target.key.namespace.clone(),
+                workload: name.clone(),
+                kind: kind.clone(),
+                endpoints: system.endpoints.clone(),
+            };
+            let platform = Platform::Kube(kube::Kube::new(server, config));
+            let deadlines = Deadlines { start: kube::ACT_DEADLINE, stop: kube::ACT_DEADLINE };
+            Site::Servers(Box::new(Servers::new(
+                platform,
+                System::Etcd(etcd_driver(system).led_by(tools.lead.clone())),
+                deadlines,
+            )))
         }
-    };
-    Ok(Hands::new(key, tools.clone(), site, signals))
+        (config::System::Etcd(_), PlatformKind::Sim(_))
+        | (config::System::Sim, PlatformKind::Exec(_) | PlatformKind::Workload { .. }) => {
+            bail!("{APART}")
+        }
+    })
 }
 
 fn etcd_driver(system: &config::EtcdSystem) -> etcd::Etcd {
@@ -137,6 +240,7 @@ fn etcd_driver(system: &config::EtcdSystem) -> etcd::Etcd {
         username: system.login.as_ref().map(|login| login.username.clone()),
         password_file: system.login.as_ref().map(|login| login.password_file.clone()),
     })
+    .reading_within(system.deadline)
 }
 
 /// Which world a platform of kind sim has.
@@ -152,20 +256,19 @@ fn platform(
     commands: &config::ExecPlatform,
     daemon: &DaemonConfig,
 ) -> anyhow::Result<(Platform, Deadlines)> {
-    // A platform that is only looked at has no commands to change anything. Enforce needs both (the
-    // configuration says so), so these two never run.
-    let refuse = || config::Command { argv: vec!["/bin/false".to_owned()], timeout: Duration::from_secs(1) };
-    let add = commands.add.clone().unwrap_or_else(refuse);
-    let remove = commands.remove.clone().unwrap_or_else(refuse);
-    // The guard ends the command at its own deadline; ours is later, so that we hear of it.
+    // The guard ends the command at its own deadline; ours is later, so that we hear of it. Where there is no
+    // command, the refusal takes no time.
     let margin = Duration::from_secs(40);
-    let deadlines = Deadlines { start: add.timeout + margin, stop: remove.timeout + margin };
+    let within = |command: &Option<config::Command>| {
+        command.as_ref().map_or(margin, |command| command.timeout + margin)
+    };
+    let deadlines = Deadlines { start: within(&commands.add), stop: within(&commands.remove) };
     let exec = exec::Exec::new(
         exec::ExecConfig {
             name: target.platform.name.clone(),
             list: command(&commands.list),
-            add: command(&add),
-            remove: command(&remove),
+            add: commands.add.as_ref().map(command),
+            remove: commands.remove.as_ref().map(command),
             working_dir: commands.working_directory.clone(),
             // The configuration has checked that this target may use it.
             namespaces: std::iter::once("*".to_owned()).collect(),
@@ -176,11 +279,7 @@ fn platform(
 }
 
 fn command(command: &config::Command) -> exec::Command {
-    exec::Command {
-        argv: command.argv.clone(),
-        timeout: command.timeout,
-        env: std::collections::BTreeMap::new(),
-    }
+    exec::Command { argv: command.argv.clone(), timeout: command.timeout, env: command.env.clone() }
 }
 
 /// What a signal of a document asks its source.

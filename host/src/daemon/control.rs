@@ -250,6 +250,9 @@ fn status(target: Option<&str>, published: &Published) -> Told {
         Some(name) => match view.targets.get(name) {
             Some(status) => body(&[status]),
             None => {
+                if let Some(why) = view.unbuilt.get(name) {
+                    return refuse(format!("{name} cannot be run: {why}"));
+                }
                 let known: Vec<&str> = view.targets.keys().map(|key| &**key).collect();
                 refuse(format!("there is no target {name}; known: {}", known.join(", ")))
             }
@@ -258,5 +261,10 @@ fn status(target: Option<&str>, published: &Published) -> Told {
 }
 
 fn daemon(published: &Published) -> Told {
-    body(&serde_json::json!({ "policies": published.policies(), "problems": published.get().problems }))
+    let view = published.get();
+    body(&serde_json::json!({
+        "policies": published.policies(),
+        "problems": view.problems,
+        "lease": view.standing,
+    }))
 }

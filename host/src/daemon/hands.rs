@@ -1,10 +1,12 @@
 //! What carries effects out for one target, and turns what came of them into events. It decides nothing.
 
 use crate::actuate::Licence;
-use crate::actuate::journal::{JournalError, JournalStore, Revision};
+use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::collect::{Collector, SignalDefinition};
+use crate::kubernetes::ApiServer;
+use crate::lead::{Lead, NOT_LEADING};
 use crate::metrics::Counters;
 use crate::platforms::Platform;
 use crate::platforms::sim::Playground;
@@ -12,16 +14,16 @@ use crate::policy::Library;
 use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
 use plimsoll_core::observation::{Observation, PlatformReport};
+use plimsoll_core::profile::Profile;
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::journal::{Intent, Outcome, Verb};
+use plimsoll_wire::journal::{Bearing, Intent, Outcome, Verb};
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Signal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
-/// How long a verb of a system may take. Longer than an election, shorter than a person's patience.
-const SYSTEM_DEADLINE: Duration = Duration::from_secs(8);
 /// How long a read of everything may take before it counts as a gap.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -30,8 +32,14 @@ const READ_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Tools {
     /// The machine's clocks.
     pub clock: Clock,
+    /// Whether this daemon may act at this very moment.
+    pub lead: Lead,
+    /// Whether it leads, to be watched.
+    pub leading: watch::Receiver<bool>,
     /// The journals.
     pub journals: Arc<JournalStore>,
+    /// The API server, where the daemon's file names one.
+    pub kubernetes: Option<Arc<ApiServer>>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// The policies.
@@ -46,8 +54,9 @@ pub struct Tools {
 pub struct Hands {
     key: Arc<str>,
     tools: Tools,
-    site: Site,
+    site: Arc<Site>,
     signals: Vec<SignalDefinition>,
+    profile: &'static Profile,
 }
 
 /// Where a target is.
@@ -87,8 +96,20 @@ pub struct Deadlines {
 impl Hands {
     /// Hands for a target.
     #[must_use]
-    pub fn new(key: Arc<str>, tools: Tools, site: Site, signals: Vec<SignalDefinition>) -> Self {
-        Self { key, tools, site, signals }
+    pub fn new(
+        key: Arc<str>,
+        tools: Tools,
+        site: Arc<Site>,
+        signals: Vec<SignalDefinition>,
+        profile: &'static Profile,
+    ) -> Self {
+        Self { key, tools, site, signals, profile }
+    }
+
+    /// Where the target is.
+    #[must_use]
+    pub fn site(&self) -> Arc<Site> {
+        self.site.clone()
     }
 
     /// Carries an effect out. The effects that the loop carries out itself have no event of ours.
@@ -103,15 +124,19 @@ impl Hands {
                 Some(Event::Evaluated { request, answers: self.evaluate(asks).await })
             }
             Effect::Store { request, expected, journal } => {
-                let stored = self.tools.journals.store(&self.key, expected.map(Revision), &journal).await;
+                let entry = Entry::told_by(&journal, self.profile);
+                let stored = self.tools.journals.store(&self.key, expected.map(Revision), entry).await;
                 let result = stored.map(|revision| revision.0).map_err(|error| store_error(&error));
                 Some(Event::Stored { request, result })
             }
             Effect::Record { request, record, snapshot } => {
                 Some(Event::Recorded { request, result: self.record(*record, snapshot).await })
             }
-            Effect::Act { request, intent } => {
-                Some(Event::Acted { request, outcome: self.act(&intent).await })
+            Effect::Stamp { request, epoch } => {
+                Some(Event::Stamped { request, result: self.stamp(epoch).await })
+            }
+            Effect::Act { request, epoch, intent } => {
+                Some(Event::Acted { request, outcome: self.act(epoch, &intent).await })
             }
             Effect::AskPermit { .. } | Effect::GivePermit | Effect::Reply { .. } | Effect::Wake { .. } => {
                 None
@@ -128,7 +153,7 @@ impl Hands {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.tools.clock.now();
-        let servers = match &self.site {
+        let servers = match &*self.site {
             Site::Servers(servers) => servers,
             Site::Playground(playground) => {
                 let mut seen = playground.observe(&at, direct);
@@ -138,7 +163,7 @@ impl Hands {
         };
         let members = async {
             let read = async {
-                let platform = servers.platform.observe(&self.key).await;
+                let platform = servers.platform.observe(&self.key, direct).await;
                 let system = servers.system.observe(&platform).await;
                 (platform, system)
             };
@@ -189,16 +214,30 @@ impl Hands {
         written.await.unwrap_or_else(|error| Err(format!("the writer ended: {error}")))
     }
 
-    async fn act(&self, intent: &Intent) -> Outcome {
+    /// Puts our epoch on what the target is, so that nobody's earlier one is good for anything any more.
+    async fn stamp(&self, epoch: u64) -> Result<(), String> {
+        match &*self.site {
+            Site::Servers(servers) => servers.platform.stamp(epoch).await,
+            // A world of this machine's own.
+            Site::Playground(_) => Ok(()),
+        }
+    }
+
+    async fn act(&self, epoch: u64, intent: &Intent) -> Outcome {
+        // Immediately before: what was decided a moment ago may have been another reign's (N6).
+        let Some(_out) = self.tools.lead.begin() else {
+            return Outcome::Refused { message: NOT_LEADING.to_owned() };
+        };
         tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
         let licence = |deadline| Licence {
             target: self.key.clone(),
             plan: intent.plan.clone(),
             intent: intent.id.clone(),
+            epoch,
             deadline,
         };
-        let outcome = match &self.site {
-            Site::Servers(servers) => servers.act(&licence, &intent.verb).await,
+        let outcome = match &*self.site {
+            Site::Servers(servers) => servers.act(&licence, &intent.verb, &self.tools.lead).await,
             Site::Playground(playground) => playground.act(&licence(READ_DEADLINE), &intent.verb).await,
         };
         tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
@@ -207,23 +246,15 @@ impl Hands {
 }
 
 impl Servers {
-    async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb) -> Outcome {
-        let deadline = match verb {
-            Verb::Start { .. } => self.deadlines.start,
-            Verb::Stop { .. } => self.deadlines.stop,
-            Verb::Register { .. }
-            | Verb::Promote { .. }
-            | Verb::MoveLeader { .. }
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Deregister { .. }
-            | Verb::Barrier
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => {
+    async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb, lead: &Lead) -> Outcome {
+        let deadline = match verb.bearing() {
+            Bearing::Runs => self.deadlines.start,
+            Bearing::Ends => self.deadlines.stop,
+            Bearing::Joins | Bearing::Votes | Bearing::Leaves | Bearing::Stays => {
                 let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                return self.system.act(&licence(SYSTEM_DEADLINE), verb, &platform).await;
+                // Nothing fences a call to the data system: it has to have ended before anybody else may lead.
+                let within = lead.within(self.system.verb_deadline());
+                return self.system.act(&licence(within), verb, &platform).await;
             }
         };
         self.platform.act(&licence(deadline), verb).await
@@ -236,6 +267,7 @@ fn store_error(error: &JournalError) -> StoreError {
         JournalError::UnknownFormat { .. }
         | JournalError::Unreadable { .. }
         | JournalError::NotDurable { .. }
+        | JournalError::Unanswered { .. }
         | JournalError::Refused { .. }
         | JournalError::Held(_)
         | JournalError::Stopping { .. } => StoreError::Failed(chain(error)),

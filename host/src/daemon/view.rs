@@ -1,5 +1,6 @@
 //! What the daemon shows: an immutable view that readers take without stopping the loop.
 
+use super::lease::Standing;
 use crate::metrics::Counters;
 use crate::policy::{Library, Trouble};
 use plimsoll_wire::Snapshot;
@@ -15,8 +16,29 @@ pub struct View {
     pub targets: BTreeMap<Arc<str>, Arc<Status>>,
     /// Every target's newest snapshot.
     pub snapshots: BTreeMap<Arc<str>, Arc<Snapshot>>,
-    /// What is wrong with the configuration as it is on disk.
+    /// How this daemon stands; none where it is the only one.
+    pub standing: Option<Standing>,
+    /// What is wrong with the configuration as it is on disk, and with what was to be built from it.
     pub problems: Vec<String>,
+    /// Targets whose documents are right and which could not be built all the same, each with the reason.
+    pub unbuilt: BTreeMap<Arc<str>, String>,
+    /// The documents that are objects of the cluster, by name.
+    pub(super) autoscalers: Arc<BTreeMap<Arc<str>, Autoscaler>>,
+}
+
+/// A document that is an object of the cluster, as it was read last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Autoscaler {
+    /// Which object.
+    pub(super) uid: String,
+    /// Which of its generations.
+    pub(super) generation: Option<i64>,
+    /// Why it is not used, if it is not.
+    pub(super) refused: Option<String>,
+    /// Whether sizes may be wished through it.
+    pub(super) external_wish: bool,
+    /// Where the workload tells which pods are its members.
+    pub(super) scale: Option<String>,
 }
 
 /// How one policy stands, for people and programs.
@@ -31,6 +53,9 @@ pub struct PolicyView {
     pub failures: u32,
     /// What is wrong with the file in the directory, if something is.
     pub trouble: Option<String>,
+    /// The version that stands beside the running one and does not decide yet, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<String>,
 }
 
 /// The place where the newest view is.
@@ -68,6 +93,7 @@ impl Published {
             module: policy.module,
             failures: policy.failures,
             trouble: policy.trouble.map(|trouble| trouble.rejection.to_string()),
+            shadow: policy.shadow.map(|shadow| shadow.to_string()),
         };
         self.library.status().into_iter().map(view).collect()
     }
@@ -88,11 +114,17 @@ impl Published {
     pub(super) fn set(&self, status: Status, snapshot: Option<Arc<Snapshot>>) {
         self.change(|view| {
             let key = status.target.clone();
+            let before = view.targets.get(&key).and_then(|before| before.trouble.clone());
+            self.counters.trouble(before.as_deref(), &status);
             if let Some(snapshot) = snapshot {
                 view.snapshots.insert(key.clone(), snapshot);
             }
             view.targets.insert(key, Arc::new(status));
         });
+    }
+
+    pub(super) fn set_standing(&self, standing: Option<Standing>) {
+        self.change(|view| view.standing = standing);
     }
 
     pub(super) fn remove(&self, key: &str) {
@@ -102,7 +134,11 @@ impl Published {
         });
     }
 
-    pub(super) fn set_problems(&self, problems: Vec<String>) {
-        self.change(|view| view.problems = problems);
+    pub(super) fn set_autoscalers(&self, autoscalers: BTreeMap<Arc<str>, Autoscaler>) {
+        self.change(|view| view.autoscalers = Arc::new(autoscalers));
+    }
+
+    pub(super) fn set_problems(&self, problems: Vec<String>, unbuilt: BTreeMap<Arc<str>, String>) {
+        self.change(|view| (view.problems, view.unbuilt) = (problems, unbuilt));
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{Disk, DiskFile, Stat};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A directory of the operating system.
 #[derive(Clone, Debug)]
@@ -199,7 +200,7 @@ pub enum Held {
 }
 
 impl Exclusive {
-    /// Takes the directory, or says at once who has it.
+    /// Takes the directory, or says at once who has it; waits for what a holder that was killed has left behind.
     ///
     /// # Errors
     /// See [`Held`].
@@ -210,10 +211,17 @@ impl Exclusive {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_FOLLOW);
         let mut file = options.open(&path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Held::By { pid: holder(&mut file), place }),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        let mut tries = 0;
+        while let Err(refused) = file.try_lock() {
+            let pid = match refused {
+                TryLockError::WouldBlock => holder(&mut file),
+                TryLockError::Error(error) => return Err(unusable(error)),
+            };
+            tries += 1;
+            if tries > ORPHAN_TRIES || !is_gone(&pid) {
+                return Err(Held::By { pid, place });
+            }
+            std::thread::sleep(ORPHAN_PAUSE);
         }
         // The pid is for people: the lock holds whether or not it can be written (a full disk).
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -228,11 +236,62 @@ impl Exclusive {
     }
 }
 
+/// Who was killed between `fork` and `exec` of a program leaves a copy of itself that holds the lock until it is that
+/// program. On a busy machine that takes a moment: up to five seconds.
+const ORPHAN_TRIES: u32 = 250;
+const ORPHAN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether there is no process of that number; what is not a number is no evidence.
+fn is_gone(pid: &str) -> bool {
+    pid.parse::<u32>().is_ok_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+}
+
 fn holder(file: &mut File) -> String {
+    // Read anew each time.
+    if file.rewind().is_err() {
+        return "unknown".to_owned();
+    }
     let mut text = String::new();
     // The file of a holder on a full disk is empty.
     match file.take(32).read_to_string(&mut text) {
         Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
         Ok(_) | Err(_) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lock that somebody else has, in whose file this stands.
+    fn held(directory: &Path, pid: u32) -> File {
+        let path = directory.join("lock");
+        std::fs::write(&path, format!("{pid}\n")).unwrap();
+        let file = File::open(path).unwrap();
+        file.try_lock().unwrap();
+        file
+    }
+
+    #[test]
+    fn what_a_killed_holder_left_behind_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let orphan = held(folder.path(), gone.id());
+        let taking = std::thread::spawn({
+            let path = folder.path().to_path_buf();
+            move || Exclusive::take(&path)
+        });
+        drop(orphan);
+        let _taken = taking.join().unwrap().unwrap();
+        assert!(Exclusive::is_taken(folder.path()));
+    }
+
+    #[test]
+    fn a_holder_that_lives_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let _holder = held(folder.path(), std::process::id());
+        let Err(Held::By { pid, .. }) = Exclusive::take(folder.path()) else { panic!("it was taken twice") };
+        assert_eq!(pid, std::process::id().to_string());
     }
 }

@@ -1,5 +1,6 @@
 //! The text format of Prometheus, version 0.0.4.
 
+use super::known::{DROPPED, Metric};
 use std::fmt::{Display, Write as _};
 
 /// What a family is.
@@ -9,6 +10,15 @@ pub(super) enum Kind {
     Counter,
     /// Is what it is.
     Gauge,
+}
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
 }
 
 /// Families, one after the other, each with a bounded number of samples.
@@ -33,11 +43,9 @@ impl Text {
     }
 
     /// Begins a family.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> Family<'_> {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
+    pub(super) fn family(&mut self, metric: Metric) -> Family<'_> {
+        let Metric { name, help, .. } = metric;
+        let kind = metric.kind();
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         Family { text: self, name, samples: 0 }
@@ -46,12 +54,7 @@ impl Text {
     /// All of it, with how much the bound has left out.
     pub(super) fn finish(mut self) -> String {
         let dropped = self.dropped;
-        self.family(
-            "plimsoll_metrics_dropped_series",
-            Kind::Gauge,
-            "Series that the bound left out of this answer.",
-        )
-        .sample(&[], dropped);
+        self.family(DROPPED).sample(&[], dropped);
         self.text
     }
 }
@@ -89,7 +92,8 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_samples_bounded() {
         let mut text = Text::new(1);
-        let mut family = text.family("a", Kind::Gauge, "Some.");
+        let some = Metric { name: "a", help: "Some.", ..DROPPED };
+        let mut family = text.family(some);
         family.sample(&[("x", "a\"b\\c\nd"), ("y", "")], 1);
         family.sample(&[], 2);
         family.sample(&[], 3);

@@ -253,11 +253,11 @@ impl Exec {
         let (command, slot, size_after) = match verb {
             Verb::Start { slot, size_after, join } => {
                 body["join"] = join.clone();
-                (&self.config.add, slot, size_after)
+                (self.command(&self.config.add, "start", "add")?, slot, size_after)
             }
             Verb::Stop { slot, member, size_after } => {
                 body["memberId"] = json!(&**member);
-                (&self.config.remove, slot, size_after)
+                (self.command(&self.config.remove, "stop", "remove")?, slot, size_after)
             }
             Verb::Register { .. }
             | Verb::Promote { .. }
@@ -276,6 +276,21 @@ impl Exec {
         body["slot"] = json!(&**slot);
         body["sizeAfter"] = json!(size_after);
         Ok(Request { command, slot, body })
+    }
+
+    /// A command that changes something, where the owner has given one.
+    fn command<'a>(
+        &self,
+        command: &'a Option<Command>,
+        verb: &str,
+        key: &str,
+    ) -> Result<&'a Command, String> {
+        command.as_ref().ok_or_else(|| {
+            format!(
+                "exec platform {} cannot {verb} members: it has no `{key}` command in the daemon's file",
+                self.config.name
+            )
+        })
     }
 
     async fn run_guard(&self, job: &Job) -> Outcome {
@@ -375,12 +390,14 @@ fn report(
             vacant: source.tells(listing.vacant),
             generation,
             operations,
+            facts: BTreeMap::new(),
         },
         Err((reason, why)) => PlatformReport {
             slots: Told::gap(reason.clone(), why.clone()),
             vacant: Told::gap(reason, why),
             generation,
             operations,
+            facts: BTreeMap::new(),
         },
     }
 }

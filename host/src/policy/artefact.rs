@@ -7,7 +7,7 @@
 use super::child::digest;
 use super::fault::{Flaw, Rejection};
 use super::frame::{Ask, HEAD_BYTES, Reply, Role};
-use super::limits::{Bounds, Class, Limits};
+use super::limits::{Class, Limits};
 use super::process::{Launch, Process, unexpected};
 use super::scan::Inspection;
 use rustix::fs::MemfdFlags;
@@ -38,7 +38,7 @@ pub(crate) async fn compile(
     module: &[u8],
     cache: Option<&Path>,
 ) -> Result<(Inspection, Artefact), Rejection> {
-    let bounds = Bounds::of(class);
+    let bounds = launch.bounds(class);
     if module.len() as u64 > bounds.module_bytes {
         let detail = format!("{} bytes; class {} allows {}", module.len(), class.word(), bounds.module_bytes);
         return Err(Rejection::new(Flaw::TooLarge, detail));
@@ -71,13 +71,13 @@ async fn translate(
     module: &[u8],
     file: &File,
 ) -> Result<(Inspection, Artefact), Rejection> {
-    let bounds = Bounds::of(class);
+    let bounds = launch.bounds(class);
     let mut child =
         Process::start(launch, Role::Compile, class, limits).await.map_err(|trouble| trouble.rejection())?;
     let unreadable = |error: io::Error| Rejection::new(Flaw::CompileFailed, error.to_string());
     let mut sink = tokio::fs::File::from_std(file.try_clone().map_err(unreadable)?);
     let wall = Duration::from_millis(bounds.compile_wall_ms);
-    let ask = Ask::Compile { limits: *limits, scan_only: false };
+    let ask = Ask::Compile { limits: *limits };
     let answer = child.ask_into(&ask, module, wall, bounds.artefact_bytes, &mut sink).await;
     match answer.map_err(|trouble| trouble.rejection())? {
         (Reply::Compiled { inspection, sha256 }, length) => {
@@ -87,25 +87,6 @@ async fn translate(
         (Reply::Rejected { rejection }, _) => Err(Rejection::new(rejection.flaw, rejection.detail)),
         (other, _) => Err(unexpected(&other).rejection()),
     }
-}
-
-/// Scans a module in a fresh child, without compiling it.
-pub(crate) async fn scan(
-    launch: &Launch,
-    class: Class,
-    limits: &Limits,
-    module: &[u8],
-) -> Result<Inspection, Rejection> {
-    let wall = Duration::from_millis(Bounds::of(class).compile_wall_ms);
-    let ask = Ask::Compile { limits: *limits, scan_only: true };
-    let mut child =
-        Process::start(launch, Role::Compile, class, limits).await.map_err(|trouble| trouble.rejection())?;
-    let reply = child.ask(&ask, module, wall, 0).await.map_err(|trouble| trouble.rejection())?.0;
-    if let Reply::Rejected { rejection } = reply {
-        return Err(Rejection::new(rejection.flaw, rejection.detail));
-    }
-    let Reply::Scanned { inspection } = reply else { return Err(unexpected(&reply).rejection()) };
-    Ok(*inspection)
 }
 
 fn name(digest: &str, class: Class) -> String {

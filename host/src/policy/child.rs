@@ -42,6 +42,7 @@ pub fn child_main() -> ExitCode {
     }
     let mut child = Child {
         class: boot.class,
+        bounds: Bounds { module_bytes: boot.module_bytes, ..Bounds::of(boot.class) },
         input: BufReader::with_capacity(64 << 10, io::stdin()),
         out: BufWriter::with_capacity(64 << 10, out),
         guest: None,
@@ -55,6 +56,7 @@ fn end(result: io::Result<()>) -> ExitCode {
 
 struct Child {
     class: Class,
+    bounds: Bounds,
     input: BufReader<Stdin>,
     out: BufWriter<Stdout>,
     guest: Option<Guest>,
@@ -63,13 +65,11 @@ struct Child {
 impl Child {
     /// Answers until the daemon closes the pipe.
     fn serve(&mut self, role: Role) -> io::Result<()> {
-        let bounds = Bounds::of(self.class);
+        let bounds = &self.bounds;
         let most = bounds.artefact_bytes.max(bounds.module_bytes).max(SNAPSHOT_BYTES as u64);
         while let Some((ask, body)) = frame::read::<Ask>(&mut self.input, most)? {
             match (ask, role) {
-                (Ask::Compile { limits, scan_only }, Role::Compile) => {
-                    self.compile(&body, &limits, scan_only)?
-                }
+                (Ask::Compile { limits }, Role::Compile) => self.compile(&body, &limits)?,
                 (Ask::Load { contract, sha256, limits }, Role::Evaluate) => {
                     let reply = self.load(&body, contract, &sha256, limits);
                     frame::write(&mut self.out, &reply, &[])?;
@@ -85,17 +85,14 @@ impl Child {
         Ok(())
     }
 
-    fn compile(&mut self, module: &[u8], limits: &Limits, scan_only: bool) -> io::Result<()> {
-        let inspection = match scan::scan(module, self.class, limits) {
+    fn compile(&mut self, module: &[u8], limits: &Limits) -> io::Result<()> {
+        let inspection = match scan::scan(module, self.class, &self.bounds, limits) {
             Ok(mut inspection) => {
                 inspection.digest = digest(module);
                 Box::new(inspection)
             }
             Err(rejection) => return frame::write(&mut self.out, &Reply::Rejected { rejection }, &[]),
         };
-        if scan_only {
-            return frame::write(&mut self.out, &Reply::Scanned { inspection }, &[]);
-        }
         match translate(module, self.class, inspection.contract) {
             Ok(artefact) => {
                 let sha256 = digest(&artefact);

@@ -82,8 +82,12 @@ words! {
         Manifest = "MANIFEST",
         /// The bytes are not those that the manifest names.
         Digest = "DIGEST",
+        /// Does not answer the test cases of its manifest as they say.
+        Test = "TEST",
         /// Fails on the last snapshots that were seen.
         Trial = "TRIAL",
+        /// Failed beside the running version, before it had taken over.
+        Shadow = "SHADOW",
         /// Failed several times in a row after it had been taken.
         RolledBack = "ROLLED_BACK",
         /// More policies than the library holds.
@@ -132,6 +136,59 @@ words! {
         Busy = "BUSY",
         /// The child process could not be started or confined.
         Sandbox = "SANDBOX",
+    }
+}
+
+impl Flaw {
+    /// What to do about it, for whoever made or placed the module.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Malformed => "build a WASI program or a component; docs/policies.md shows how",
+            Self::TooLarge
+            | Self::FunctionTooLarge
+            | Self::TooManyFunctions
+            | Self::TooManyLocals
+            | Self::TooManySegments
+            | Self::TooManySections
+            | Self::TooManyInstances
+            | Self::CompileLimit => {
+                "optimise it for size and strip it; a language with an interpreter needs class interpreter"
+            }
+            Self::Nesting => {
+                "split the function with the deepest loops; a language with an interpreter needs class interpreter"
+            }
+            Self::MemoryLimit => "link it with less memory to begin with, or raise `memory` in its manifest",
+            Self::TableLimit => {
+                "it starts with a table that no compiler makes of a policy; look at how it was built"
+            }
+            Self::Feature => {
+                "switch the proposal off in the compiler: threads, tail calls, exceptions, GC and vectors are not given"
+            }
+            Self::Import => "a policy is given WASI and `log`, and nothing else",
+            Self::Export => "build a program with a main function, not a library",
+            Self::Contract => "export the world `policy` of policy-sdk/wit/policy.wit",
+            Self::Instantiate => "look at what runs before main: constructors, start functions, initial data",
+            Self::CompileFailed => {
+                "try it with wasmtime of the same version; if it compiles there, report it"
+            }
+            Self::Artefact => "empty the folder `cache` below `stateDir`",
+            Self::NotRegular => "put a regular file there, or a link to one inside the directory",
+            Self::Unreadable => "look at its name and its permissions",
+            Self::Name => "rename it",
+            Self::Missing => "put it back, or take it out of the documents that name it",
+            Self::Manifest => "mend the manifest beside the module; docs/policies.md has its keys",
+            Self::Digest => "put the module there that the manifest names, or name the one that is there",
+            Self::Test => {
+                "mend the module, or the case in its manifest; `plimsoll policy eval` shows its answers"
+            }
+            Self::Trial | Self::Shadow => {
+                "ask it with that snapshot: `plimsoll explain --snapshot`, `plimsoll policy eval`"
+            }
+            Self::RolledBack => "mend the module and put it there under the same name",
+            Self::TooMany => "take modules out that no target names",
+            Self::Sandbox => "see `policyHost.sandbox` in the daemon's file",
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Reads the policy directory. Links may stay inside it (a mounted ConfigMap is nothing but links, swapped
 //! through `..data`), may not leave it, and must end at a regular file.
 
+use super::case::{Case, Files, Source};
 use super::fault::{Flaw, Rejection, one_line};
-use super::limits::Bounds;
-use super::manifest::{MANIFEST_BYTES, Manifest, parse};
+use super::limits::{CASE_BYTES, MANIFEST_BYTES};
+use super::manifest::{Manifest, parse};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -18,7 +19,7 @@ const NAME_BYTES: usize = 63;
 const MANIFESTS: [(&str, bool); 3] = [("yaml", false), ("yml", false), ("json", true)];
 
 /// What tells one content of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp(Vec<[i128; 5]>);
 
 impl Stamp {
@@ -47,6 +48,10 @@ pub(crate) struct Content {
     pub module: Vec<u8>,
     pub manifest: Manifest,
     pub stamp: Stamp,
+    /// The snapshots that the manifest's test cases name.
+    pub files: Files,
+    /// Their stamp before they were read.
+    pub case_stamp: Stamp,
 }
 
 /// Lists the policies of a directory.
@@ -79,18 +84,73 @@ pub(crate) fn list(path: &Path) -> Result<Listing, Rejection> {
     Ok(listing)
 }
 
-/// Reads a policy's module and manifest, each opened once.
-pub(crate) fn read(path: &Path, name: &str) -> Result<Content, Rejection> {
+/// Reads a policy's module and manifest, each opened once; of the module one byte more than `most` says at most.
+pub(crate) fn read(
+    path: &Path,
+    name: &str,
+    most: impl FnOnce(&Manifest) -> u64,
+) -> Result<Content, Rejection> {
     let folder = open(path)?;
     let manifest = match manifest(&folder, name)? {
-        Some((mut file, is_json)) => parse(&take(&mut file, MANIFEST_BYTES, name)?, is_json)?,
+        Some((mut file, is_json)) => {
+            let bytes = take(&mut file, MANIFEST_BYTES + 1, name)?;
+            if bytes.len() as u64 > MANIFEST_BYTES {
+                let detail =
+                    format!("the manifest has more than {MANIFEST_BYTES} bytes; put snapshots into files");
+                return Err(Rejection::new(Flaw::Manifest, detail));
+            }
+            parse(&bytes, is_json)?
+        }
         None => Manifest::default(),
     };
-    let most = Bounds::of(manifest.class).module_bytes;
+    let most = most(&manifest);
     let mut file = regular(&folder, &format!("{name}.wasm"))?;
     let stamp = stamp(&folder, name)?;
     let module = take(&mut file, most + 1, name)?;
-    Ok(Content { module, manifest, stamp })
+    let case_stamp = stamps(path, &file_names(&manifest.tests));
+    let files = snapshots(&folder, &manifest.tests);
+    Ok(Content { module, manifest, stamp, files, case_stamp })
+}
+
+/// The files that test cases name, in order and each once: the order of [`Files`].
+fn file_names(cases: &[Case]) -> Vec<String> {
+    let names = cases.iter().filter_map(|case| match &case.snapshot {
+        Source::File(name) => Some(name.clone()),
+        Source::Inline(_) => None,
+    });
+    names.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The snapshots that test cases name, each read once and all together within their bound.
+fn snapshots(folder: &OwnedFd, cases: &[Case]) -> Files {
+    let mut files = Files::new();
+    let mut left = CASE_BYTES;
+    for name in file_names(cases) {
+        let content = regular(folder, &name).and_then(|mut file| take(&mut file, left + 1, &name));
+        let content = content.and_then(|bytes| match left.checked_sub(bytes.len() as u64) {
+            Some(rest) => {
+                left = rest;
+                Ok(bytes)
+            }
+            None => {
+                let detail =
+                    format!("{name}: the snapshots of all test cases have more than {CASE_BYTES} bytes");
+                Err(Rejection::new(Flaw::Test, detail))
+            }
+        });
+        files.insert(name, content);
+    }
+    files
+}
+
+/// The stamp of files by name; one that cannot be opened has a stamp of its own.
+pub(crate) fn stamps(path: &Path, names: &[String]) -> Stamp {
+    let folder = open(path);
+    let look = |name: &String| {
+        let file = folder.as_ref().ok().and_then(|folder| regular(folder, name).ok());
+        file.and_then(|file| of(&file, name).ok()).unwrap_or_default()
+    };
+    Stamp(names.iter().map(look).collect())
 }
 
 /// The stamp of a policy's files, as [`list`] gives it.

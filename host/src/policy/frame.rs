@@ -21,6 +21,8 @@ pub(crate) struct Boot {
     pub space_bytes: u64,
     /// Processor seconds in its whole life; absent for a child that evaluates, which fuel bounds.
     pub cpu_s: Option<u64>,
+    /// Bytes of a module.
+    pub module_bytes: u64,
 }
 
 /// What a child does with the bytes that it is given.
@@ -51,7 +53,7 @@ pub enum Sandbox {
 #[serde(tag = "ask", rename_all = "camelCase")]
 pub(crate) enum Ask {
     /// Body: the module.
-    Compile { limits: Limits, scan_only: bool },
+    Compile { limits: Limits },
     /// Body: the artefact.
     Load { contract: Contract, sha256: String, limits: Limits },
     /// A component's own description of itself.
@@ -77,10 +79,6 @@ pub(crate) enum Reply {
     Compiled {
         inspection: Box<Inspection>,
         sha256: String,
-    },
-    /// Scanned, without compiling.
-    Scanned {
-        inspection: Box<Inspection>,
     },
     Rejected {
         rejection: Rejection,

@@ -24,6 +24,17 @@ pub(crate) struct Outcome {
     pub spent: Spent,
 }
 
+/// With which engine the benchmark runs a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Settings {
+    /// wasmtime's own defaults, without a bound.
+    Bare,
+    /// The same with fuel: wasmtime's own way to end a guest that loops.
+    Fuel,
+    /// The host's.
+    Ours,
+}
+
 /// A compiled module that is ready to be instantiated.
 pub(crate) enum Guest {
     Program(program::Program),
@@ -69,11 +80,18 @@ impl Guest {
         }
     }
 
-    /// For the benchmark: a trusted module in this very process, with the host's settings or with wasmtime's
-    /// own defaults and no limits.
-    pub(crate) fn in_process(module: &[u8], contract: Contract, is_bare: bool) -> wasmtime::Result<Self> {
+    /// For the benchmark: a trusted module in this very process.
+    pub(crate) fn in_process(
+        module: &[u8],
+        contract: Contract,
+        settings: Settings,
+    ) -> wasmtime::Result<Self> {
         let class = Class::Compiled;
-        let engine = if is_bare { Engine::new(&Config::new())? } else { engine::engine(class)? };
+        let engine = match settings {
+            Settings::Bare => Engine::new(&Config::new())?,
+            Settings::Fuel => Engine::new(Config::new().consume_fuel(true))?,
+            Settings::Ours => engine::engine(class)?,
+        };
         let artefact = match contract {
             Contract::Program => engine.precompile_module(module)?,
             Contract::Component => engine.precompile_component(module)?,

@@ -1,23 +1,27 @@
 //! The policy directory as the daemon uses it: every policy's running version, what is wrong with the next one,
 //! and one way to ask that never fails.
 //!
-//! A changed module is scanned, compiled, loaded and tried on the last snapshots before it takes over, between
-//! two evaluations; whatever fails on that way leaves the version that runs in place and shows in the status.
-//! A version that fails several times in a row gives way to the last one that worked.
+//! A changed module is scanned, compiled, loaded, held to its own tests and tried on the last snapshots before it
+//! takes over, between two evaluations; where its manifest wants that, it stands beside the running version for a
+//! while first. Whatever fails on that way leaves the version that runs in place and shows in the status. A version
+//! that fails several times in a row gives way to the last one that worked.
 
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::folder::{self, Listing};
 use super::frame::Contract;
-use super::limits::Limits;
+use super::limits::{Class, Limits};
+use super::log_budget::LogBudget;
+use super::manifest::Manifest;
 use super::process::Launch;
+use super::shadow::{Course, Shadow, ShadowStatus};
 use super::version::{Evaluation, Version};
 use super::watch::{Watch, keep_watching};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::proposal::Answer;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// Snapshots of a policy on which its next version is tried.
@@ -40,6 +44,16 @@ pub struct LibraryConfig {
     pub failures: u32,
     /// Most policies that are loaded.
     pub policies: usize,
+    /// Policies of the class `interpreter`, by name, where no manifest says otherwise.
+    pub interpreters: BTreeSet<String>,
+}
+
+impl LibraryConfig {
+    /// The class of a policy: what its manifest says, else what the daemon's file says.
+    pub(crate) fn class(&self, name: &str, manifest: &Manifest) -> Class {
+        let listed = if self.interpreters.contains(name) { Class::Interpreter } else { Class::Compiled };
+        manifest.class.unwrap_or(listed)
+    }
 }
 
 impl Default for LibraryConfig {
@@ -52,6 +66,7 @@ impl Default for LibraryConfig {
             pause: Duration::from_secs(5),
             failures: 5,
             policies: 64,
+            interpreters: BTreeSet::new(),
         }
     }
 }
@@ -77,6 +92,8 @@ pub struct PolicyStatus {
     pub failures: u32,
     /// What is wrong with the file in the directory, if something is; the running module goes on.
     pub trouble: Option<Trouble>,
+    /// The version that stands beside the running one and does not decide yet.
+    pub shadow: Option<ShadowStatus>,
 }
 
 /// What is wrong, and since when.
@@ -108,15 +125,30 @@ struct State {
 #[derive(Default)]
 struct Policy {
     active: Option<Active>,
-    /// The last version that gave an answer.
-    good: Option<Arc<Version>>,
+    /// The version that will take over once it has stood beside the active one for long enough.
+    shadow: Option<Shadow>,
+    /// The last version that gave an answer, and what it was released as.
+    good: Option<(Candidate, Arc<Version>)>,
     /// The digest that was rolled back, which is not taken again.
     barred: Option<String>,
     trouble: Option<Trouble>,
     recent: VecDeque<Arc<Snapshot>>,
+    log: LogBudget,
+}
+
+/// What makes one release the same as another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// SHA-256 of the module, in hex.
+    pub module: String,
+    pub class: Class,
+    pub limits: Limits,
+    /// A fingerprint of its test cases.
+    pub cases: String,
 }
 
 struct Active {
+    candidate: Candidate,
     version: Arc<Version>,
     since: SystemTime,
     failures: u32,
@@ -143,11 +175,18 @@ impl Library {
 
     /// Asks a policy. Never hangs and never fails: whatever goes wrong is a value, and the target holds.
     pub async fn evaluate(&self, policy: &str, snapshot: Arc<Snapshot>) -> Evaluation {
-        let Some(version) = self.shared.begin(policy, &snapshot) else {
+        let Some((version, shadow)) = self.shared.begin(policy, &snapshot) else {
             return Evaluation::failed("", self.shared.not_loaded(policy));
         };
-        let evaluation = version.evaluate(&snapshot).await;
+        let mut evaluation = version.evaluate(&snapshot).await;
         self.shared.end(policy, &version, &evaluation.result);
+        evaluation.log = self.shared.within_budget(policy, evaluation.log);
+        if let Some(shadow) = shadow {
+            // Beside the decision, which does not wait for it.
+            let (shared, policy) = (Arc::clone(&self.shared), policy.to_owned());
+            let decided = evaluation.result.clone();
+            tokio::spawn(async move { shared.compare(&policy, &shadow, &snapshot, &decided).await });
+        }
         evaluation
     }
 
@@ -185,7 +224,8 @@ impl Shared {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn begin(&self, name: &str, snapshot: &Arc<Snapshot>) -> Option<Arc<Version>> {
+    /// The version to ask, and the one to ask beside it.
+    fn begin(&self, name: &str, snapshot: &Arc<Snapshot>) -> Option<(Arc<Version>, Option<Arc<Version>>)> {
         let mut state = self.lock();
         let policy = state.policies.get_mut(name)?;
         policy.recent.retain(|kept| kept.target.key != snapshot.target.key);
@@ -193,7 +233,56 @@ impl Shared {
         if policy.recent.len() > TRIALS {
             policy.recent.pop_front();
         }
-        policy.active.as_ref().map(|active| Arc::clone(&active.version))
+        let shadow = policy.shadow.as_ref().map(|shadow| Arc::clone(&shadow.version));
+        policy.active.as_ref().map(|active| (Arc::clone(&active.version), shadow))
+    }
+
+    /// Asks the version in shadow what the active one was asked, and compares the answers.
+    async fn compare(
+        &self,
+        name: &str,
+        version: &Arc<Version>,
+        snapshot: &Snapshot,
+        decided: &Result<Answer, Failure>,
+    ) {
+        let evaluation = version.evaluate(snapshot).await;
+        let mut state = self.lock();
+        let Some(policy) = state.policies.get_mut(name) else { return };
+        let Some(shadow) = policy.shadow.as_mut().filter(|shadow| Arc::ptr_eq(&shadow.version, version))
+        else {
+            return;
+        };
+        let course = shadow.take(&snapshot.target.key, decided, &evaluation.result);
+        tracing::info!(policy = name, target = %snapshot.target.key, module = version.digest(), "{shadow}");
+        match course {
+            Course::Goes => {}
+            Course::Over => {
+                if let Some(shadow) = policy.shadow.take() {
+                    policy.activate(shadow.candidate, shadow.version);
+                }
+            }
+            Course::Failed(rejection) => {
+                tracing::warn!(
+                    policy = name,
+                    kind = rejection.kind(),
+                    detail = rejection.detail,
+                    "policy refused"
+                );
+                policy.shadow = None;
+                policy.blame(rejection, Some(version.digest().to_owned()));
+            }
+        }
+        drop(state);
+        self.changed();
+    }
+
+    /// What of a log may be shown.
+    fn within_budget(&self, name: &str, log: Vec<String>) -> Vec<String> {
+        let mut state = self.lock();
+        match state.policies.get_mut(name) {
+            Some(policy) => policy.log.take(Instant::now(), log),
+            None => log,
+        }
     }
 
     fn not_loaded(&self, name: &str) -> Failure {
@@ -228,12 +317,12 @@ impl Shared {
         if active.failures < self.config.failures {
             return;
         }
-        if let Some(good) = policy.good.take() {
+        if let Some((candidate, good)) = policy.good.take() {
             let detail = format!("{} failures in a row, the last one {failure}", active.failures);
             let digest = version.digest().to_owned();
             policy.blame(Rejection::new(Flaw::RolledBack, detail), Some(digest.clone()));
             policy.barred = Some(digest);
-            policy.active = Some(Active::new(good));
+            policy.active = Some(Active::new(candidate, good));
             drop(state);
             self.changed();
         }
@@ -289,20 +378,26 @@ impl Shared {
     }
 
     /// How a module stands that was found in the directory.
-    pub(crate) fn standing(&self, name: &str, digest: &str, limits: &Limits) -> Standing {
+    pub(crate) fn standing(&self, name: &str, candidate: &Candidate) -> Standing {
         let mut state = self.lock();
         let Some(policy) = state.policies.get_mut(name) else { return Standing::New };
-        if policy.barred.as_deref() == Some(digest) {
+        if policy.barred.as_ref() == Some(&candidate.module) {
             return Standing::Barred;
         }
-        let same = |active: &Active| active.version.digest() == digest && active.version.limits == *limits;
-        if policy.active.as_ref().is_some_and(same) {
-            policy.trouble = None;
-            drop(state);
-            self.changed();
-            return Standing::Running;
+        if policy.shadow.as_ref().is_some_and(|shadow| shadow.candidate == *candidate) {
+            return Standing::Known;
         }
-        Standing::New
+        // Whatever comes now, what stood in shadow is no longer in the directory.
+        let withdrawn = policy.shadow.take().is_some();
+        let running = policy.active.as_ref().is_some_and(|active| active.candidate == *candidate);
+        if running {
+            policy.trouble = None;
+        }
+        drop(state);
+        if running || withdrawn {
+            self.changed();
+        }
+        if running { Standing::Known } else { Standing::New }
     }
 
     /// The last snapshots that a policy was asked with.
@@ -311,16 +406,25 @@ impl Shared {
         state.policies.get(name).map(|policy| policy.recent.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The next evaluation asks this version.
-    pub(crate) fn activate(&self, name: &str, version: Version) {
+    /// The next evaluation asks this version, or asks it as well where it has to stand in shadow first and there
+    /// is a version to stand beside.
+    pub(crate) fn admit(&self, name: &str, candidate: Candidate, version: Version, shadow: u32) {
         let mut state = self.lock();
         let policy = state.policies.entry(name.to_owned()).or_default();
-        if let Some(old) = policy.active.take().filter(|old| old.has_answered) {
-            policy.good = Some(old.version);
+        let version = Arc::new(version);
+        if shadow > 0 && policy.active.is_some() {
+            tracing::info!(
+                policy = name,
+                module = candidate.module,
+                evaluations = shadow,
+                "policy in shadow"
+            );
+            policy.shadow = Some(Shadow::new(candidate, version, shadow));
+            policy.trouble = None;
+        } else {
+            tracing::info!(policy = name, module = candidate.module, "policy taken");
+            policy.activate(candidate, version);
         }
-        policy.active = Some(Active::new(Arc::new(version)));
-        policy.trouble = None;
-        policy.barred = None;
         drop(state);
         self.changed();
     }
@@ -331,19 +435,29 @@ impl Shared {
 pub(crate) enum Standing {
     /// It has to be loaded.
     New,
-    /// It runs already, with these limits.
-    Running,
+    /// It runs already, with these limits and tests, or stands in shadow.
+    Known,
     /// It was rolled back.
     Barred,
 }
 
 impl Active {
-    fn new(version: Arc<Version>) -> Self {
-        Self { version, since: SystemTime::now(), failures: 0, has_answered: false }
+    fn new(candidate: Candidate, version: Arc<Version>) -> Self {
+        Self { candidate, version, since: SystemTime::now(), failures: 0, has_answered: false }
     }
 }
 
 impl Policy {
+    /// Takes over; what ran before is kept for the case that this fails.
+    fn activate(&mut self, candidate: Candidate, version: Arc<Version>) {
+        if let Some(old) = self.active.take().filter(|old| old.has_answered) {
+            self.good = Some((old.candidate, old.version));
+        }
+        self.active = Some(Active::new(candidate, version));
+        self.trouble = None;
+        self.barred = None;
+    }
+
     /// Whether this is news.
     fn blame(&mut self, rejection: Rejection, module: Option<String>) -> bool {
         if self.trouble.as_ref().is_some_and(|old| old.rejection == rejection && old.module == module) {
@@ -362,6 +476,7 @@ impl Policy {
             active_since: active.map(|active| active.since),
             failures: active.map_or(0, |active| active.failures),
             trouble: self.trouble.clone(),
+            shadow: self.shadow.as_ref().map(Shadow::status),
         }
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// A compiler that checks its own assertions takes that many times longer (Go: 32 s instead of 5).
-const SLOWER: u64 = if cfg!(debug_assertions) { 6 } else { 1 };
+/// A compiler that is less optimised itself takes that many times longer (Go: 16 s instead of 5).
+const SLOWER: u64 = if cfg!(debug_assertions) { 4 } else { 1 };
 
 /// How much a module may be and take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,14 +54,71 @@ impl Limits {
         }
     }
 
-    /// What no manifest can exceed.
+    /// What no manifest and no daemon's file can exceed.
     #[must_use]
     pub fn ceiling() -> Self {
         Self { fuel: 5_000_000_000, memory_bytes: 512 * MIB, wall_ms: 10_000 }
     }
 }
 
-/// What a module may look like and what compiling it may take. Fixed for a class.
+/// What the owner allows the modules of one class (`policyHost` in the daemon's file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes of the file.
+    pub module_bytes: u64,
+    /// Seconds of processor time for compiling.
+    pub compile_cpu_s: u64,
+    /// What an evaluation may take, unless the manifest beside the module says otherwise.
+    pub limits: Limits,
+}
+
+impl Allowance {
+    /// What a class is allowed where the owner says nothing (`decisions.md` D15).
+    #[must_use]
+    pub fn of(class: Class) -> Self {
+        let (module_bytes, compile_cpu_s) = match class {
+            Class::Compiled => (8 * MIB, 10),
+            Class::Interpreter => (32 * MIB, 60),
+        };
+        Self { module_bytes, compile_cpu_s, limits: Limits::of(class) }
+    }
+
+    /// What no owner can exceed: twice the largest module that was measured, and as long as a person waits for
+    /// a new version to be taken.
+    #[must_use]
+    pub fn ceiling() -> Self {
+        Self { module_bytes: 64 * MIB, compile_cpu_s: 300, limits: Limits::ceiling() }
+    }
+}
+
+/// What the owner allows the modules of both classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowances {
+    /// For what compilers make.
+    pub compiled: Allowance,
+    /// For what carries an interpreter.
+    pub interpreter: Allowance,
+}
+
+impl Allowances {
+    /// That of a class.
+    #[must_use]
+    pub fn of(&self, class: Class) -> Allowance {
+        match class {
+            Class::Compiled => self.compiled,
+            Class::Interpreter => self.interpreter,
+        }
+    }
+}
+
+impl Default for Allowances {
+    fn default() -> Self {
+        Self { compiled: Allowance::of(Class::Compiled), interpreter: Allowance::of(Class::Interpreter) }
+    }
+}
+
+/// What a module may look like and what compiling it may take. Fixed for a class, but for what an [`Allowance`]
+/// says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes of the file (W08).
@@ -99,12 +156,22 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds of a class.
+    /// The bounds of a class where the owner says nothing.
     #[must_use]
     pub fn of(class: Class) -> Self {
+        Self::allowed(class, &Allowance::of(class))
+    }
+
+    /// The bounds of a class of which so much is allowed.
+    #[must_use]
+    pub fn allowed(class: Class, allowance: &Allowance) -> Self {
+        let module_bytes = allowance.module_bytes;
+        let compile_cpu_s = allowance.compile_cpu_s.saturating_mul(SLOWER);
+        // Four times the processor time: so busy may the machine be.
+        let compile_wall_ms = compile_cpu_s.saturating_mul(4_000);
         match class {
             Class::Compiled => Self {
-                module_bytes: 8 * MIB,
+                module_bytes,
                 nesting: 1_000,
                 loops: 64,
                 loop_locals: 20_000,
@@ -115,15 +182,15 @@ impl Bounds {
                 sections: 1_000,
                 table_elements: 50_000,
                 core_instances: 100,
-                compile_cpu_s: 10 * SLOWER,
-                compile_wall_ms: 40_000 * SLOWER,
+                compile_cpu_s,
+                compile_wall_ms,
                 // Go's runtime takes 0.7 GiB to compile, and more address space than that.
                 compile_space_bytes: 2048 * MIB,
                 artefact_bytes: 64 * MIB,
                 stack_bytes: 512 << 10,
             },
             Class::Interpreter => Self {
-                module_bytes: 32 * MIB,
+                module_bytes,
                 nesting: 2_000,
                 loops: 64,
                 loop_locals: 100_000,
@@ -134,8 +201,8 @@ impl Bounds {
                 sections: 5_000,
                 table_elements: 200_000,
                 core_instances: 100,
-                compile_cpu_s: 60 * SLOWER,
-                compile_wall_ms: 240_000 * SLOWER,
+                compile_cpu_s,
+                compile_wall_ms,
                 compile_space_bytes: 3 * 1024 * MIB,
                 artefact_bytes: 192 * MIB,
                 stack_bytes: 1 << 20,
@@ -162,6 +229,18 @@ pub const RANDOM_BYTES: u64 = 64 << 10;
 pub const ANSWER_DEPTH: usize = 32;
 /// Bytes of a snapshot as JSON: 1 000 members with all their facts are about 4 MB.
 pub const SNAPSHOT_BYTES: usize = 16 << 20;
+/// Bytes of a manifest: a few test cases with their snapshots inline.
+pub const MANIFEST_BYTES: u64 = 128 << 10;
+/// Test cases of a manifest: each costs one evaluation before a version takes over.
+pub const CASES: usize = 64;
+/// Bytes of all snapshots that the test cases of one manifest name.
+pub const CASE_BYTES: u64 = SNAPSHOT_BYTES as u64;
+/// Evaluations in shadow that a manifest may ask for: a week of one every fifteen seconds.
+pub const SHADOW: u32 = 40_320;
+/// Bytes of log that a policy may write at once, whatever it wrote before: sixteen full logs.
+pub const LOG_BURST_BYTES: u64 = 1 << 20;
+/// Bytes of log that a policy may write a day (W59). A full log every cycle would be 360 MiB.
+pub const LOG_DAY_BYTES: u64 = 50 << 20;
 /// Address space of the child that evaluates, on top of the guest's memory and its code.
 pub const EVALUATE_SPACE_BYTES: u64 = 512 * MIB;
 /// Milliseconds in which a child must have confined itself and said so.

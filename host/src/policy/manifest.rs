@@ -6,82 +6,109 @@
 //! memory: 64Mi         # bytes of all memories together
 //! wallMs: 3000         # milliseconds after which the evaluation is killed
 //! sha256: 9f86d0...    # only a module with exactly this digest is taken
+//! shadow: 20           # evaluations beside the running version before it takes over
+//! tests:               # what it must answer before that
+//!   - {name: a busy hour, snapshot: busy.json, settings: {signal: load, target: 1}, expect: {members: 5}}
 //! ```
 
+use super::case::{Case, RawCase};
 use super::fault::{Flaw, Rejection};
-use super::limits::{Class, Limits};
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use super::limits::{CASES, Class, Limits, SHADOW};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Bytes of a manifest.
-pub(crate) const MANIFEST_BYTES: u64 = 16 << 10;
-
 /// What an owner sets for one module.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
-    pub class: Class,
+    /// The class, where the manifest says one.
+    pub class: Option<Class>,
     pub sha256: Option<String>,
-    pub limits: Option<Limits>,
+    fuel: Option<u64>,
+    memory_bytes: Option<u64>,
+    wall_ms: Option<u64>,
+    /// Evaluations beside the running version before a new one takes over.
+    pub shadow: u32,
+    /// What the module must answer before it takes over.
+    pub tests: Vec<Case>,
 }
 
 impl Manifest {
-    /// The limits in force.
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits.unwrap_or_else(|| Limits::of(self.class))
+    /// The limits in force, given those of the class.
+    pub(crate) fn limits(&self, class: Limits) -> Limits {
+        Limits {
+            fuel: self.fuel.unwrap_or(class.fuel),
+            memory_bytes: self.memory_bytes.unwrap_or(class.memory_bytes),
+            wall_ms: self.wall_ms.unwrap_or(class.wall_ms),
+        }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
-    #[serde(default)]
-    class: Class,
+    class: Option<Class>,
     fuel: Option<u64>,
     memory: Option<Value>,
     wall_ms: Option<u64>,
     sha256: Option<String>,
+    #[serde(default)]
+    shadow: u32,
+    #[serde(default)]
+    tests: Vec<RawCase>,
 }
 
 /// Reads a manifest; all that is wrong with it in one rejection.
 pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Result<Manifest, Rejection> {
-    let wrong = |detail: String| Rejection::new(Flaw::Manifest, detail);
-    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
-    let value = if is_json { serde_json::from_str(text).map_err(|e| e.to_string()) } else { yaml(text) };
-    let raw: Raw = serde_json::from_value(value.map_err(wrong)?).map_err(|error| wrong(error.to_string()))?;
+    let value = if is_json { json(bytes) } else { yaml(bytes) }.map_err(wrong)?;
+    let raw: Raw = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
     let mut problems = Vec::new();
-    let (normal, ceiling) = (Limits::of(raw.class), Limits::ceiling());
-    let memory = match raw.memory.as_ref().map(quantity) {
-        None => normal.memory_bytes,
-        Some(Some(bytes)) => bytes,
-        Some(None) => {
-            problems.push("memory: bytes, or a number with Ki, Mi or Gi".to_owned());
-            normal.memory_bytes
-        }
-    };
-    let limits = Limits {
-        fuel: raw.fuel.unwrap_or(normal.fuel),
-        memory_bytes: memory,
-        wall_ms: raw.wall_ms.unwrap_or(normal.wall_ms),
-    };
-    for (name, value, most) in [
-        ("fuel", limits.fuel, ceiling.fuel),
-        ("memory", limits.memory_bytes, ceiling.memory_bytes),
-        ("wallMs", limits.wall_ms, ceiling.wall_ms),
-    ] {
-        if value == 0 || value > most {
-            problems.push(format!("{name}: {value} is not between 1 and {most}"));
-        }
-    }
+    let memory_bytes = within_ceiling(&raw, &mut problems);
     let sha256 = raw.sha256.map(|digest| digest.to_ascii_lowercase());
     if sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
     {
         problems.push("sha256: 64 hexadecimal digits".to_owned());
     }
+    if raw.shadow > SHADOW {
+        problems.push(format!("shadow: {} is more than {SHADOW} evaluations", raw.shadow));
+    }
+    if raw.tests.len() > CASES {
+        problems.push(format!("tests: {} are more than {CASES}", raw.tests.len()));
+    }
+    let mut tests = Vec::new();
+    for (index, case) in raw.tests.into_iter().enumerate() {
+        match case.checked(index) {
+            Ok(case) => tests.push(case),
+            Err(problem) => problems.push(problem),
+        }
+    }
     if !problems.is_empty() {
         return Err(wrong(problems.join("; ")));
     }
-    Ok(Manifest { class: raw.class, sha256, limits: Some(limits) })
+    let (fuel, wall_ms) = (raw.fuel, raw.wall_ms);
+    Ok(Manifest { class: raw.class, sha256, fuel, memory_bytes, wall_ms, shadow: raw.shadow, tests })
+}
+
+fn wrong(detail: String) -> Rejection {
+    Rejection::new(Flaw::Manifest, detail)
+}
+
+/// The bytes of memory that are asked for; what is more than any owner may give is a problem.
+fn within_ceiling(raw: &Raw, problems: &mut Vec<String>) -> Option<u64> {
+    let ceiling = Limits::ceiling();
+    let memory_bytes = raw.memory.as_ref().and_then(quantity);
+    if raw.memory.is_some() && memory_bytes.is_none() {
+        problems.push("memory: bytes, or a number with Ki, Mi or Gi".to_owned());
+    }
+    for (name, value, most) in [
+        ("fuel", raw.fuel, ceiling.fuel),
+        ("memory", memory_bytes, ceiling.memory_bytes),
+        ("wallMs", raw.wall_ms, ceiling.wall_ms),
+    ] {
+        if let Some(value) = value.filter(|value| *value == 0 || *value > most) {
+            problems.push(format!("{name}: {value} is not between 1 and {most}"));
+        }
+    }
+    memory_bytes
 }
 
 fn quantity(value: &Value) -> Option<u64> {
@@ -96,40 +123,16 @@ fn quantity(value: &Value) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// YAML of scalars under one mapping. Anchors are refused before parsing: a few lines of them can stand for
-/// gigabytes.
-fn yaml(text: &str) -> Result<Value, String> {
-    if text.contains(['&', '*']) {
-        return Err("a manifest has no anchors and no aliases".to_owned());
-    }
-    let documents = Yaml::load_from_str(text).map_err(|error| error.to_string())?;
-    match documents.as_slice() {
-        [] => Ok(Value::Object(Map::new())),
-        [document] => value(document),
-        _ => Err("more than one document".to_owned()),
-    }
+fn json(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
-fn value(node: &Yaml<'_>) -> Result<Value, String> {
-    match node {
-        Yaml::Value(Scalar::Null) => Ok(Value::Object(Map::new())),
-        Yaml::Value(Scalar::Boolean(value)) => Ok(Value::Bool(*value)),
-        Yaml::Value(Scalar::Integer(value)) => Ok(Value::Number((*value).into())),
-        Yaml::Value(Scalar::String(value)) => Ok(Value::String(value.to_string())),
-        Yaml::Mapping(entries) => {
-            let mut map = Map::new();
-            for (key, entry) in entries {
-                let Yaml::Value(Scalar::String(key)) = key else { return Err("a key is no word".to_owned()) };
-                map.insert(key.to_string(), value(entry)?);
-            }
-            Ok(Value::Object(map))
-        }
-        Yaml::Value(Scalar::FloatingPoint(_))
-        | Yaml::Representation(..)
-        | Yaml::Sequence(_)
-        | Yaml::Tagged(..)
-        | Yaml::Alias(_)
-        | Yaml::BadValue => Err("a manifest has words and whole numbers only".to_owned()),
+/// An empty manifest changes nothing.
+fn yaml(bytes: &[u8]) -> Result<Value, String> {
+    match crate::config::yaml(bytes, "manifest") {
+        Ok(Value::Null) => Ok(Value::Object(Map::new())),
+        Ok(value) => Ok(value),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     }
 }
 
@@ -142,16 +145,17 @@ mod tests {
         let yaml = parse(b"class: interpreter\nmemory: 64Mi\nfuel: 7\n", false).expect("a manifest");
         let json = parse(br#"{"class":"interpreter","memory":67108864,"fuel":7}"#, true).expect("a manifest");
         assert_eq!(yaml, json);
-        assert_eq!(yaml.class, Class::Interpreter);
+        assert_eq!(yaml.class, Some(Class::Interpreter));
         assert_eq!(
-            yaml.limits(),
+            yaml.limits(Limits::of(Class::Interpreter)),
             Limits { fuel: 7, memory_bytes: 64 << 20, ..Limits::of(Class::Interpreter) }
         );
     }
 
     #[test]
     fn an_empty_manifest_changes_nothing() {
-        assert_eq!(parse(b"", false).map(|manifest| manifest.limits()), Ok(Limits::of(Class::Compiled)));
+        let limits = Limits { fuel: 1, memory_bytes: 2, wall_ms: 3 };
+        assert_eq!(parse(b"", false).map(|manifest| manifest.limits(limits)), Ok(limits));
     }
 
     #[test]
@@ -161,6 +165,33 @@ mod tests {
         for part in ["fuel", "memory", "sha256"] {
             assert!(rejection.detail.contains(part), "{rejection}");
         }
+    }
+
+    #[test]
+    fn test_cases_have_a_snapshot_and_one_expectation() {
+        let text = "tests:\n- {snapshot: a.json, expect: {members: 3, code: Load}}\n- {name: x, snapshot: {}, expect: {hold: true}}\n";
+        let tests = parse(text.as_bytes(), false).expect("a manifest").tests;
+        assert_eq!(tests.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["1", "x"]);
+        for (case, said) in [
+            ("{snapshot: a.json, expect: {}}", "test case `1`: expect: one of members, hold and refusal"),
+            ("{snapshot: a.json, expect: {hold: true, members: 3}}", "one of members, hold and refusal"),
+            ("{snapshot: a.json, expect: {refusal: X, code: Y}}", "code: belongs to members or hold"),
+            ("{snapshot: 3, expect: {hold: true}}", "snapshot: the name of a file, or a document"),
+            ("{expect: {hold: true}}", "missing field `snapshot`"),
+            ("{snapshot: a.json, expect: {size: 3}}", "unknown field `size`"),
+        ] {
+            let rejection = parse(format!("tests: [{case}]").as_bytes(), false).expect_err(case);
+            assert!(rejection.detail.contains(said), "{rejection}");
+        }
+    }
+
+    #[test]
+    fn a_deep_or_wide_manifest_is_refused() {
+        for text in [format!("a: {}", "[".repeat(100_000)), format!("tests: [{}]", "1,".repeat(60_000))] {
+            assert_eq!(parse(text.as_bytes(), false).map_err(|r| r.flaw), Err(Flaw::Manifest));
+        }
+        let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+        assert_eq!(parse(deep.as_bytes(), true).map_err(|r| r.flaw), Err(Flaw::Manifest));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! One module at a time, without a directory: what `policy eval` and `policy inspect` use.
 
-use super::artefact;
 use super::fault::{Flaw, Rejection};
-use super::limits::{Bounds, Class, Limits};
+use super::limits::{Class, Limits};
 use super::process::Launch;
 use super::scan::Inspection;
 use super::version::{Evaluation, Version};
@@ -30,8 +29,8 @@ impl Host {
     /// # Errors
     /// Why it is not loaded.
     pub async fn load_file(&self, path: &Path, class: Class) -> Result<Loaded, Rejection> {
-        let module = read(path, class)?;
-        self.load_bytes(&module, class, Limits::of(class)).await
+        let module = read(path, self.launch.bounds(class).module_bytes)?;
+        self.load_bytes(&module, class, self.launch.allowances.of(class).limits).await
     }
 
     /// The same for bytes, with limits of one's own.
@@ -43,19 +42,12 @@ impl Host {
         Ok(Loaded { version })
     }
 
-    /// What a module is, imports and exports. Where it can be loaded, with its own description.
+    /// What a module is, imports and exports, and how a component describes itself.
     ///
     /// # Errors
     /// Why it is no policy.
     pub async fn inspect(&self, path: &Path, class: Class) -> Result<Inspection, Rejection> {
-        let module = read(path, class)?;
-        let limits = Limits::of(class);
-        let scanned = artefact::scan(&self.launch, class, &limits, &module).await?;
-        match self.load_bytes(&module, class, limits).await {
-            Ok(loaded) => Ok(loaded.version.inspection),
-            Err(rejection) if rejection.flaw == Flaw::CompileLimit => Ok(scanned),
-            Err(rejection) => Err(rejection),
-        }
+        Ok(self.load_file(path, class).await?.version.inspection)
     }
 }
 
@@ -77,8 +69,8 @@ impl Loaded {
     }
 }
 
-/// At most one byte more than the class allows, so that a file that grows cannot fill the memory.
-fn read(path: &Path, class: Class) -> Result<Vec<u8>, Rejection> {
+/// At most one byte more than is allowed, so that a file that grows cannot fill the memory.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, Rejection> {
     let unreadable =
         |error: std::io::Error| Rejection::new(Flaw::Unreadable, format!("{}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -86,6 +78,6 @@ fn read(path: &Path, class: Class) -> Result<Vec<u8>, Rejection> {
         return Err(Rejection::new(Flaw::NotRegular, format!("{} is not a regular file", path.display())));
     }
     let mut bytes = Vec::new();
-    file.take(Bounds::of(class).module_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }

@@ -3,7 +3,7 @@
 
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::frame::{self, Ask, Boot, Confinement, Reply, Role, Sandbox};
-use super::limits::{Bounds, Class, EVALUATE_SPACE_BYTES, Limits, START_WALL_MS};
+use super::limits::{Allowances, Bounds, Class, EVALUATE_SPACE_BYTES, Limits, START_WALL_MS};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -23,11 +23,24 @@ pub struct Launch {
     pub program: PathBuf,
     /// Whether a child may run unconfined.
     pub sandbox: Sandbox,
+    /// What modules may be and take.
+    pub allowances: Allowances,
+}
+
+impl Launch {
+    /// The bounds of a class, as the owner allows them.
+    pub(crate) fn bounds(&self, class: Class) -> Bounds {
+        Bounds::allowed(class, &self.allowances.of(class))
+    }
 }
 
 impl Default for Launch {
     fn default() -> Self {
-        Self { program: PathBuf::from("/proc/self/exe"), sandbox: Sandbox::Required }
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+            sandbox: Sandbox::Required,
+            allowances: Allowances::default(),
+        }
     }
 }
 
@@ -49,8 +62,11 @@ impl Trouble {
     pub(crate) fn rejection(&self) -> Rejection {
         match self {
             Self::Wall(wall) => Rejection::new(Flaw::CompileLimit, format!("took longer than {wall:?}")),
-            Self::Died { signal: Some(libc::SIGXCPU | libc::SIGKILL), detail } => {
-                Rejection::new(Flaw::CompileLimit, format!("the compiling child {detail}"))
+            // Time is ended by the first two; a process whose address space is used up aborts.
+            Self::Died { signal: Some(libc::SIGXCPU | libc::SIGKILL | libc::SIGABRT), detail } => {
+                let detail =
+                    format!("takes more processor time or memory than its class allows: the child {detail}");
+                Rejection::new(Flaw::CompileLimit, detail)
             }
             Self::Died { detail, .. } => Rejection::new(Flaw::CompileFailed, format!("the child {detail}")),
             Self::Garbage(detail) => {
@@ -87,7 +103,7 @@ impl Process {
         class: Class,
         limits: &Limits,
     ) -> Result<Self, Trouble> {
-        let bounds = Bounds::of(class);
+        let bounds = launch.bounds(class);
         let (space_bytes, cpu_s) = match role {
             Role::Compile | Role::Probe => (bounds.compile_space_bytes, Some(bounds.compile_cpu_s)),
             Role::Evaluate => {
@@ -95,7 +111,8 @@ impl Process {
                 (EVALUATE_SPACE_BYTES + limits.memory_bytes + 2 * bounds.artefact_bytes, None)
             }
         };
-        let boot = Boot { role, class, sandbox: launch.sandbox, space_bytes, cpu_s };
+        let module_bytes = bounds.module_bytes;
+        let boot = Boot { role, class, sandbox: launch.sandbox, space_bytes, cpu_s, module_bytes };
         let mut child = spawn(launch, &boot)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Trouble::Start("the child has no pipes".to_owned()));
@@ -259,7 +276,6 @@ pub(crate) fn unexpected(reply: &Reply) -> Trouble {
         Reply::Ready { .. } => "ready",
         Reply::Unconfined { .. } => "unconfined",
         Reply::Compiled { .. } => "compiled",
-        Reply::Scanned { .. } => "scanned",
         Reply::Rejected { .. } => "rejected",
         Reply::Loaded => "loaded",
         Reply::Described { .. } => "described",

@@ -77,15 +77,25 @@ pub(crate) fn features(class: Class) -> WasmFeatures {
 ///
 /// # Errors
 /// The rejection.
-pub(crate) fn scan(bytes: &[u8], class: Class, limits: &Limits) -> Result<Inspection, Rejection> {
-    let bounds = Bounds::of(class);
+pub(crate) fn scan(
+    bytes: &[u8],
+    class: Class,
+    bounds: &Bounds,
+    limits: &Limits,
+) -> Result<Inspection, Rejection> {
     if bytes.len() as u64 > bounds.module_bytes {
         let detail = format!("{} bytes; class {} allows {}", bytes.len(), class.word(), bounds.module_bytes);
         return Err(Rejection::new(Flaw::TooLarge, detail));
     }
-    let mut scan =
-        Scan { bounds, limits: *limits, found: Inspection::default(), depth: 0, memory_export: false };
+    let mut scan = Scan {
+        bounds: *bounds,
+        limits: *limits,
+        found: Inspection::default(),
+        depth: 0,
+        memory_export: false,
+    };
     scan.found.size = bytes.len() as u64;
+    magic(bytes)?;
     for payload in Parser::new(0).parse_all(bytes) {
         scan.payload(payload.map_err(|error| malformed(&error))?)?;
     }
@@ -94,8 +104,38 @@ pub(crate) fn scan(bytes: &[u8], class: Class, limits: &Limits) -> Result<Inspec
     Ok(scan.found)
 }
 
+/// What a file is that does not begin as WebAssembly does: most often something that took a wrong turn.
+fn magic(bytes: &[u8]) -> Result<(), Rejection> {
+    let text = String::from_utf8_lossy(bytes.get(..64).unwrap_or(bytes)).trim_start().to_lowercase();
+    let begins = |start: &[u8]| bytes.starts_with(start);
+    let what = match bytes {
+        _ if begins(b"\0asm") => return Ok(()),
+        [] => "the file is empty".to_owned(),
+        _ if b"\0asm".starts_with(bytes) => format!("the file ends after {} bytes", bytes.len()),
+        _ if begins(b"\x7fELF") => "this is a program for Linux, not WebAssembly".to_owned(),
+        _ if begins(b"\x1f\x8b") => "this is packed with gzip; unpack it first".to_owned(),
+        _ if begins(b"PK\x03\x04") => "this is a zip archive; unpack it first".to_owned(),
+        _ if text.starts_with("<!doctype") || text.starts_with("<html") => {
+            "this is a web page, most likely of a download that failed".to_owned()
+        }
+        _ if text.starts_with("(module") || text.starts_with("(component") => {
+            "this is WebAssembly as text; make it binary first, with `wasm-tools parse`".to_owned()
+        }
+        [..] => "this is not WebAssembly".to_owned(),
+    };
+    Err(Rejection::new(Flaw::Malformed, what))
+}
+
 fn malformed(error: &wasmparser::Error) -> Rejection {
-    Rejection::new(Flaw::Malformed, error.to_string())
+    Rejection::new(Flaw::Malformed, told(error))
+}
+
+/// The parser's first clause and the place; what follows are bytes, which tell nobody anything.
+fn told(error: &wasmparser::Error) -> String {
+    let message = error.message();
+    let clause = message.split(" - expected=").next().unwrap_or(message);
+    let clause = clause.lines().next().unwrap_or(clause).split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{clause}, at byte {} of the file", error.offset())
 }
 
 /// Validates, and tells what is invalid from what is only switched off.
@@ -105,7 +145,7 @@ fn validate(bytes: &[u8], class: Class) -> Result<(), Rejection> {
         Ok(_) => Flaw::Feature,
         Err(_) => Flaw::Malformed,
     };
-    Err(Rejection::new(flaw, error.to_string()))
+    Err(Rejection::new(flaw, told(&error)))
 }
 
 struct Scan {

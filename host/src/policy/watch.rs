@@ -1,11 +1,10 @@
 //! Watches the policy directory: events wake it, a rescan is the backstop, and a file is taken only when it has
 //! stood still. One module is loaded at a time.
 
-use super::child::digest;
 use super::fault::{Flaw, Rejection};
-use super::folder::{self, Content, Stamp};
-use super::library::{Shared, Standing};
-use super::version::Version;
+use super::folder::{self, Stamp};
+use super::library::Shared;
+use super::release::{End, release};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +34,15 @@ struct Seen {
     done: bool,
     /// When it was last tried.
     tried: Option<Instant>,
+    /// The snapshots that its test cases name, and their stamp before they were read.
+    cases: Vec<String>,
+    case_stamp: Stamp,
+}
+
+impl Seen {
+    fn new(stamp: Stamp, since: Instant) -> Self {
+        Self { stamp, since, done: false, tried: None, cases: Vec::new(), case_stamp: Stamp::default() }
+    }
 }
 
 /// Loads what is there and begins to watch.
@@ -87,9 +95,15 @@ impl Round {
     /// Reads the directory once and loads what has settled; returns when the next file will have.
     async fn turn(&mut self, first: bool) -> Option<Instant> {
         let path = self.shared.folder.clone();
-        let listing = spawn_blocking(move || folder::list(&path)).await;
-        let listing = listing
-            .unwrap_or_else(|error| Err(Rejection::new(Flaw::Unreadable, format!("listing: {error}"))));
+        let cases: Vec<(String, Vec<String>)> =
+            self.seen.iter().map(|(name, seen)| (name.clone(), seen.cases.clone())).collect();
+        let looked = spawn_blocking(move || {
+            let stamp = |(name, files): (String, Vec<String>)| (name, folder::stamps(&path, &files));
+            (folder::list(&path), cases.into_iter().map(stamp).collect::<HashMap<_, _>>())
+        });
+        let (listing, cases) = looked.await.unwrap_or_else(|error| {
+            (Err(Rejection::new(Flaw::Unreadable, format!("listing: {error}"))), HashMap::new())
+        });
         self.shared.note(&listing);
         let listing = listing.ok()?;
         self.seen.retain(|name, _| listing.found.contains_key(name));
@@ -102,7 +116,7 @@ impl Round {
                     self.shared.blame(&name, rejection, None);
                 }
                 Ok(stamp) => {
-                    if let Some(due) = self.look(&name, stamp, first).await {
+                    if let Some(due) = self.look(&name, stamp, cases.get(&name), first).await {
                         next = Some(next.map_or(due, |next| next.min(due)));
                     }
                 }
@@ -112,19 +126,22 @@ impl Round {
     }
 
     /// Loads a policy if its files have stood still; else returns when they will have.
-    async fn look(&mut self, name: &str, stamp: Stamp, first: bool) -> Option<Instant> {
+    async fn look(
+        &mut self,
+        name: &str,
+        stamp: Stamp,
+        cases: Option<&Stamp>,
+        first: bool,
+    ) -> Option<Instant> {
         let now = Instant::now();
         let config = &self.shared.config;
         // At the start a file that has not changed for long is whole already.
         let stood = if first && stamp.age() > config.settle { config.settle } else { Duration::ZERO };
-        let seen = self.seen.entry(name.to_owned()).or_insert_with(|| Seen {
-            stamp: stamp.clone(),
-            since: now.checked_sub(stood).unwrap_or(now),
-            done: false,
-            tried: None,
-        });
-        if seen.stamp != stamp {
-            *seen = Seen { stamp, since: now, done: false, tried: seen.tried };
+        let since = now.checked_sub(stood).unwrap_or(now);
+        let seen = self.seen.entry(name.to_owned()).or_insert_with(|| Seen::new(stamp.clone(), since));
+        if seen.stamp != stamp || cases.is_some_and(|cases| *cases != seen.case_stamp) {
+            let (cases, case_stamp) = (std::mem::take(&mut seen.cases), cases.cloned().unwrap_or_default());
+            *seen = Seen { tried: seen.tried, cases, case_stamp, ..Seen::new(stamp, now) };
         }
         if seen.done {
             return None;
@@ -136,7 +153,11 @@ impl Round {
         }
         seen.tried = Some(now);
         let expected = seen.stamp.clone();
-        match release(&self.shared, name, &expected).await {
+        let (end, cases) = release(&self.shared, name, &expected).await;
+        if let Some((files, stamp)) = cases {
+            (seen.cases, seen.case_stamp) = (files, stamp);
+        }
+        match end {
             Ok(()) => {}
             Err(End::Rejected(rejection, module)) => {
                 tracing::warn!(
@@ -149,65 +170,7 @@ impl Round {
             }
             Err(End::Changed) => return Some(Instant::now() + config.settle),
         }
-        if let Some(seen) = self.seen.get_mut(name) {
-            seen.done = true;
-        }
+        seen.done = true;
         None
     }
-}
-
-/// Why a version did not take over.
-enum End {
-    /// The files changed while they were read.
-    Changed,
-    Rejected(Rejection, Option<String>),
-}
-
-/// The guarded release: read → digest → scan, compile and load → trial → active.
-async fn release(shared: &Arc<Shared>, name: &str, expected: &Stamp) -> Result<(), End> {
-    let (path, owned) = (shared.folder.clone(), name.to_owned());
-    let content = spawn_blocking(move || {
-        let content = folder::read(&path, &owned)?;
-        let after = folder::read_stamp(&path, &owned)?;
-        Ok((content, after))
-    });
-    let read: Result<(Content, Stamp), Rejection> = content
-        .await
-        .unwrap_or_else(|error| Err(Rejection::new(Flaw::Unreadable, format!("reading {name}: {error}"))));
-    let (content, after) = read.map_err(|rejection| End::Rejected(rejection, None))?;
-    if content.stamp != *expected || after != *expected {
-        return Err(End::Changed);
-    }
-    let module = digest(&content.module);
-    let reject = |rejection| End::Rejected(rejection, Some(module.clone()));
-    if let Some(wanted) = content.manifest.sha256.as_ref().filter(|wanted| **wanted != module) {
-        let detail = format!("the manifest asks for sha256 {wanted}, the module has {module}");
-        return Err(reject(Rejection::new(Flaw::Digest, detail)));
-    }
-    match shared.standing(name, &module, &content.manifest.limits()) {
-        Standing::New => {}
-        Standing::Running => return Ok(()),
-        Standing::Barred => {
-            let detail = "this module was rolled back; put another one there";
-            return Err(reject(Rejection::new(Flaw::RolledBack, detail)));
-        }
-    }
-    if !shared.has_room(name) {
-        let detail = format!("{} policies are loaded already", shared.config.policies);
-        return Err(reject(Rejection::new(Flaw::TooMany, detail)));
-    }
-    let (class, limits) = (content.manifest.class, content.manifest.limits());
-    let cache = shared.config.cache.as_deref();
-    let version =
-        Version::load(&shared.config.launch, class, limits, &content.module, cache).await.map_err(&reject)?;
-    drop(content);
-    for snapshot in shared.recent(name) {
-        if let Err(failure) = version.evaluate(&snapshot).await.result {
-            let detail = format!("on the last snapshot of {}: {failure}", snapshot.target.key);
-            return Err(reject(Rejection::new(Flaw::Trial, detail)));
-        }
-    }
-    tracing::info!(policy = name, module, "policy taken");
-    shared.activate(name, version);
-    Ok(())
 }

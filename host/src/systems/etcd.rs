@@ -9,11 +9,13 @@
 mod agreement;
 mod call;
 mod connection;
+mod endpoint;
 mod outcome;
 mod report;
 mod survey;
 
 use crate::actuate::Licence;
+use crate::lead::{Lead, NOT_LEADING};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_wire::journal::{Outcome, Verb};
 use std::collections::BTreeMap;
@@ -42,14 +44,22 @@ pub struct EtcdConfig {
     pub password_file: Option<PathBuf>,
 }
 
-/// How long one member may take to answer a reading, everything included. Well below the shortest step of
-/// the loop, well above an election (1 s by default).
+/// How long one member may take to answer a reading, everything included, where the owner says nothing. Well
+/// below the shortest step of the loop, well above an election (1 s by default).
 const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// A verb reads first, and then waits for its answer as long as three readings take.
+const VERB_READINGS: u32 = 4;
+/// The least that a verb has: whoever is impatient with readings does not mean that an election, which a verb may
+/// begin, ends as unknown.
+const LEAST_VERB_DEADLINE: Duration = Duration::from_secs(8);
 
 /// The driver of one etcd cluster.
 #[derive(Debug)]
 pub struct Etcd {
     config: EtcdConfig,
+    read_deadline: Duration,
+    /// Whether this daemon may still act, asked before the one call of a verb (N6).
+    lead: Lead,
     /// Since when each member has been seen up without a restart.
     seen: Mutex<BTreeMap<Arc<str>, Seen>>,
 }
@@ -66,12 +76,32 @@ impl Etcd {
     /// A driver; it connects when it is used.
     #[must_use]
     pub fn new(config: EtcdConfig) -> Self {
-        Self { config, seen: Mutex::default() }
+        Self { config, read_deadline: READ_DEADLINE, lead: Lead::alone(), seen: Mutex::default() }
+    }
+
+    /// The same with another deadline for one member's answer.
+    #[must_use]
+    pub fn reading_within(mut self, deadline: Duration) -> Self {
+        self.read_deadline = deadline;
+        self
+    }
+
+    /// The same, for a daemon that acts only while it leads.
+    #[must_use]
+    pub fn led_by(mut self, lead: Lead) -> Self {
+        self.lead = lead;
+        self
+    }
+
+    /// How long a verb may take: longer than its readings and an election, shorter than a person's patience.
+    #[must_use]
+    pub fn verb_deadline(&self) -> Duration {
+        self.read_deadline.saturating_mul(VERB_READINGS).max(LEAST_VERB_DEADLINE)
     }
 
     /// Reads every member at its own endpoint and puts the answers together.
     ///
-    /// Ends within about two seconds. What was not answered, or not by enough members, or not by all in the
+    /// Ends within the deadline of one member's answer. What was not answered, or not by enough members, or not by all in the
     /// same way, is a gap.
     pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
         let survey = self.survey(platform).await;
@@ -90,6 +120,8 @@ impl Etcd {
         };
         match call::decide(verb, &licence.intent, &survey, platform) {
             call::Decision::Settled(outcome) => outcome,
+            // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
+            call::Decision::Send { .. } if !self.lead.holds() => call::not_sent(NOT_LEADING),
             call::Decision::Send { endpoint, call } => {
                 connection::send(&self.config, &endpoint, &call, deadline).await
             }
@@ -102,12 +134,13 @@ impl Etcd {
             return survey::Survey::default();
         };
         let mut asked = tokio::task::JoinSet::new();
+        let within = self.read_deadline;
         for slot in slots {
             let config = self.config.clone();
             let slot = slot.clone();
             asked.spawn(async move {
-                let endpoint = slot.endpoints.get("client").cloned().unwrap_or_default();
-                let readings = connection::read(&config, &endpoint, READ_DEADLINE).await;
+                let endpoint = endpoint::Endpoint::of(&slot.endpoints);
+                let readings = connection::read(&config, &endpoint, within).await;
                 (slot, endpoint, readings)
             });
         }

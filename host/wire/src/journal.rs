@@ -30,9 +30,12 @@ pub struct Journal {
     /// Ended plans, newest last, at most 16.
     #[serde(default)]
     pub history: Vec<Ended>,
-    /// The hash of the newest audit record when this was written: a cut-off tail of the log shows.
+    /// The newest audit record when this was written, as `<log>/<sequence>:<hash>`: a cut-off tail of the log shows.
     #[serde(default)]
     pub audit_head: String,
+    /// The same of other daemons' logs, of which each led once, newest first, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_audit_heads: Vec<String>,
 }
 
 /// A plan: from one legal resting size to the next, one unit at a time.
@@ -50,6 +53,9 @@ pub struct PlanState {
     pub to: u32,
     /// The system's id when it was made.
     pub fingerprint: String,
+    /// The platform's id of the object that it scales; absent where a platform scales none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Arc<str>>,
     /// The topology epoch when it was made.
     pub base_epoch: String,
     /// The digest of the module that wished it; empty for a person's wish.
@@ -239,6 +245,63 @@ impl Verb {
             Self::PayDebt { .. } => "pay-debt",
         }
     }
+
+    /// What it means for who the members are.
+    #[must_use]
+    pub fn bearing(&self) -> Bearing {
+        match self {
+            Self::Register { .. } => Bearing::Joins,
+            Self::Start { .. } => Bearing::Runs,
+            Self::Promote { .. } => Bearing::Votes,
+            Self::Deregister { .. } => Bearing::Leaves,
+            Self::Stop { .. } => Bearing::Ends,
+            Self::MoveLeader { .. }
+            | Self::Cordon { .. }
+            | Self::Uncordon { .. }
+            | Self::Drain { .. }
+            | Self::CancelDrain { .. }
+            | Self::Barrier
+            | Self::Rebalance
+            | Self::PayDebt { .. } => Bearing::Stays,
+        }
+    }
+
+    /// How many members there are afterwards, where it is the platform's to change that.
+    #[must_use]
+    pub fn size_after(&self) -> Option<u32> {
+        match self {
+            Self::Start { size_after, .. } | Self::Stop { size_after, .. } => Some(*size_after),
+            Self::Register { .. }
+            | Self::Promote { .. }
+            | Self::Deregister { .. }
+            | Self::MoveLeader { .. }
+            | Self::Cordon { .. }
+            | Self::Uncordon { .. }
+            | Self::Drain { .. }
+            | Self::CancelDrain { .. }
+            | Self::Barrier
+            | Self::Rebalance
+            | Self::PayDebt { .. } => None,
+        }
+    }
+}
+
+/// What an effect means for who the members are. Rules ask this and do not list verbs: a new verb is thought about
+/// here, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearing {
+    /// A new member is known to the system, without a vote.
+    Joins,
+    /// The process of a new member comes up.
+    Runs,
+    /// A member gets its vote.
+    Votes,
+    /// A member is struck from the membership.
+    Leaves,
+    /// The process of a member ends for good.
+    Ends,
+    /// The members stay who they are; roles and data may move.
+    Stays,
 }
 
 /// What came of an effect.
@@ -274,6 +337,10 @@ pub struct Memory {
     /// Dry run only: what would be, had we acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ghost_size: Option<u32>,
+    /// Dry run only: members that there were when `ghost_size` was decided. When somebody else changes that number,
+    /// what would be begins again from what is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ghost_of: Option<u32>,
     /// A person's pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Note>,
@@ -286,6 +353,26 @@ pub struct Memory {
     /// What each policy wants to be handed back.
     #[serde(default)]
     pub policy_state: BTreeMap<String, String>,
+    /// Written orders that stand where they were written and were answered: none is obeyed twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Answered>,
+}
+
+/// A written order, and what was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// Where it stands: one order a place.
+    pub place: String,
+    /// The verb: `pause`, `approve`, `cancel`.
+    pub verb: String,
+    /// Word for word what stands there: with other words it is another order.
+    pub text: String,
+    /// By whom, and when it was answered; `why` is the answer.
+    pub note: Note,
+    /// Whether it was obeyed.
+    pub obeyed: bool,
 }
 
 /// Since when the combined wish has pointed in its direction.

@@ -11,6 +11,7 @@ pub mod record;
 pub mod safety;
 pub mod snapshot;
 pub mod status;
+pub mod workload;
 
 pub use fact::{Authority, Fact, Gap, Known};
 pub use proposal::{Answer, Proposal, Refusal};

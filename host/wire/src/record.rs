@@ -92,6 +92,9 @@ pub struct Decision {
     /// Members now; absent when not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
+    /// Dry run: members that there would be before this decision, had the earlier ones been carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ghost: Option<u32>,
     /// What each policy said.
     pub answers: Vec<PolicyAnswer>,
     /// The wish that the rule of combination made of them.
@@ -162,6 +165,16 @@ pub struct Judgement {
     /// Every finding, in the order of the catalogue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
+}
+
+impl Judgement {
+    /// The finding to look at first: of the strongest ones, the first in the order of the catalogue. The catalogue
+    /// goes from what is known and who acts, over votes and copies, to waits and bounds, so that what comes earlier
+    /// is the reason for what comes later: a member of whom nobody knows is named before the leader that it may be.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Violation> {
+        self.violations.iter().find(|violation| violation.verdict == self.verdict)
+    }
 }
 
 /// What the judge says, weakest first.

@@ -1,6 +1,6 @@
 //! What a target is doing and why, at one glance.
 
-use crate::journal::{Ended, Note, PlanState};
+use crate::journal::{Answered, Ended, Note, PlanState};
 use crate::record::{Judgement, PolicyAnswer, Wish};
 use crate::snapshot::Mode;
 use serde::{Deserialize, Serialize};
@@ -47,14 +47,37 @@ pub struct Status {
     /// A person's pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Note>,
+    /// The wish from outside that stands, where the target takes such wishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideWish>,
+    /// Written orders that stand, each with what was answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Answered>,
     /// Ended plans, newest last.
     #[serde(default)]
     pub history: Vec<Ended>,
     /// What is wrong with us, not with the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Which daemon leads, where it is another one than the one that was asked: plans and decisions are told there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// Conditions, in the words of Kubernetes.
     pub conditions: Vec<Condition>,
+}
+
+/// A size that somebody wishes through the target's `scale` (`decisions.md` D24). It stands until it is taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct OutsideWish {
+    /// How many members.
+    pub members: u32,
+    /// Who wrote it, as the server names its writers.
+    pub who: String,
+    /// When it was written, as the server tells it; empty when it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub when: String,
 }
 
 /// The last decision.

@@ -3,14 +3,21 @@
 //! Of the wishes in a window only those can ever matter again that no later one exceeds: the state stays small
 //! whatever the window. A lost state, and one of another boot, counts as "the present size was wanted until
 //! now": waits begin again, they never get shorter.
+//!
+//! A wish stands until the next one. Where evaluations are further apart than the window, the last wish has
+//! therefore stood in all of it, and two in a row have to agree. Only a silence, more than twice as long as the
+//! evaluations were apart before it, begins the window again: what was wanted in it nobody knows.
 
 use plimsoll_policy_sdk::Snapshot;
 
 /// Which layout the text has.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The most wishes that are kept for each direction.
 const MOST: usize = 64;
+
+/// A gap of so many times the usual one is a silence: one evaluation may be missed.
+const SILENCE: u64 = 2;
 
 /// When, in milliseconds since boot, how many members were wanted.
 type Wish = (u64, u32);
@@ -18,6 +25,10 @@ type Wish = (u64, u32);
 /// The wishes that still matter, oldest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recall {
+    /// How far apart the last two evaluations were, in milliseconds; 0 where that is not known.
+    usual_ms: u64,
+    /// When the last evaluation was, if there was one.
+    last_ms: Option<u64>,
     /// For growing: each smaller than those after it.
     up: Vec<Wish>,
     /// For shrinking: each greater than those after it.
@@ -32,17 +43,33 @@ impl Recall {
 
     /// The state to keep.
     pub(crate) fn write(&self, input: &Snapshot) -> String {
-        format!("{VERSION};{};{};{}", join(&self.up), join(&self.down), input.now.boot)
+        let (now_ms, boot) = (input.now.mono_ms, &input.now.boot);
+        let usual_ms = match self.last_ms {
+            // The same moment once more is no evaluation of its own.
+            Some(last_ms) if last_ms == now_ms => self.usual_ms,
+            Some(last_ms) => now_ms - last_ms,
+            None => 0,
+        };
+        format!("{VERSION};{now_ms};{usual_ms};{};{};{boot}", join(&self.up), join(&self.down))
     }
 
     /// The least that was wanted in the window.
     pub(crate) fn least(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
-        extreme(&mut self.up, now_ms, window_ms, goal, wanted, |earlier, later| earlier >= later)
+        let otherwise = self.standing(&self.up, now_ms, goal);
+        extreme(&mut self.up, now_ms, window_ms, otherwise, wanted, |earlier, later| earlier >= later)
     }
 
     /// The most that was wanted in the window.
     pub(crate) fn most(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
-        extreme(&mut self.down, now_ms, window_ms, goal, wanted, |earlier, later| earlier <= later)
+        let otherwise = self.standing(&self.down, now_ms, goal);
+        extreme(&mut self.down, now_ms, window_ms, otherwise, wanted, |earlier, later| earlier <= later)
+    }
+
+    /// What stood until now where nothing was wished in the window: the last wish, or after a silence the goal.
+    fn standing(&self, wishes: &[Wish], now_ms: u64, goal: u32) -> Wish {
+        let longest_ms = self.usual_ms.saturating_mul(SILENCE);
+        let last = wishes.last().filter(|(at_ms, _)| now_ms - at_ms <= longest_ms);
+        (now_ms, last.map_or(goal, |(_, members)| *members))
     }
 }
 
@@ -51,7 +78,7 @@ fn extreme(
     wishes: &mut Vec<Wish>,
     now_ms: u64,
     window_ms: u64,
-    goal: u32,
+    otherwise: Wish,
     wanted: u32,
     is_settled_by: impl Fn(u32, u32) -> bool,
 ) -> u32 {
@@ -60,7 +87,7 @@ fn extreme(
         return wanted;
     }
     if wishes.is_empty() {
-        wishes.push((now_ms, goal));
+        wishes.push(otherwise);
     }
     while wishes.pop_if(|(_, earlier)| is_settled_by(*earlier, wanted)).is_some() {}
     wishes.push((now_ms, wanted));
@@ -78,12 +105,16 @@ fn join(wishes: &[Wish]) -> String {
 }
 
 fn parse(text: &str, input: &Snapshot) -> Option<Recall> {
-    let mut parts = text.splitn(4, ';');
-    let (version, up, down, boot) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version != VERSION || boot != &*input.now.boot {
+    let mut parts = text.splitn(6, ';');
+    let mut next = || parts.next();
+    let (version, last, usual, up, down, boot) = (next()?, next()?, next()?, next()?, next()?, next()?);
+    let (last_ms, usual_ms) = (number(last)?, number(usual)?);
+    let now_ms = input.now.mono_ms;
+    if version != VERSION || boot != &*input.now.boot || last_ms > now_ms {
         return None;
     }
-    Some(Recall { up: wishes(up, input.now.mono_ms)?, down: wishes(down, input.now.mono_ms)? })
+    let (up, down) = (wishes(up, now_ms)?, wishes(down, now_ms)?);
+    Some(Recall { usual_ms, last_ms: Some(last_ms), up, down })
 }
 
 fn wishes(text: &str, now_ms: u64) -> Option<Vec<Wish>> {

@@ -34,8 +34,9 @@ fn state() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         Just(None),
         ".{0,40}".prop_map(Some),
-        (any::<u64>(), any::<u64>()).prop_map(|(at, size)| Some(format!("1;;{at}={size};boot-1"))),
-        (0_u64..200_000_000, 0_u32..50).prop_map(|(at, size)| Some(format!("1;{at}={size};;boot-1"))),
+        (any::<u64>(), any::<u64>()).prop_map(|(at, size)| Some(format!("2;{at};1000;;{at}={size};boot-1"))),
+        (0_u64..200_000_000, 0_u32..50)
+            .prop_map(|(at, size)| Some(format!("2;{at};60000;{at}={size};;boot-1"))),
     ]
 }
 

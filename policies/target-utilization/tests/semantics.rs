@@ -179,7 +179,7 @@ fn a_lost_state_begins_the_wait_again() {
     );
     let mut other_boot = later(kept).build();
     other_boot.now.boot = "boot-2".into();
-    for input in [later(None).build(), later(Some("1;;1=x;boot-1".to_owned())).build(), other_boot] {
+    for input in [later(None).build(), later(Some("2;1;1;;1=x;boot-1".to_owned())).build(), other_boot] {
         assert_eq!(code(&input), "ScaleDownStabilized");
         assert_eq!(members(&input), Ok(5));
     }
@@ -234,7 +234,7 @@ fn the_rates_count_from_the_size_at_the_start_of_their_period() {
 
 #[test]
 fn shrinks_by_two_members_or_a_tenth_an_hour_unless_told_otherwise() {
-    let state = |size: u32| Some(format!("1;;172000000={size},172000001=1;boot-1"));
+    let state = |size: u32| Some(format!("2;172000001;1;;172000000={size},172000001=1;boot-1"));
     for (size, expected) in [(5, 3), (20, 18), (100, 90)] {
         let input = snapshot().members(size).bounds(1, 1_000).settings(at_70_percent()).signal("cpu", [0.0]);
         assert_eq!(members(&input.clone().build()), Ok(size), "half an hour of patience");
@@ -264,6 +264,6 @@ fn the_answer_names_its_signal_and_is_the_same_bytes_every_time() {
     let text = String::from_utf8(answer).expect("text");
     assert_eq!(
         text,
-        r#"{"sizes":{"members":5},"reason":{"code":"DemandAboveTarget","message":"avg of cpu over 300 s is 1, target 0.7: asks for 5, there are 3"},"signals":["cpu"],"state":"1;;;boot-1"}"#
+        r#"{"sizes":{"members":5},"reason":{"code":"DemandAboveTarget","message":"avg of cpu over 300 s is 1, target 0.7: asks for 5, there are 3"},"signals":["cpu"],"state":"2;172800000;0;;;boot-1"}"#
     );
 }

@@ -66,6 +66,7 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
         policies: vec![policy],
         interval_ms: 15_000,
         held: None,
+        pauses: plimsoll_core::pauses::Pauses::default(),
         pace_ms: 1_000,
     }
 }
@@ -134,6 +135,7 @@ fn answer(effect: Effect, seen: &Observation, wished: u32) -> Option<Event> {
             Event::Stored { request, result: Ok(expected.unwrap_or(0) + 1) }
         }
         Effect::Record { request, .. } => Event::Recorded { request, result: Ok(String::new()) },
+        Effect::Stamp { request, .. } => Event::Stamped { request, result: Ok(()) },
         Effect::AskPermit { request, .. } => Event::Permitted { request, granted: true },
         Effect::Act { .. } | Effect::GivePermit | Effect::Reply { .. } | Effect::Wake { .. } => return None,
     })

@@ -22,8 +22,8 @@ async fn main() -> anyhow::Result<()> {
     let config = ExecConfig {
         name: "actor".into(),
         list: command.clone(),
-        add: command.clone(),
-        remove: command,
+        add: Some(command.clone()),
+        remove: Some(command),
         working_dir: "/".into(),
         namespaces: BTreeSet::from(["*".into()]),
     };
@@ -32,6 +32,7 @@ async fn main() -> anyhow::Result<()> {
         target: field("target").into(),
         plan: "p1".into(),
         intent: field("intent").into(),
+        epoch: 1,
         deadline: Duration::from_secs(60),
     };
     let verb = Verb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };

@@ -1,6 +1,7 @@
 //! A daemon that runs, on a platform that is a script: orders over its socket, reads over HTTP.
 
 use crate::lab::Lab;
+use plimsoll::metrics::METRICS;
 use plimsoll_tests::process::{Ports, Process, wait_until};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -101,6 +102,27 @@ async fn a_running_daemon_answers_reads_and_refuses_the_rest() {
     }
 }
 
+/// Each family and each label of what a daemon really serves.
+fn everything_served_is_in_the_reference(text: &str) {
+    let mut families = 0;
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').expect("a type");
+            let known = METRICS.iter().find(|metric| metric.name == name);
+            assert_eq!(known.map(plimsoll::metrics::Metric::kind), Some(kind), "{name}");
+            families += 1;
+        } else if let Some((name, rest)) = line.split_once('{') {
+            let known = METRICS.iter().find(|metric| metric.name == name).expect(name);
+            let labels: Vec<&str> =
+                rest.split("=\"").filter_map(|part| part.rsplit(['{', ',', '"']).next()).collect();
+            for label in &labels[..labels.len() - 1] {
+                assert!(known.labels.contains(label), "{name} has no label {label}: {line}");
+            }
+        }
+    }
+    assert!(families > 20, "{families} families");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_what_the_status_tells() {
     let running = running().await;
@@ -129,10 +151,7 @@ async fn metrics_tell_what_the_status_tells() {
             .unwrap_or_else(|| panic!("{start}\n{text}"));
         assert!(!found.ends_with(" 0"), "{start}{found}");
     }
-    let manual = crate::lab::manual();
-    for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
-        assert!(manual.contains(&format!("`{family}`")), "docs/cli.md does not explain {family}");
-    }
+    everything_served_is_in_the_reference(&text);
     // Nobody could tell how many members there are, and that is not zero.
     assert!(!text.contains("plimsoll_target_members{"), "{text}");
 }
@@ -197,4 +216,38 @@ async fn people_are_obeyed_over_a_socket_of_the_daemons_user_only() {
     let one = lab.run(&["status", "demo", "-o", "yaml"]);
     assert!(one.out.contains("  - conditions:"), "{}", one.out);
     assert_eq!(lab.run(&["audit", "verify"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_needs_a_restart_is_logged_once_and_shown_until_it_is_taken_back() {
+    let running = running().await;
+    let file = running.lab.path("plimsoll.yaml");
+    let before = std::fs::read_to_string(&file).expect("the daemon's file");
+    let log = || std::fs::read_to_string(running.lab.path("daemon.log")).expect("the log");
+    std::fs::write(&file, format!("{before}policiesDir: elsewhere\n")).expect("written");
+    let shown = wait_until("the problem is shown", PATIENCE, async || {
+        let problems = running.json("/v1/problems").await;
+        anyhow::ensure!(problems.as_array().is_some_and(|problems| !problems.is_empty()), "nothing yet");
+        Ok(problems)
+    });
+    let told = "policiesDir: cannot change while the daemon runs; the old value stays (restart the daemon)";
+    let shown = shown.await.expect("a problem");
+    assert!(shown[0].as_str().is_some_and(|problem| problem.ends_with(told)), "{shown}");
+    // Another look at the files, which finds the same again.
+    running.lab.write("targets/demo.yaml", crate::lab::TARGET.replace("maxReplicas: 9", "maxReplicas: 8"));
+    let looked = wait_until("the changed document", PATIENCE, async || {
+        let target = running.json("/v1/targets/default/demo").await;
+        anyhow::ensure!(target["max"] == 8, "{target}");
+        Ok(())
+    });
+    looked.await.expect("another look");
+    assert_eq!(log().matches(told).count(), 1, "{}", log());
+    std::fs::write(&file, before).expect("written");
+    let gone = wait_until("the problem is gone", PATIENCE, async || {
+        let problems = running.json("/v1/problems").await;
+        anyhow::ensure!(problems == serde_json::json!([]), "{problems}");
+        anyhow::ensure!(log().contains("no longer wrong: "), "not told");
+        Ok(())
+    });
+    gone.await.expect("it is gone");
 }

@@ -111,16 +111,24 @@ fn check_tells_every_problem_at_once_with_file_and_line() {
     lab.write("targets/broken.yaml", "a: [1, 2\nb: }\n");
     lab.write("targets/demo.yaml", TARGET.to_owned() + "    - {name: junk, module: junk.wasm}\n  signals:\n    - {name: load, source: main, counter: false, query: requests_total}\n");
     lab.write("policies/junk.wasm", "not Wasm at all");
+    lab.write("targets/empty.yaml", "# nothing yet\n");
+    let absent = TARGET.replace("name: demo", "name: absent").replace("five.wasm", "six.wasm");
+    lab.write("targets/absent.yaml", absent.replace("name: vms", "name: spare"));
+    let daemon = std::fs::read_to_string(lab.path("plimsoll.yaml")).expect("the daemon's file");
+    let spare = "platforms:\n  spare: {kind: exec, list: {command: [/bin/true]}}\n";
+    lab.write("plimsoll.yaml", daemon.replace("platforms:\n", spare));
     let output = lab.run(&["check"]);
     assert_eq!(output.code, 2, "{output:?}");
     for told in [
+        "problem: DIR/targets/empty.yaml: holds no document (",
+        "problem: DIR/targets/absent.yaml:13: spec.policies[0].module: there is no six.wasm in DIR/policies (there is: five.wasm",
         "problem: DIR/targets/typo.yaml:8: spec.minReplica: ",
         "did you mean `minReplicas`?",
         "problem: DIR/targets/missing.yaml:6: spec.targetRef.name: ",
         "did you mean `vms`?",
         "problem: DIR/targets/broken.yaml:",
-        "problem: DIR/targets/demo.yaml:1: spec.policies[1].module: MALFORMED",
-        "warning: DIR/targets/demo.yaml:1: spec.signals[load].query: requests_total is a counter",
+        "problem: DIR/targets/demo.yaml:14: spec.policies[1].module: MALFORMED: this is not WebAssembly (",
+        "warning: DIR/targets/demo.yaml:16: spec.signals[load].query: requests_total is a counter",
     ] {
         assert!(output.out.contains(told), "{told}\n{}", output.out);
     }
@@ -194,6 +202,7 @@ fn decision(id: &str, wall_ms: i64) -> Record {
             snapshot: String::new(),
             mode: Mode::Enforce,
             size: Some(5),
+            ghost: None,
             answers: vec![PolicyAnswer {
                 policy: "load".to_owned(),
                 module: String::new(),

@@ -90,6 +90,47 @@ fn a_failed_evaluation_is_a_line_and_the_next_goes_on() {
 }
 
 #[test]
+fn a_bad_module_gets_one_line_that_tells_the_next_step() {
+    let lab = Lab::new();
+    let good = answering(&wish("5"));
+    let with = |text: &str| plimsoll_tests::guest::assemble(&format!("(module {text})"));
+    for (bytes, said, next) in [
+        (Vec::new(), "MALFORMED: the file is empty", "build a WASI program"),
+        (b"\0as".to_vec(), "MALFORMED: the file ends after 3 bytes", "build a WASI program"),
+        (
+            b"<!DOCTYPE html><title>404</title>".to_vec(),
+            "MALFORMED: this is a web page",
+            "build a WASI program",
+        ),
+        (b"\x7fELF\x02\x01\x01\0".to_vec(), "MALFORMED: this is a program for Linux", "build a WASI program"),
+        (b"\x1f\x8b\x08\0\0".to_vec(), "MALFORMED: this is packed with gzip", "build a WASI program"),
+        (b"\n (module)".to_vec(), "MALFORMED: this is WebAssembly as text", "build a WASI program"),
+        (b"\xff\xfe\0\x01junk".to_vec(), "MALFORMED: this is not WebAssembly", "build a WASI program"),
+        (b"\0asm\x07\0\0\0".to_vec(), "MALFORMED: unknown binary version: 0x7", "build a WASI program"),
+        (good[..good.len() / 2].to_vec(), "MALFORMED: ", "at byte "),
+        (vec![0; (8 << 20) + 1], "TOO_LARGE: ", "class interpreter"),
+        (with("(import \"env\" \"exec\" (func))"), "IMPORT: imports env.exec", "WASI and `log`"),
+        (with("(memory (export \"memory\") 1)"), "EXPORT: ", "main function"),
+        (
+            with("(memory (export \"memory\") 1 1 shared) (func (export \"_start\"))"),
+            "FEATURE: ",
+            "switch the proposal off",
+        ),
+    ] {
+        lab.write("bad.wasm", &bytes);
+        let module = lab.path("bad.wasm").to_string_lossy().into_owned();
+        let inspected = lab.run(&["policy", "inspect", &module]);
+        let evaluated = lab.feed(&["policy", "eval", "--module", &module], "");
+        assert_eq!((inspected.code, evaluated.code), (2, 1), "{inspected:?}");
+        for told in [&inspected.err, &evaluated.err] {
+            assert_eq!(told.lines().count(), 1, "{told}");
+            assert!(told.contains(said) && told.contains(next), "{told}");
+            assert!(!told.contains("expected=") && !told.contains("  "), "{told}");
+        }
+    }
+}
+
+#[test]
 fn inspect_tells_what_a_module_is_or_why_it_is_no_policy() {
     let lab = Lab::new();
     lab.write("five.wasm", answering(&wish("5")));

@@ -55,8 +55,8 @@ impl Lab {
         ExecConfig {
             name: "lab".into(),
             list: self.command("list"),
-            add: self.command("add"),
-            remove: self.command("remove"),
+            add: Some(self.command("add")),
+            remove: Some(self.command("remove")),
             working_dir: self.folder.path().to_owned(),
             namespaces: BTreeSet::from(["lab".into()]),
         }
@@ -136,6 +136,7 @@ pub(crate) fn licence(intent: &str) -> Licence {
         target: TARGET.into(),
         plan: "p1".into(),
         intent: intent.into(),
+        epoch: 1,
         deadline: Duration::from_secs(60),
     }
 }

@@ -61,6 +61,7 @@ pub(crate) fn spec(world: World, safety: Safety) -> Spec {
         }],
         interval_ms: 15 * SECOND,
         held: None,
+        pauses: plimsoll_core::pauses::Pauses::default(),
         pace_ms: 2 * SECOND,
     }
 }
@@ -162,9 +163,9 @@ pub(crate) fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
     })
 }
 
-/// A small world in which nothing breaks by itself.
-pub(crate) fn calm(world: World, running: usize) -> Sim {
-    let platform = PlatformSetup { running, slots: 9, ..PlatformSetup::default() };
+/// A small world in which nothing breaks but what is told.
+pub(crate) fn calm(world: World, running: usize, volumes: Volumes, faults: FaultSetup) -> Sim {
+    let platform = PlatformSetup { running, slots: 9, volumes, ..PlatformSetup::default() };
     let world = match world {
         World::Quorum => {
             WorldSetup::Quorum(QuorumSetup { platform, data_bytes: 500_000_000, ..QuorumSetup::default() })
@@ -180,7 +181,7 @@ pub(crate) fn calm(world: World, running: usize) -> Sim {
         seed: 11,
         world,
         load: Load::new(Shape::Constant(600)),
-        faults: FaultSetup::None,
+        faults,
         sample_ms: 15 * SECOND,
         window_ms: MINUTE,
     })

@@ -24,3 +24,33 @@ fn the_table_of_safety_parameters_is_the_one_in_the_code() {
          PLIMSOLL_BLESS=1 cargo test -p plimsoll-tests --test tidy\nwanted:\n{wanted}"
     );
 }
+
+#[test]
+fn the_page_of_words_is_the_one_in_the_code() {
+    let path = root().join("docs/reference.md");
+    let (page, wanted) = (std::fs::read_to_string(&path).unwrap_or_default(), plimsoll::reference::page());
+    if page == wanted {
+        return;
+    }
+    if std::env::var_os("PLIMSOLL_BLESS").is_some() {
+        std::fs::write(&path, wanted).unwrap();
+        return;
+    }
+    let differs =
+        wanted.lines().find(|line| !page.lines().any(|old| old == *line)).unwrap_or("a line too many");
+    panic!(
+        "docs/reference.md differs from the tables in the code; to write it:\n  \
+         PLIMSOLL_BLESS=1 cargo test -p plimsoll-tests --test tidy\nfirst: {differs}"
+    );
+}
+
+#[test]
+fn every_word_of_the_page_says_what_to_do() {
+    let page = plimsoll::reference::page();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for row in rows {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(last.ends_with('.'), "{row}");
+    }
+}

@@ -1,11 +1,13 @@
 //! A running plan: one look at the world, and at most one effect.
 
-use super::{Chore, State, decide, since, stamp};
-use crate::judge::{Change, Direction, Judged, Moment, judge, unit_sizes};
+use super::approval::{self, Licence};
+use super::{Chore, State, decide, rest, since, stamp, takeover};
+use crate::invariant::ident;
+use crate::judge::{Change, Judged, Moment, judge, unit_sizes};
 use crate::plan;
 use crate::plan::progress::{self, Next};
 use crate::profile::PhaseName;
-use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Subject, Verb};
+use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Verb};
 use plimsoll_wire::record::{Body, Judgement, Verdict};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use std::sync::Arc;
@@ -17,16 +19,21 @@ const HISTORY: usize = 16;
 pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     state.next_look_ms = now.mono_ms + state.spec.pace_ms;
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-    let paused = state.journal.as_ref().is_some_and(|journal| journal.memory.paused.is_some());
-    if paused || state.spec.held.is_some() {
+    if state.is_held() {
         state.waiting_for = "a person has paused this target".to_owned();
         return;
     }
+    // A plan that is being given up goes to where it can rest; that is not the way that is paused.
+    if plan.status != PlanStatus::Stopping
+        && let Some(why) = state.spec.pauses.bars(plan::direction(&plan))
+    {
+        state.waiting_for = format!("a person has paused this direction: {why}");
+        return;
+    }
     if plan.status == PlanStatus::AwaitingApproval {
-        if decide::approval_expired(&plan, now) {
-            end(state, now, PlanStatus::Aborted, "nobody approved it in time");
-        } else {
-            state.waiting_for = "a person's approval".to_owned();
+        match approval::over(state, now, snapshot, &plan) {
+            Some(why) => end(state, now, PlanStatus::Aborted, &why),
+            None => state.waiting_for = "a person's approval".to_owned(),
         }
         return;
     }
@@ -36,7 +43,10 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     match progress::next(snapshot, &plan, state.spec.profile) {
         Next::Choose => choose(state, now, snapshot, &plan),
         Next::Do { phase, index, verb } => attempt(state, now, snapshot, &plan, phase, index, verb),
-        Next::Wait { phase, index, why } => wait(state, now, &plan, phase, index, &why),
+        Next::Wait { phase, index, why } => {
+            reach(state, now, index);
+            waits(state, now, format!("{}: {why}", phase.kind()));
+        }
         Next::Finished => finished(state, now, &plan),
     }
 }
@@ -49,7 +59,7 @@ fn leave_enforce(state: &mut State) {
     if let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut())
         && matches!(plan.status, PlanStatus::Running | PlanStatus::Held)
     {
-        give_up(plan, "the target left enforce");
+        rest::give_up(plan, "the target left enforce");
     }
 }
 
@@ -64,36 +74,36 @@ fn adopt_id(state: &mut State, snapshot: &Snapshot) {
     }
 }
 
-/// Ends a plan at the nearest legal size: back where the unit can be taken back, onward where it cannot.
-pub(super) fn give_up(plan: &mut PlanState, why: &str) {
-    plan.status = PlanStatus::Stopping;
-    plan.undoing = plan.subject.is_some() && !plan.point_of_no_return;
-    why.clone_into(&mut plan.why);
-}
-
 /// The next unit's member; a plan that is being given up takes none.
 fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState) {
     if plan.unit >= plan::units(plan, state.spec.profile) {
         end(state, now, PlanStatus::Done, "");
         return;
     }
-    if plan.status == PlanStatus::Stopping && rests(state, now, plan) {
+    if plan.status == PlanStatus::Stopping && rest::rests(state, now, plan) {
         return;
     }
-    let subject = match plan::direction(plan) {
-        Some(Direction::In) => plan::victims(snapshot, state.spec.profile, 1).pop(),
-        Some(Direction::Out) | None => vacancy(snapshot),
-    };
-    let Some(subject) = subject.filter(|subject| !subject.slot.is_empty()) else {
-        state.waiting_for = "a member that can be chosen".to_owned();
+    let Some(subject) = plan::next_subject(snapshot, state.spec.profile, plan) else {
+        waits(state, now, "a member that can be chosen".to_owned());
         return;
     };
-    let approved = !state.spec.safety.approve_scale_in
-        || plan::direction(plan) != Some(Direction::In)
-        || subject.id.as_ref().is_some_and(|id| plan.victims.contains(id));
-    if !approved {
-        end(state, now, PlanStatus::Aborted, "another member would go than was approved");
-        return;
+    match approval::licence(state, now, snapshot, plan, &subject) {
+        Licence::Given => {}
+        Licence::NotYet(why) => {
+            waits(state, now, why);
+            return;
+        }
+        // On its way to rest already there is no other way: it ends here.
+        Licence::Gone(why) if plan.status == PlanStatus::Stopping => {
+            end(state, now, PlanStatus::Aborted, &why);
+            return;
+        }
+        Licence::Gone(why) => {
+            update(state, |plan| rest::give_up(plan, &why));
+            note_plan(state, now, None);
+            state.next_look_ms = now.mono_ms;
+            return;
+        }
     }
     update(state, |plan| {
         plan.members = plan::member_ids(snapshot);
@@ -106,17 +116,7 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
     state.next_look_ms = now.mono_ms;
 }
 
-fn vacancy(snapshot: &Snapshot) -> Option<Subject> {
-    let place = snapshot.vacant.value()?.first()?;
-    Some(Subject {
-        slot: place.slot.clone(),
-        endpoints: place.endpoints.clone(),
-        id: None,
-        incarnation: String::new(),
-    })
-}
-
-fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {
+pub(super) fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {
     if let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) {
         change(plan);
     }
@@ -132,15 +132,7 @@ pub(super) fn note_plan(state: &mut State, now: &Now, judgement: Option<Judgemen
 
 /// The phase that a plan is in, in the profile's words.
 pub(super) fn phase_name(state: &State, plan: &PlanState) -> &'static str {
-    if plan.undoing {
-        return "undo";
-    }
-    let index = usize::try_from(plan.phase).unwrap_or(usize::MAX);
-    match (&plan.subject, progress::phases(plan, state.spec.profile).get(index)) {
-        (None, _) => "choose",
-        (Some(_), Some(phase)) => phase.name.kind(),
-        (Some(_), None) => "finish",
-    }
+    plan::phase_name(plan, state.spec.profile)
 }
 
 /// One effect, if the judge lets it pass.
@@ -179,20 +171,38 @@ fn attempt(
         Judged::Verdict(judgement) => judgement,
     };
     if judgement.verdict > Verdict::Clamp {
-        stopped(state, now, &plan, judgement);
+        stopped(state, now, snapshot, &plan, judgement);
         return;
     }
     let one_way = profiled.is_some_and(|entry| entry.no_return) && !undoing;
+    if since(&plan.progressed, now) > state.spec.safety.stall_ms {
+        let why = format!(
+            "Stalled: to {} has been tried before, and nothing came of it{}",
+            verb.kind(),
+            last(state)
+        );
+        hold(state, now, "Stalled", &why, None);
+    }
     go(state, now, verb, one_way, judgement);
+}
+
+/// What was heard of the effect before.
+fn last(state: &State) -> String {
+    let intent = state.journal.as_ref().and_then(|journal| journal.intent.as_ref());
+    match intent.and_then(|intent| intent.outcome.as_ref()) {
+        Some(Outcome::Refused { message } | Outcome::Unknown { message }) => format!(" ({message})"),
+        Some(Outcome::Applied) | None => String::new(),
+    }
 }
 
 /// Journals and records the intent, then acts: in this order, and only when both are durable (N7).
 fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgement) {
-    let id = state.next_id("i");
+    let (id, stall_ms) = (state.next_id("i"), state.spec.safety.stall_ms);
     let Some(journal) = &mut state.journal else { return };
     let Some(plan) = &mut journal.plan else { return };
     plan.point_of_no_return |= one_way;
-    if plan.status == PlanStatus::Held {
+    // To try once more is no progress: a plan that has stood still for too long goes on to say so.
+    if plan.status == PlanStatus::Held && since(&plan.progressed, now) <= stall_ms {
         plan.status = PlanStatus::Running;
         plan.why.clear();
     }
@@ -211,13 +221,7 @@ fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
     {
         return false;
     }
-    let why = format!("{} was accepted and is not to be seen yet", verb.kind());
-    state.waiting_for.clone_from(&why);
-    let progressed =
-        state.journal.as_ref().and_then(|journal| journal.plan.as_ref()).map(|plan| &plan.progressed);
-    if progressed.is_some_and(|progressed| since(progressed, now) > state.spec.safety.stall_ms) {
-        hold(state, now, "Stalled", &format!("Stalled: {why}"), None);
-    }
+    waits(state, now, format!("{} was accepted and is not to be seen yet", verb.kind()));
     true
 }
 
@@ -228,27 +232,33 @@ fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
         state.refused_at = None;
         return false;
     }
-    state.waiting_for = format!("the system refused to {}: {message}", verb.kind());
+    let why = format!("the system refused to {}: {message}", verb.kind());
+    waits(state, now, why);
     true
 }
 
 /// The judge said no. What is merely not so yet is waited for; what is wrong before the point of no return is
 /// taken back; after it the plan keeps its place and says so.
-fn stopped(state: &mut State, now: &Now, plan: &PlanState, judgement: Judgement) {
+fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, judgement: Judgement) {
     let wrong = judgement.violations.iter().find(|one| one.verdict == Verdict::Deny && !one.unknown);
-    let strongest = judgement.violations.iter().max_by_key(|one| one.verdict);
-    let why = strongest.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
+    let cause = judgement.cause();
+    let why = cause.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
     state.waiting_for.clone_from(&why);
     // What is on its way to rest already keeps its place: to give that up would only begin it again.
     let may_end = !plan.point_of_no_return && !plan.undoing && plan.status != PlanStatus::Stopping;
     if wrong.is_some() && may_end {
-        update(state, |plan| give_up(plan, &why));
+        update(state, |plan| rest::give_up(plan, &why));
         note_plan(state, now, Some(judgement));
+        return;
+    }
+    // What lies on a volume that is there from before is not learned by waiting: only a person can say.
+    let lasts = judgement.violations.iter().any(|one| one.rule == ident::NO_ZOMBIE);
+    if (wrong.is_some() || lasts) && rest::turns(state, now, snapshot, plan, &why) {
         return;
     }
     let stalled = since(&plan.progressed, now) > state.spec.safety.stall_ms;
     if wrong.is_some() || stalled {
-        hold(state, now, strongest.map_or("", |one| &one.kind), &why, Some(judgement.clone()));
+        hold(state, now, cause.map_or("", |one| &one.kind), &why, Some(judgement.clone()));
     }
 }
 
@@ -267,13 +277,15 @@ fn hold(state: &mut State, now: &Now, kind: &str, why: &str, judgement: Option<J
     note_plan(state, now, judgement);
 }
 
-/// Nothing but time helps. Without progress for too long the plan holds, and never does more (DRAIN-5, P8).
-fn wait(state: &mut State, now: &Now, plan: &PlanState, phase: PhaseName, index: u32, why: &str) {
-    reach(state, now, index);
-    state.waiting_for = format!("{}: {why}", phase.kind());
-    let stalled = since(&plan.progressed, now) > state.spec.safety.stall_ms;
-    if stalled {
-        hold(state, now, "Stalled", &format!("Stalled: {why}"), None);
+/// Nothing is done this time, and this is why. Without progress for too long the plan holds, and never does more
+/// (DRAIN-5, P8).
+fn waits(state: &mut State, now: &Now, why: String) {
+    state.waiting_for = why;
+    let progressed =
+        state.journal.as_ref().and_then(|journal| journal.plan.as_ref()).map(|plan| &plan.progressed);
+    if progressed.is_some_and(|progressed| since(progressed, now) > state.spec.safety.stall_ms) {
+        let why = format!("Stalled: {}", state.waiting_for);
+        hold(state, now, "Stalled", &why, None);
     }
 }
 
@@ -319,8 +331,12 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
                 matches!(outcome, Outcome::Refused { .. }).then(|| (now.mono_ms, message.clone()));
         }
     }
+    let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.size_after().is_some();
     let record = state.record(now, Body::Outcome { intent: id, outcome });
     state.queue([Chore::Record(record, None), Chore::Store]);
+    if is_on_its_way {
+        takeover::from_ourselves(state, now);
+    }
     state.next_look_ms = now.mono_ms;
 }
 
@@ -333,7 +349,7 @@ fn finished(state: &mut State, now: &Now, plan: &PlanState) {
             plan.phase = 0;
         });
         let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-        if !rests(state, now, &plan) {
+        if !rest::rests(state, now, &plan) {
             note_plan(state, now, None);
         }
         return;
@@ -351,40 +367,10 @@ fn finished(state: &mut State, now: &Now, plan: &PlanState) {
         return;
     }
     state.next_look_ms = now.mono_ms;
-    if plan.status == PlanStatus::Stopping && rests(state, now, &plan) {
+    if plan.status == PlanStatus::Stopping && rest::rests(state, now, &plan) {
         return;
     }
     note_plan(state, now, None);
-}
-
-/// A plan that is given up rests where it may: here, or at the nearest legal size, to which it turns.
-fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
-    let (size, _) = unit_sizes(plan);
-    let safety = state.spec.safety.clone();
-    let rest = plan::rest_near(size, plan.from, plan.to, state.spec.profile, &safety);
-    if rest == plan.to && rest != size {
-        // It leads there already.
-        return false;
-    }
-    if rest == size {
-        let why = plan.why.clone();
-        end(state, now, PlanStatus::Aborted, &why);
-        return true;
-    }
-    update(state, |plan| {
-        let began = plan.from;
-        plan.from = size;
-        plan.to = rest;
-        plan.unit = 0;
-        plan.subject = None;
-        plan.phase = 0;
-        // Not `Running`: a wish that turns once more must not send it back and forth between two illegal rests.
-        plan.status = PlanStatus::Stopping;
-        plan.why = format!("{} (began at {began}; {size} is no legal size to rest at)", plan.why);
-        plan.progressed = stamp(now);
-    });
-    note_plan(state, now, None);
-    true
 }
 
 /// The plan is over: remembered, and the permit given back.

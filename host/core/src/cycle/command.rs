@@ -1,6 +1,6 @@
 //! What people say: it goes through the same door as everything else, and is durable before it is answered.
 
-use super::{Chore, Effect, State, advance, stamp};
+use super::{Chore, Effect, State, rest, stamp};
 use crate::plan;
 use plimsoll_wire::journal::{Approved, Asked, Note, PlanStatus};
 use plimsoll_wire::record::Body;
@@ -63,17 +63,25 @@ pub(super) fn said(state: &mut State, now: &Now, command: Command, effects: &mut
         Ok((text, detail)) => {
             let verb = command.order.kind().to_owned();
             let record = state.record(now, Body::Command { verb, who: command.who, detail });
-            state.replies.push((command.id, text));
-            state.queue([Chore::Record(record, None), Chore::Store]);
+            state.queue([Chore::Record(record, None), Chore::Store, Chore::Reply(command.id, text)]);
         }
     }
 }
 
-fn apply(state: &mut State, now: &Now, order: &Order, note: Note) -> Result<(String, String), String> {
+pub(super) fn apply(
+    state: &mut State,
+    now: &Now,
+    order: &Order,
+    note: Note,
+) -> Result<(String, String), String> {
     let key = state.spec.key.clone();
+    if let Some(leader) = state.leader() {
+        return Err(format!("{key} is not led from here: {leader} leads; say it there. Nothing was changed"));
+    }
     let (min, max, mono) = (state.spec.min, state.spec.max, now.mono_ms);
     let Some(journal) = &mut state.journal else {
-        return Err(format!("{key} is not ready: its journal has not been read; try again in a few seconds"));
+        let why = state.trouble.as_deref().unwrap_or("its journal has not been read yet");
+        return Err(format!("{key} is not ready ({why}); nothing was changed, try again in a few seconds"));
     };
     match order {
         Order::Pause { why } => {
@@ -82,8 +90,12 @@ fn apply(state: &mut State, now: &Now, order: &Order, note: Note) -> Result<(Str
         }
         Order::Resume => {
             if journal.memory.paused.take().is_none() {
-                return Err(format!("{key} is not paused"));
+                return Err(match &state.spec.held {
+                    Some(why) => format!("{key} is paused in its document ({why}); take the annotation away"),
+                    None => format!("{key} is not paused"),
+                });
             }
+            state.go_on(now);
             state.next_look_ms = mono;
             Ok((format!("{key} goes on"), String::new()))
         }
@@ -104,10 +116,18 @@ fn apply(state: &mut State, now: &Now, order: &Order, note: Note) -> Result<(Str
         }
         Order::Cancel => {
             let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no running plan")) };
-            advance::give_up(plan, &format!("cancelled by {}", note.who));
+            if plan.status == PlanStatus::Stopping {
+                return Err(format!("{key}: plan {} is being given up already: {}", plan.id, plan.why));
+            }
+            rest::give_up(plan, &format!("cancelled by {}", note.who));
             journal.memory.asked = None;
             state.next_look_ms = mono;
-            Ok((format!("{key}: plan {} is being taken back", plan.id), plan.id.to_string()))
+            let how = if plan.point_of_no_return {
+                "ends after this member, which can no longer be taken back, at the nearest legal size"
+            } else {
+                "is being taken back"
+            };
+            Ok((format!("{key}: plan {} {how}", plan.id), plan.id.to_string()))
         }
         Order::Approve { content } => {
             let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no plan to approve")) };

@@ -1,15 +1,16 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
-use super::{Chore, Evaluated, PolicyRef, State, advance, since, stamp};
-use crate::combine::combine;
+use super::{Chore, Evaluated, PolicyRef, State, advance, ghost, rest, stamp};
+use crate::combine::{OUTSIDE, OnError, combine};
 use crate::judge::{Change, Direction, Judged, Moment, judge};
-use crate::plan;
+use crate::reason::{self, Word};
+use crate::{plan, workload};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Changed, PlanState, PlanStatus, WishHeld};
 use plimsoll_wire::proposal::{Answer, Reason};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Verdict, Wish};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
-use plimsoll_wire::status::LastDecision;
+use plimsoll_wire::status::{LastDecision, OutsideWish};
 use std::sync::Arc;
 
 /// How many changes are remembered.
@@ -47,27 +48,42 @@ fn answer_of(evaluated: &Evaluated) -> PolicyAnswer {
     PolicyAnswer { policy, module, members, reason, failed, fuel: evaluated.fuel }
 }
 
+/// A wish from outside, as an answer beside those of the policies.
+fn outside(wish: &OutsideWish) -> PolicyAnswer {
+    let when = if wish.when.is_empty() { String::new() } else { format!(" at {}", wish.when) };
+    let message = format!("{} wrote it{when}", wish.who);
+    PolicyAnswer {
+        policy: OUTSIDE.to_owned(),
+        module: String::new(),
+        members: Some(wish.members),
+        reason: Reason { code: "ExternalWish".to_owned(), message },
+        failed: false,
+        fuel: 0,
+    }
+}
+
 /// Decides, records, and begins or turns a plan.
 pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     let Some(snapshot) = state.snapshot.clone() else { return };
     keep_policy_state(state, &evaluated);
-    let answers: Vec<_> = evaluated
-        .iter()
-        .map(|one| {
-            let policy = state.spec.policies.iter().find(|policy| policy.name == one.policy);
-            (answer_of(one), policy.map(|policy| policy.on_error).unwrap_or_default())
-        })
-        .collect();
+    let of_policies = evaluated.iter().map(|one| {
+        let policy = state.spec.policies.iter().find(|policy| policy.name == one.policy);
+        (answer_of(one), policy.map(|policy| policy.on_error).unwrap_or_default())
+    });
+    let from_outside = state.outside.iter().map(|wish| (outside(wish), OnError::default()));
+    let answers: Vec<_> = of_policies.chain(from_outside).collect();
     let asked = state.journal.as_ref().and_then(|journal| journal.memory.asked.as_ref());
     let asked = asked.map(|asked| asked.members);
-    let wish = combine(plan::current_size(&snapshot), asked, &answers);
+    let size = plan::counted_size(&snapshot);
+    let wish = state.spec.pauses.bound(combine(size, asked, &answers), size);
     hold_wish(state, now, &wish, &snapshot);
     let rests_on = rests_on(&wish, &evaluated);
     let change = Change::Resize { to: wish.members.unwrap_or(0), rests_on, resumed: false };
     let judgement = match wish.members {
         Some(_) => match judge(Moment::Admission, &change, &snapshot, state.spec.profile, state.direct) {
             Judged::Verdict(judgement) => judgement,
-            Judged::NeedFacts => Judgement::default(),
+            // Only asked for before destruction; nothing is admitted on a verdict that was not given.
+            Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
         },
         None => Judgement::default(),
     };
@@ -88,7 +104,7 @@ fn begins(state: &State, snapshot: &Snapshot, judgement: &Judgement) -> bool {
     rests && moves && judgement.verdict <= Verdict::Clamp && state.spec.mode == Mode::Enforce
 }
 
-/// The signals that the winning wish rests on; a person's rests on none.
+/// The signals that the winning wish rests on; a person's, and one from outside, rests on none of ours.
 fn rests_on(wish: &Wish, evaluated: &[Evaluated]) -> Option<Vec<String>> {
     if wish.from == "person" {
         return None;
@@ -100,8 +116,11 @@ fn rests_on(wish: &Wish, evaluated: &[Evaluated]) -> Option<Vec<String>> {
     }
 }
 
+/// Keeps what each policy wants to be handed back; what a policy left that is no longer asked goes.
 fn keep_policy_state(state: &mut State, evaluated: &[Evaluated]) {
     let Some(journal) = &mut state.journal else { return };
+    let asked = |name: &String| state.spec.policies.iter().any(|policy| policy.name == *name);
+    journal.memory.policy_state.retain(|name, _| asked(name));
     for one in evaluated {
         if let Ok(Answer::Proposal(proposal)) = &one.answer {
             match &proposal.state {
@@ -115,7 +134,7 @@ fn keep_policy_state(state: &mut State, evaluated: &[Evaluated]) {
 /// Remembers since when the wish has pointed where it points (STEP-4).
 fn hold_wish(state: &mut State, now: &Now, wish: &Wish, snapshot: &Snapshot) {
     let Some(journal) = &mut state.journal else { return };
-    let direction = match (wish.members, plan::current_size(snapshot)) {
+    let direction = match (wish.members, plan::counted_size(snapshot)) {
         (Some(wished), Some(current)) => Direction::between(current, wished),
         (Some(_) | None, _) => None,
     };
@@ -135,22 +154,23 @@ fn conclude(
     wish: Wish,
     judgement: Judgement,
 ) {
-    let size = plan::current_size(snapshot);
+    let (size, counted) = (plan::current_size(snapshot), plan::counted_size(snapshot));
     let admitted = judgement.verdict <= Verdict::Clamp && wish.members.is_some();
-    let decided = if admitted { judgement.size } else { size };
+    let decided = if admitted { judgement.size } else { counted };
     let running = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
-    let goes = admitted && decided != size && decided.is_some();
-    let ghost = state.journal.as_ref().and_then(|journal| journal.memory.ghost_size);
-    let reason = reason(state, &wish, &judgement, goes, running, ghost == decided);
+    let goes = admitted && decided != counted && decided.is_some() && !running;
+    let reason = reason(state, &wish, &judgement, goes);
     let module = answers.iter().find(|answer| answer.policy == wish.from).map(|answer| answer.module.clone());
+    let module = module.unwrap_or_default();
     let mut plan = None;
-    if goes && !running && state.spec.mode == Mode::Enforce {
-        plan = new_plan(state, now, snapshot, size, decided, module.unwrap_or_default());
+    if goes && state.spec.mode == Mode::Enforce {
+        plan = new_plan(state, now, snapshot, size, decided, module.clone());
     }
     let decision = Decision {
         snapshot: String::new(),
         mode: state.spec.mode,
         size,
+        ghost: snapshot.history.ghost_size,
         answers: answers.clone(),
         wish: wish.clone(),
         judgement: judgement.clone(),
@@ -160,6 +180,9 @@ fn conclude(
         reason: reason.clone(),
     };
     let record = state.record(now, Body::Decision(Box::new(decision)));
+    if let Some(plan) = &mut plan {
+        plan.decision = record.decision_id.clone();
+    }
     state.last = Some(LastDecision {
         id: record.decision_id.clone(),
         wall_ms: now.wall_ms,
@@ -170,57 +193,57 @@ fn conclude(
         judgement,
     });
     state.queue([Chore::Record(record, Some(snapshot.clone()))]);
-    if goes && !running {
-        match state.spec.mode {
-            Mode::Enforce => {
-                state.pending_plan = plan;
-                state.queue([Chore::Permit { resumed: false }]);
-            }
-            Mode::Dryrun => pretend(state, now, size, decided),
-            Mode::Off => {}
+    let reached = !running && reached(state, counted);
+    match state.spec.mode {
+        Mode::Enforce if goes => {
+            state.pending_plan = plan;
+            state.queue([Chore::Permit { resumed: false }]);
         }
-    } else if now.mono_ms >= state.next_save_ms {
-        state.queue([Chore::Store]);
+        Mode::Dryrun if goes => ghost::pretend(state, now, size, counted, decided),
+        Mode::Off | Mode::Dryrun | Mode::Enforce => {
+            if reached || now.mono_ms >= state.next_save_ms {
+                state.queue([Chore::Store]);
+            }
+        }
     }
     if running {
-        withdraw(state, &wish);
+        withdraw(state, &wish, &module);
         advance::advance(state, now, snapshot);
     }
 }
 
-/// One word and one sentence for status and metrics.
-fn reason(
-    state: &State,
-    wish: &Wish,
-    judgement: &Judgement,
-    goes: bool,
-    running: bool,
-    ghost_there: bool,
-) -> Reason {
-    let strongest = judgement.violations.iter().max_by_key(|violation| violation.verdict);
-    let (code, message) = match (wish.members, judgement.verdict) {
-        (None, _) => ("Hold".to_owned(), wish.rule.clone()),
-        (Some(_), Verdict::Deny | Verdict::Defer) => strongest.map_or_else(
-            || ("Refused".to_owned(), String::new()),
-            |violation| (violation.kind.clone(), violation.detail.clone()),
-        ),
-        (Some(_), Verdict::Allow | Verdict::Clamp) if running => {
-            ("PlanRunning".to_owned(), "a plan is under way".to_owned())
-        }
-        (Some(_), Verdict::Allow | Verdict::Clamp) if !goes => strongest.map_or_else(
-            || ("AtSize".to_owned(), "the size is as wished".to_owned()),
-            |violation| (violation.kind.clone(), violation.detail.clone()),
-        ),
-        (Some(_), Verdict::Allow | Verdict::Clamp) => match state.spec.mode {
-            Mode::Enforce => ("Admitted".to_owned(), wish.rule.clone()),
-            Mode::Dryrun if ghost_there => {
-                ("DryRun".to_owned(), "already decided; nothing is done in dry run".to_owned())
-            }
-            Mode::Dryrun => ("DryRun".to_owned(), "it would be done; nothing is done in dry run".to_owned()),
-            Mode::Off => ("Off".to_owned(), "the target only observes".to_owned()),
+/// A person's wish is forgotten once it is reached: from then on the policies are followed again.
+fn reached(state: &mut State, counted: Option<u32>) -> bool {
+    let Some(journal) = &mut state.journal else { return false };
+    journal.memory.asked.take_if(|asked| Some(asked.members) == counted).is_some()
+}
+
+/// One word and one sentence for status and metrics: that nothing is wished, that a plan is under way, the cause of a
+/// refusal or limit ([`Judgement::cause`]), or what is done.
+fn reason(state: &State, wish: &Wish, judgement: &Judgement, goes: bool) -> Reason {
+    let told = |why: Word, message: &str| hazard(why.word, message);
+    let Some(wished) = wish.members else { return told(reason::HOLD, &wish.rule) };
+    if let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) {
+        let turned = if turns(plan, wished) { "; the wish has turned, and it is given up" } else { "" };
+        let message = format!("a plan is under way: {} from {} to {}{turned}", plan.id, plan.from, plan.to);
+        return told(reason::UNDER_WAY, &message);
+    }
+    match (judgement.verdict, judgement.cause()) {
+        (Verdict::Deny | Verdict::Defer, None) => told(reason::REFUSED, ""),
+        (Verdict::Deny | Verdict::Defer, Some(cause)) => hazard(&cause.kind, &cause.detail),
+        (Verdict::Allow | Verdict::Clamp, Some(cause)) if !goes => hazard(&cause.kind, &cause.detail),
+        (Verdict::Allow | Verdict::Clamp, None) if !goes => told(reason::AT_SIZE, "the size is as wished"),
+        (Verdict::Allow | Verdict::Clamp, _) => match state.spec.mode {
+            Mode::Enforce => told(reason::ADMITTED, &wish.rule),
+            Mode::Dryrun => told(reason::DRY_RUN, "it would be done; nothing is done in dry run"),
+            Mode::Off => told(reason::OFF, "the target only observes"),
         },
-    };
-    Reason { code, message }
+    }
+}
+
+/// A word of a rule's.
+fn hazard(code: &str, message: &str) -> Reason {
+    Reason { code: code.to_owned(), message: message.to_owned() }
 }
 
 fn new_plan(
@@ -242,10 +265,11 @@ fn new_plan(
         from,
         to,
         fingerprint: snapshot.fingerprint.value().cloned()?,
+        workload: workload::uid(snapshot)?,
         base_epoch: snapshot.epoch.value().cloned().unwrap_or_default(),
         module,
         members: plan::member_ids(snapshot),
-        victims: victims.into_iter().map(|subject| subject.id.unwrap_or(subject.slot)).collect(),
+        victims: plan::victim_ids(&victims),
         status: if waits { PlanStatus::AwaitingApproval } else { PlanStatus::Running },
         unit: 0,
         subject: None,
@@ -258,30 +282,28 @@ fn new_plan(
     })
 }
 
-/// The movement budget has answered: the plan begins, or is dropped and wished again.
+/// The movement budget has answered: the plan begins, or is dropped and wished again. Meanwhile somebody may have
+/// paused the target, or taken it out of enforce.
 pub(super) fn permitted(state: &mut State, now: &Now, granted: bool) {
-    let Some(mut plan) = state.pending_plan.take() else { return };
+    let plan = state.pending_plan.take();
+    let held = state.is_held() || state.spec.mode != Mode::Enforce;
+    let Some(journal) = &mut state.journal else { return };
+    if journal.plan.is_some() {
+        // It was running before a restart.
+        return;
+    }
     if !granted {
         state.waiting_for = "the movement budget: other plans are under way".to_owned();
         return;
     }
-    let Some(journal) = &mut state.journal else { return };
+    let Some(mut plan) = plan.filter(|_| !held) else {
+        state.queue([Chore::GivePermit]);
+        return;
+    };
     plan.progressed = stamp(now);
     journal.plan = Some(plan);
     state.next_look_ms = now.mono_ms;
     advance::note_plan(state, now, None);
-}
-
-/// Dry run: what would have been done is remembered, so that waits and budgets go on as if it had been (D9).
-fn pretend(state: &mut State, now: &Now, size: Option<u32>, decided: Option<u32>) {
-    let (Some(size), Some(decided), Some(journal)) = (size, decided, &mut state.journal) else { return };
-    let before = journal.memory.ghost_size.unwrap_or(size);
-    if before == decided {
-        return;
-    }
-    journal.memory.ghost_size = Some(decided);
-    remember(&mut journal.memory.changes, Changed { from: before, to: decided, at: stamp(now) });
-    state.queue([Chore::Store]);
 }
 
 /// Remembers a change, the oldest goes.
@@ -291,26 +313,34 @@ pub(super) fn remember(changes: &mut Vec<Changed>, change: Changed) {
     changes.drain(..surplus);
 }
 
-/// A wish that points the other way ends the plan at the nearest legal size; silence does not (D6, D8).
-fn withdraw(state: &mut State, wish: &Wish) {
-    let Some(wished) = wish.members else { return };
-    let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
-    let gone = match plan::direction(plan) {
+/// Whether a wish points back to where a plan came from, or beyond.
+fn turns(plan: &PlanState, wished: u32) -> bool {
+    match plan::direction(plan) {
         Some(Direction::In) => wished >= plan.from,
         Some(Direction::Out) => wished <= plan.from,
         None => false,
-    };
-    let going = matches!(plan.status, PlanStatus::Running | PlanStatus::Held | PlanStatus::AwaitingApproval);
-    if gone && going && !plan.undoing {
-        advance::give_up(plan, "the wish was withdrawn");
-        state.queue([Chore::Store]);
     }
 }
 
-/// How long approvals last, in milliseconds.
-const APPROVAL_MS: u64 = 3_600_000;
-
-/// Whether a plan that waits for approval has waited too long.
-pub(super) fn approval_expired(plan: &PlanState, now: &Now) -> bool {
-    plan.status == PlanStatus::AwaitingApproval && since(&plan.started, now) > APPROVAL_MS
+/// A wish that points the other way ends the plan at the nearest legal size; silence does not (D6, D8). A plan that
+/// waits for approval also ends when another module wishes it than the one that is to be approved (D10).
+fn withdraw(state: &mut State, wish: &Wish, module: &str) {
+    let Some(wished) = wish.members else { return };
+    let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
+    let why = match plan.status {
+        PlanStatus::AwaitingApproval if plan.module != module => "another module wishes it now",
+        PlanStatus::Running | PlanStatus::Held | PlanStatus::AwaitingApproval if turns(plan, wished) => {
+            "the wish was withdrawn"
+        }
+        PlanStatus::AwaitingApproval
+        | PlanStatus::Running
+        | PlanStatus::Held
+        | PlanStatus::Stopping
+        | PlanStatus::Done
+        | PlanStatus::Aborted => return,
+    };
+    if !plan.undoing {
+        rest::give_up(plan, why);
+        state.queue([Chore::Store]);
+    }
 }

@@ -1,7 +1,9 @@
 //! The status of a target, for people and programs.
 
-use super::{State, advance};
-use crate::plan;
+use super::{State, advance, role};
+use crate::explain::describe;
+use crate::{plan, reason, workload};
+use plimsoll_wire::Fact;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
 use plimsoll_wire::status::{Condition, Status};
@@ -10,7 +12,7 @@ impl State {
     /// What this target is doing and why.
     #[must_use]
     pub fn status(&self) -> Status {
-        let journal = self.journal.as_ref();
+        let journal = self.journal.as_ref().or(self.stale.as_ref());
         let plan = journal.and_then(|journal| journal.plan.clone());
         Status {
             target: self.spec.key.clone(),
@@ -23,16 +25,61 @@ impl State {
             ghost_size: journal.and_then(|journal| journal.memory.ghost_size),
             last_decision: self.last.clone(),
             phase: plan.as_ref().map_or("", |plan| advance::phase_name(self, plan)).to_owned(),
-            waiting_for: self.waiting_for.clone(),
+            waiting_for: self.waits_for(plan.as_ref()),
             approval: plan
                 .as_ref()
                 .filter(|plan| plan.status == PlanStatus::AwaitingApproval)
                 .map(plan::approval_content),
             conditions: self.conditions(plan.as_ref()),
             plan,
+            outside: self.outside.clone(),
+            orders: journal.map_or_else(Vec::new, |journal| journal.memory.answered.clone()),
             paused: journal.and_then(|journal| journal.memory.paused.clone()),
             history: journal.map_or_else(Vec::new, |journal| journal.history.clone()),
             trouble: self.trouble.clone(),
+            follows: self.leader().map(str::to_owned),
+        }
+    }
+
+    /// Whether decisions can be made: nothing is wrong with our own tools, the target was read, and how many members
+    /// it has is known.
+    fn readiness(&self) -> (bool, &'static str, String) {
+        match (&self.trouble, &self.snapshot) {
+            (Some(trouble), _) => (false, reason::TROUBLE.word, trouble.clone()),
+            (None, None) => (false, reason::NOT_OBSERVED.word, "the target has not been read yet".to_owned()),
+            (None, Some(snapshot)) => match &snapshot.size {
+                Fact::Known(_) => (true, reason::OBSERVED.word, String::new()),
+                Fact::Unknown { reason, detail } => {
+                    let detail = if detail.is_empty() { reason.kind() } else { detail };
+                    (
+                        false,
+                        reason::SIZE_UNKNOWN.word,
+                        format!("how many members there are is not known: {detail}"),
+                    )
+                }
+                Fact::NotApplicable => {
+                    (false, reason::SIZE_UNKNOWN.word, "nobody tells how many members there are".to_owned())
+                }
+            },
+        }
+    }
+
+    /// For what the target waits, in words: never nothing while there is a plan.
+    fn waits_for(&self, plan: Option<&PlanState>) -> String {
+        if let Some(leader) = self.leader() {
+            return format!("the lead, which {leader} has");
+        }
+        if role::is_barred(self) {
+            return "the end of a call from before the lead was lost".to_owned();
+        }
+        let Some(plan) = plan.filter(|_| self.waiting_for.is_empty()) else {
+            return self.waiting_for.clone();
+        };
+        let journal = self.journal.as_ref().or(self.stale.as_ref());
+        let intent = journal.and_then(|journal| journal.intent.as_ref());
+        match intent.filter(|intent| intent.plan == plan.id && intent.outcome.is_none()) {
+            Some(intent) => format!("an answer to: {}", describe(&intent.verb)),
+            None => format!("the next look at the world, in {}", advance::phase_name(self, plan)),
         }
     }
 
@@ -45,39 +92,59 @@ impl State {
         };
         let judgement = self.last.as_ref().map(|last| &last.judgement);
         let verdict = judgement.map_or(Verdict::Allow, |judgement| judgement.verdict);
-        let strongest = judgement
-            .and_then(|judgement| judgement.violations.iter().max_by_key(|violation| violation.verdict));
-        let (kind, detail) = strongest.map_or(("", ""), |violation| (&*violation.kind, &*violation.detail));
+        let cause = judgement.and_then(|judgement| judgement.cause());
+        let (kind, detail) = cause.map_or(("", ""), |violation| (&*violation.kind, &*violation.detail));
         let held = plan.filter(|plan| plan.status == PlanStatus::Held);
-        let mut all = Vec::new();
-        match &self.trouble {
-            Some(trouble) => all.push(condition("Ready", false, "Trouble", trouble)),
-            None => all.push(condition("Ready", self.snapshot.is_some(), "Observed", "")),
-        }
-        all.push(match verdict {
-            Verdict::Allow | Verdict::Clamp => condition("AbleToScale", true, "Admitted", ""),
-            Verdict::Defer | Verdict::Deny => condition("AbleToScale", false, kind, detail),
+        let (ready, why, message) = self.readiness();
+        let mut all = vec![condition("Ready", ready, why, &message)];
+        all.push(match (plan, verdict) {
+            _ if self.leader().is_some() => {
+                condition("AbleToScale", false, reason::FOLLOWS.word, &self.waits_for(None))
+            }
+            // It is being scaled: that no other plan begins meanwhile is no fault.
+            (Some(_), _) => condition("AbleToScale", true, reason::UNDER_WAY.word, "a plan is under way"),
+            (None, Verdict::Allow | Verdict::Clamp) => {
+                condition("AbleToScale", true, reason::ADMITTED.word, "")
+            }
+            (None, Verdict::Defer | Verdict::Deny) => condition("AbleToScale", false, kind, detail),
         });
         all.push(match verdict {
             Verdict::Clamp => condition("Limited", true, kind, detail),
             Verdict::Allow | Verdict::Defer | Verdict::Deny => condition("Limited", false, "", ""),
         });
         all.push(match held {
-            Some(plan) => condition("Safe", false, "Held", &plan.why),
+            Some(plan) => condition("Safe", false, reason::HELD.word, &plan.why),
             None => condition("Safe", true, "", ""),
         });
+        let owned = self.snapshot.as_deref().and_then(workload::owned_elsewhere);
+        if let Some(how) = owned {
+            all.push(condition("SizeOwnedElsewhere", true, reason::FIELD_MANAGER.word, &how));
+        }
         let moving = plan.is_some_and(|plan| plan.subject.is_some());
         all.push(condition(
             "Moving",
             moving,
             plan.map_or("", |plan| advance::phase_name(self, plan)),
-            &self.waiting_for,
+            &self.waits_for(plan),
         ));
         let waits = plan.is_some_and(|plan| plan.status == PlanStatus::AwaitingApproval);
         all.push(condition("AwaitingApproval", waits, "", ""));
-        let paused = self.journal.as_ref().and_then(|journal| journal.memory.paused.as_ref());
-        let why = self.spec.held.as_deref().or(paused.map(|note| &*note.why));
-        all.push(condition("Paused", why.is_some(), "", why.unwrap_or_default()));
+        let paused = self.journal.as_ref().or(self.stale.as_ref());
+        let paused = paused.and_then(|journal| journal.memory.paused.as_ref());
+        let (held, pauses) = (self.spec.held.as_deref(), &self.spec.pauses);
+        let ways = [
+            ("", held.or(paused.map(|note| &*note.why))),
+            (reason::SCALE_IN.word, pauses.scale_in.as_deref()),
+            (reason::SCALE_OUT.word, pauses.scale_out.as_deref()),
+            (reason::REPLICAS.word, pauses.size.as_ref().map(|(_, why)| &**why)),
+        ];
+        let way = ways.into_iter().find_map(|(reason, why)| why.map(|why| (reason, why)));
+        all.push(condition(
+            "Paused",
+            way.is_some(),
+            way.map_or("", |way| way.0),
+            way.map_or("", |way| way.1),
+        ));
         all
     }
 }

@@ -16,6 +16,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "No survivor fills up with what the removed member held (cockroachdb/cockroach#90752).",
+        advice: "Free space or enlarge disks of those that stay, or keep the member.",
         check: disk,
     },
     Invariant {
@@ -24,6 +25,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ADMISSION,
         protects: "How long the drain takes is known, so that growth meanwhile is counted.",
+        advice: "Wait until data has moved for long enough to tell how fast, or let the system tell.",
         check: duration,
     },
     Invariant {
@@ -32,6 +34,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ADMISSION,
         protects: "What remains can carry the load that there is.",
+        advice: "Wait for less load, or keep the member.",
         check: load,
     },
     Invariant {
@@ -40,6 +43,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "A new member has a place to run in.",
+        advice: "Make room: nodes, quota or volumes, as the message says.",
         check: schedulable,
     },
 ];
@@ -92,8 +96,12 @@ fn disk(case: &Case) -> Finding {
     let fair = moved.div_ceil(u64::try_from(survivors.len().max(1)).unwrap_or(1));
     let share = permille(fair, safety.skew_permille).min(moved);
     let free = 1_000_u32.saturating_sub(safety.headroom_permille).min(case.profile.disk_watermark_permille);
-    // Where the drain's length is not known, CAP-2 denies at admission; later an hour is assumed.
-    let seconds = drain_seconds(case).unwrap_or(3_600);
+    let seconds = match drain_seconds(case) {
+        Some(seconds) => seconds,
+        // Of a system that never tells how fast it moves data, an hour is assumed; at admission CAP-2 says so.
+        None if case.profile.absent.contains(&Topic::DrainRate) || case.verb().is_none() => 3_600,
+        None => return Finding::unknown("how long the victims' data takes to move"),
+    };
     let mut full = Vec::new();
     for row in survivors {
         let (Some(used), Some(capacity)) = (row.disk_used_bytes.value(), row.disk_capacity_bytes.value())
@@ -102,8 +110,10 @@ fn disk(case: &Case) -> Finding {
         };
         let growth = match &row.growth_bytes_per_s {
             Fact::Known(known) => known.value.saturating_mul(seconds),
-            Fact::Unknown { .. } => return Finding::unknown(format!("how fast {} fills up", label(row))),
-            Fact::NotApplicable => 0,
+            Fact::Unknown { .. } | Fact::NotApplicable if case.profile.absent.contains(&Topic::Growth) => 0,
+            Fact::Unknown { .. } | Fact::NotApplicable => {
+                return Finding::unknown(format!("how fast {} fills up", label(row)));
+            }
         };
         let projected = used.saturating_add(share).saturating_add(growth);
         let limit = permille(*capacity, free);
@@ -169,8 +179,7 @@ fn predicted(case: &Case, used: Use) -> Result<u64, String> {
     for row in case.members().iter().filter(|row| row.alive.value() == Some(&true)) {
         match used(row) {
             Fact::Known(known) => total += u64::from(known.value),
-            Fact::Unknown { .. } => return Err(label(row)),
-            Fact::NotApplicable => {}
+            Fact::Unknown { .. } | Fact::NotApplicable => return Err(label(row)),
         }
         survivors += u64::from(is_survivor(case, row));
     }

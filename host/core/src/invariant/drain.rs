@@ -1,11 +1,12 @@
 //! Draining: in the profile's order, one at a time, to its end.
 
 use super::evid::label;
-use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
+use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, mutex};
 use crate::judge::{Case, Moment};
 use crate::plan::progress;
+use plimsoll_wire::fact::Authority;
 use plimsoll_wire::journal::Verb;
-use plimsoll_wire::snapshot::Lifecycle;
+use plimsoll_wire::snapshot::{Hosted, Lifecycle, Member};
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -15,6 +16,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "Every earlier phase of the profile is seen done before the next effect.",
+        advice: "Wait; when an earlier phase was undone by somebody, let the plan do it again.",
         check: order,
     },
     Invariant {
@@ -23,6 +25,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "One member leaves at a time (rook/rook#9230).",
+        advice: "Wait until the other member has left, or take its removal back.",
         check: one,
     },
     Invariant {
@@ -32,6 +35,7 @@ pub const FAMILY: &[Invariant] = &[
         moments: &[Moment::Destroy],
         protects: "A member that dies while it drains is brought back before the plan goes on \
                    (banzaicloud/koperator#776).",
+        advice: "Bring the member back; what it holds may be nowhere else.",
         check: stay_alive,
     },
     Invariant {
@@ -40,6 +44,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "No new plan while a member is on its way out (scylladb/scylla-operator#1189).",
+        advice: "Wait until that member is gone, or take its drain back.",
         check: no_turn,
     },
 ];
@@ -54,6 +59,9 @@ fn order(case: &Case) -> Finding {
             format!("{} comes before {}", phase.kind(), verb.kind()),
             "this is a defect of the planner; nothing is done",
         ),
+        Some(_) | None if matches!(verb, Verb::Cordon { .. }) => {
+            settled(case.members().iter().filter(|row| case.is_subject(row)))
+        }
         Some(_) | None => Finding::Pass,
     }
 }
@@ -62,24 +70,32 @@ fn is_leaving(lifecycle: Option<&Lifecycle>) -> bool {
     matches!(lifecycle, Some(Lifecycle::Draining | Lifecycle::Drained))
 }
 
-fn one(case: &Case) -> Finding {
-    if !case.shrinks() {
-        return Finding::Pass;
+/// Of each member it is known where in its life it is, so that none is on its way out unseen. What the system does not
+/// list has no such place.
+fn settled<'a>(rows: impl Iterator<Item = &'a Member>) -> Finding {
+    let unseen = |row: &&Member| row.id.value().is_some() && row.lifecycle.value().is_none();
+    match rows.filter(unseen).map(label).min() {
+        Some(name) => Finding::unknown(format!("whether {name} is on its way out")),
+        None => Finding::Pass,
     }
-    let mut others: Vec<String> = case
-        .members()
-        .iter()
-        .filter(|row| is_leaving(row.lifecycle.value()) && !case.is_subject(row))
-        .map(label)
-        .collect();
-    if others.is_empty() {
-        return Finding::Pass;
-    }
-    others.sort();
-    Finding::broken(format!("{} is leaving already", others.join(", ")), "wait until it has gone")
 }
 
-/// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it.
+fn one(case: &Case) -> Finding {
+    if !case.shrinks() || mutex::gives_back(case) {
+        return Finding::Pass;
+    }
+    let others = || case.members().iter().filter(|row| !case.is_subject(row));
+    let mut leaving: Vec<String> =
+        others().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
+    if leaving.is_empty() {
+        return settled(others());
+    }
+    leaving.sort();
+    Finding::broken(format!("{} is leaving already", leaving.join(", ")), "wait until it has gone")
+}
+
+/// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it, unless
+/// the others have made anew all that it held and say so (`decisions.md` D11).
 fn stay_alive(case: &Case) -> Finding {
     if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || !case.removes() {
         return Finding::Pass;
@@ -87,10 +103,11 @@ fn stay_alive(case: &Case) -> Finding {
     for row in case.members().iter().filter(|row| case.is_subject(row)) {
         match row.alive.value() {
             Some(true) => {}
+            Some(false) if is_empty(row) => {}
             Some(false) => {
                 return Finding::broken(
                     format!("{} is down", label(row)),
-                    "bring it back; it is not empty until it says so",
+                    "bring it back; nobody else holds all that it has",
                 );
             }
             None => return Finding::unknown(format!("whether {} is alive", label(row))),
@@ -99,11 +116,20 @@ fn stay_alive(case: &Case) -> Finding {
     Finding::Pass
 }
 
+/// Nothing is on it, on the word of others.
+fn is_empty(row: &Member) -> bool {
+    row.hosted.known().is_some_and(|known| {
+        let Hosted { copies, leaders, moving, open_writes, failed_moves } = known.value;
+        [copies, leaders, moving, open_writes, failed_moves] == [0; 5]
+            && known.authority >= Authority::Survivors
+    })
+}
+
 fn no_turn(case: &Case) -> Finding {
     let mut leaving: Vec<String> =
         case.members().iter().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
     if leaving.is_empty() {
-        return Finding::Pass;
+        return settled(case.members().iter());
     }
     leaving.sort();
     Finding::broken(

@@ -12,6 +12,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Clamp,
         moments: ADMISSION,
         protects: "Never fewer members than the owner, the copies and the votes need.",
+        advice: "Nothing, or lower `minReplicas` when fewer would do.",
         check: min,
     },
     Invariant {
@@ -20,6 +21,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Clamp,
         moments: ADMISSION,
         protects: "Never more members than the owner allows.",
+        advice: "Raise `maxReplicas` when more are wanted.",
         check: max,
     },
     Invariant {
@@ -28,6 +30,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ADMISSION,
         protects: "Nothing that holds data is scaled to zero (rabbitmq/cluster-operator#1876).",
+        advice: "Take the target away instead; what holds data is never scaled to none.",
         check: zero,
     },
     Invariant {
@@ -36,6 +39,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ADMISSION,
         protects: "Scale-in happens only where the profile or the owner has switched it on (rook/rook#4478).",
+        advice: "Switch it on with `scaleIn: true` below `spec.safety`.",
         check: enabled,
     },
 ];

@@ -4,9 +4,13 @@ use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::{Case, is_same};
 use crate::profile::{PhaseName, Topic, Victim};
 use crate::snapshot::order;
-use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::Verb;
-use plimsoll_wire::snapshot::Lifecycle;
+use crate::workload;
+use plimsoll_wire::fact::{Authority, Fact};
+use plimsoll_wire::journal::{Bearing, PlanState, Verb};
+use plimsoll_wire::snapshot::{Lifecycle, Member};
+
+/// The rule that says what may lie on a volume.
+pub const NO_ZOMBIE: &str = "IDENT-4";
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -16,6 +20,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The plan was made for this very cluster.",
+        advice: "Cancel the plan. When the cluster was made anew on purpose, the next plan is for it.",
         check: cluster,
     },
     Invariant {
@@ -25,6 +30,7 @@ pub const FAMILY: &[Invariant] = &[
         moments: EFFECTS,
         protects: "The member is still the one that was chosen: same slot, same id, same incarnation \
                    (Sieve: eight bugs delete volumes of live members that were matched by name).",
+        advice: "Find out who replaced the member. The plan can be cancelled; a new one chooses anew.",
         check: member,
     },
     Invariant {
@@ -33,14 +39,16 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "A completion that is older than our drain licenses nothing (scylladb/scylla-operator#3539).",
+        advice: "Wait for an answer to the drain of this plan; a leftover of another tool has to be cleared with the system's own tools.",
         check: marker,
     },
     Invariant {
-        id: "IDENT-4",
+        id: NO_ZOMBIE,
         kind: "ZombieVolume",
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "A new member does not start on a removed member's data (pravega/zookeeper-operator#513).",
+        advice: "Look at what the claim holds; when the data is not needed any more, delete the claim.",
         check: zombie,
     },
     Invariant {
@@ -49,6 +57,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "One fenced actor at a time.",
+        advice: "Take the other autoscaler or controller off the workload, or point it at the StatefulAutoscaler.",
         check: single_hand,
     },
     Invariant {
@@ -57,6 +66,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The platform removes the member that was drained (datastax/kaap#254).",
+        advice: "Cancel the plan; on a platform that takes the highest ordinal another member cannot go.",
         check: victim,
     },
     Invariant {
@@ -65,6 +75,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "A new member joins the cluster and does not found another (nats-io/nats-server#2792).",
+        advice: "Mend the member's start command, so that it joins; examples/kubernetes/etcd.yaml shows one.",
         check: join,
     },
 ];
@@ -72,12 +83,27 @@ pub const FAMILY: &[Invariant] = &[
 fn cluster(case: &Case) -> Finding {
     let Some(plan) = case.plan() else { return Finding::Pass };
     match case.snapshot.fingerprint.value() {
-        Some(now) if *now == plan.fingerprint => Finding::Pass,
+        Some(now) if *now == plan.fingerprint => same_workload(case, plan),
         Some(now) => Finding::broken(
             format!("the plan is for cluster {}, this is {now}", plan.fingerprint),
             "the plan must be cancelled",
         ),
         None => Finding::unknown("the system's id"),
+    }
+}
+
+/// The same data under another object of the same name is not what was looked at either: who made it anew chose its
+/// size, its claims and its first ordinal anew.
+fn same_workload(case: &Case, plan: &PlanState) -> Finding {
+    // Of a daemon that did not write it down yet.
+    let Some(wanted) = &plan.workload else { return Finding::Pass };
+    match workload::uid(case.snapshot) {
+        Some(Some(now)) if now == *wanted => Finding::Pass,
+        Some(Some(now)) => Finding::broken(
+            format!("the plan is for the workload {wanted}, this is {now}"),
+            "the plan must be cancelled",
+        ),
+        Some(None) | None => Finding::unknown("which workload it is"),
     }
 }
 
@@ -102,6 +128,7 @@ fn member(case: &Case) -> Finding {
         Some(now) if *now == subject.incarnation => Finding::Pass,
         // Nothing runs there any more: a removed etcd member ends by itself. That is not another member.
         Some(now) if now.is_empty() && found.running.value() == Some(&false) => Finding::Pass,
+        Some(_) if is_struck(case, members, found) => Finding::Pass,
         Some(now) => Finding::broken(
             format!("{} was replaced: incarnation {now}, not {}", subject.slot, subject.incarnation),
             "the plan gives up; the next one chooses again",
@@ -110,22 +137,45 @@ fn member(case: &Case) -> Finding {
     }
 }
 
+/// Whether the system has struck the member that goes, and knows nobody in its place: whatever the platform has
+/// started there since (a pod that was evicted comes back under its name) is what is left of it. A member without a
+/// place might be the one in it.
+fn is_struck(case: &Case, members: &[Member], found: &Member) -> bool {
+    let strikes = case.profile.shrink.iter().any(|phase| phase.name == PhaseName::Deregister);
+    let told = case.snapshot.members.known().is_some_and(|known| known.authority >= Authority::Survivors);
+    let placed = members.iter().all(|member| member.slot.is_some());
+    let goes = case.shrinks() && !case.undoes();
+    strikes && told && placed && goes && found.id.value().is_none()
+}
+
 /// A member that is already drained before our own drain has begun was drained by somebody else.
 fn marker(case: &Case) -> Finding {
     let (Some(plan), Some(subject)) = (case.plan(), case.subject()) else { return Finding::Pass };
     let drain = case.profile.shrink.iter().position(|phase| phase.name == PhaseName::Drain);
     let Some(drain) = drain else { return Finding::Pass };
     let ours = usize::try_from(plan.phase).unwrap_or(usize::MAX) >= drain;
-    let done = case
-        .members()
-        .iter()
-        .filter(|member| is_same(subject, member))
-        .any(|member| matches!(member.lifecycle.value(), Some(Lifecycle::Drained | Lifecycle::Removed)));
-    if case.shrinks() && !case.undoes() && !ours && done {
-        return Finding::broken(
-            format!("{} was already drained before this plan asked for it", subject.slot),
-            "clear the mark of the earlier drain, or let the member serve again",
-        );
+    if !case.shrinks() || case.undoes() || ours {
+        return Finding::Pass;
+    }
+    for member in case.members().iter().filter(|member| is_same(subject, member)) {
+        match member.lifecycle.value() {
+            Some(Lifecycle::Drained | Lifecycle::Removed) => {
+                return Finding::broken(
+                    format!("{} was already drained before this plan asked for it", subject.slot),
+                    "clear the mark of the earlier drain, or let the member serve again",
+                );
+            }
+            Some(
+                Lifecycle::Provisioning
+                | Lifecycle::Joining
+                | Lifecycle::CatchingUp
+                | Lifecycle::Serving
+                | Lifecycle::Draining
+                | Lifecycle::Dead,
+            ) => {}
+            None if member.id.value().is_none() => {}
+            None => return Finding::unknown(format!("whether {} was drained before", subject.slot)),
+        }
     }
     Finding::Pass
 }
@@ -135,22 +185,10 @@ fn zombie(case: &Case) -> Finding {
         return Finding::Pass;
     }
     // Past the start the volume is the new member's own.
-    let wanted = match case.verb() {
+    let wanted = match case.bearing() {
         None => None,
-        Some(Verb::Register { slot, .. } | Verb::Start { slot, .. }) => Some(slot),
-        Some(
-            Verb::Promote { .. }
-            | Verb::MoveLeader { .. }
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Deregister { .. }
-            | Verb::Barrier
-            | Verb::Stop { .. }
-            | Verb::Rebalance
-            | Verb::PayDebt { .. },
-        ) => return Finding::Pass,
+        Some(Bearing::Joins | Bearing::Runs) => case.subject().map(|subject| &subject.slot),
+        Some(Bearing::Votes | Bearing::Leaves | Bearing::Ends | Bearing::Stays) => return Finding::Pass,
     };
     let Some(vacant) = case.snapshot.vacant.value() else { return Finding::unknown("the vacant slots") };
     let count = usize::try_from(case.to.saturating_sub(case.from)).unwrap_or(usize::MAX);
@@ -168,6 +206,9 @@ fn zombie(case: &Case) -> Finding {
                 );
             }
             Fact::NotApplicable if case.profile.absent.contains(&Topic::Volume) => {}
+            Fact::Unknown { detail, .. } if !detail.is_empty() => {
+                return Finding::unknown(format!("what lies on the volume of {}: {detail}", place.slot));
+            }
             Fact::NotApplicable | Fact::Unknown { .. } => {
                 return Finding::unknown(format!("what lies on the volume of {}", place.slot));
             }
@@ -178,12 +219,32 @@ fn zombie(case: &Case) -> Finding {
 
 fn single_hand(case: &Case) -> Finding {
     match &case.snapshot.owner {
-        Fact::Known(known) if known.value == "plimsoll" => Finding::Pass,
+        Fact::Known(known) if known.value == "plimsoll" => no_rival(case),
         Fact::Known(known) => {
             Finding::broken(format!("{} is in control", known.value), "end the other hand's hold first")
         }
         Fact::NotApplicable | Fact::Unknown { .. } => Finding::unknown("who is in control"),
     }
+}
+
+fn no_rival(case: &Case) -> Finding {
+    let rivals = match workload::rivals(case.snapshot) {
+        Fact::NotApplicable => return Finding::Pass,
+        Fact::Known(known) => known.value,
+        Fact::Unknown { detail, .. } => {
+            return Finding::unknown(format!("what else scales the workload ({detail})"));
+        }
+    };
+    if rivals.is_empty() {
+        return Finding::Pass;
+    }
+    let mut told: Vec<String> = rivals.iter().map(|rival| format!("{} {}", rival.kind, rival.name)).collect();
+    told.sort();
+    Finding::broken(
+        format!("{} scales the workload too", told.join(", ")),
+        "let it scale the StatefulAutoscaler (`externalWish: true`) instead, or take it away; what controls the workload \
+         itself belongs into `targetRef`",
+    )
 }
 
 fn victim(case: &Case) -> Finding {

@@ -3,8 +3,8 @@
 use super::evid::label;
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::Case;
-use crate::profile::Topic;
-use plimsoll_wire::journal::Verb;
+use crate::profile::{PhaseName, Topic, Victim};
+use plimsoll_wire::journal::{Bearing, Verb};
 use plimsoll_wire::snapshot::{GroupKind, Lifecycle, Member, PlacementState};
 
 /// The rules of this family.
@@ -15,6 +15,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "A leader goes only when nobody else can.",
+        advice: "Nothing: move leadership by hand if it has to be soon.",
         check: leader_last,
     },
     Invariant {
@@ -23,6 +24,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "Leadership has moved, to a member that has everything and stays, before its holder goes.",
+        advice: "Wait for the new leader; when leadership does not move, look at who could take it.",
         check: hand_over,
     },
     Invariant {
@@ -31,6 +33,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: &[crate::judge::Moment::Admission, crate::judge::Moment::Destroy],
         protects: "Nothing is removed while leadership is moving about.",
+        advice: "Wait for `leaderQuiet`.",
         check: quiet,
     },
 ];
@@ -43,8 +46,11 @@ fn leads(case: &Case, row: &Member) -> bool {
         .any(|group| row.id.value().is_some_and(|id| group.leader.value() == Some(id)))
 }
 
+/// Where the platform says who goes, nobody else can: the plan moves leadership off it first, or the highest ordinal's
+/// lead would keep a group at its size for good. LEAD-2 sees to it that it has moved.
 fn leader_last(case: &Case) -> Finding {
-    if !case.shrinks() {
+    let moves = case.profile.shrink.iter().any(|phase| phase.name == PhaseName::MoveLeaders);
+    if !case.shrinks() || (case.profile.victim == Victim::HighestOrdinal && moves) {
         return Finding::Pass;
     }
     let victims: Vec<&Member> = case.members().iter().filter(|row| case.is_victim(row)).collect();
@@ -61,8 +67,10 @@ fn leader_last(case: &Case) -> Finding {
 fn hand_over(case: &Case) -> Finding {
     match case.verb() {
         Some(Verb::MoveLeader { to, .. }) => successor(case, to),
-        Some(Verb::Deregister { .. } | Verb::Stop { .. }) if case.removes() => no_leader(case),
-        _ => Finding::Pass,
+        Some(verb) if matches!(verb.bearing(), Bearing::Leaves | Bearing::Ends) && case.removes() => {
+            no_leader(case)
+        }
+        Some(_) | None => Finding::Pass,
     }
 }
 

@@ -2,21 +2,29 @@
 
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
-use crate::judge::Case;
+use crate::judge::{Case, Change};
+use crate::profile::Topic;
 use crate::snapshot::is_serving;
-use plimsoll_wire::journal::Verb;
-use plimsoll_wire::snapshot::{Operation, OperationKind};
+use crate::workload;
+use plimsoll_wire::fact::{Fact, Known};
+use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::snapshot::{Debt, Member, Operation, OperationKind};
+use plimsoll_wire::workload::Budget;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// The rule that says that something is under way already.
+pub const ONE_OPERATION: &str = "MUTEX-1";
 
 /// The rules of this family. MUTEX-6 (related systems) comes with systems that depend on others.
 pub const FAMILY: &[Invariant] = &[
     Invariant {
-        id: "MUTEX-1",
+        id: ONE_OPERATION,
         kind: "OperationInProgress",
         severity: Severity::Defer,
         moments: ALWAYS,
         protects: "Nothing starts while something that it would collide with runs (apache/cassandra#2061).",
+        advice: "Wait for its end. When it is not ours, end it where it was begun.",
         check: one_operation,
     },
     Invariant {
@@ -26,7 +34,18 @@ pub const FAMILY: &[Invariant] = &[
         moments: ALWAYS,
         protects: "Every member that stays is up and at work (opensearch-k8s-operator#1590: scale-in while a \
                    restart had a member down).",
+        advice: "Wait for the members that the message names, or bring them back.",
         check: no_partial_set,
+    },
+    Invariant {
+        id: "MUTEX-3",
+        kind: "TooManyDisrupted",
+        severity: Severity::Defer,
+        moments: ALWAYS,
+        protects: "A scale-in leaves as many healthy members as the platform's disruption budgets ask for; it does not \
+                   consult them itself (kubernetes/kubernetes: a StatefulSet deletes, it does not evict).",
+        advice: "Wait until enough members are healthy, or loosen the budget.",
+        check: budgets,
     },
     Invariant {
         id: "MUTEX-4",
@@ -34,6 +53,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "What the last change left behind is cleaned up before the next (scylla-operator, proposal 1207).",
+        advice: "Wait; what is owed is paid by the plan where it can be, else clean it up as the message says.",
         check: debts,
     },
     Invariant {
@@ -42,6 +62,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The members are those that the plan expects, apart from what it did itself.",
+        advice: "Find out who changed the members. The plan goes on when they are as it expects, or can be cancelled.",
         check: foreign,
     },
 ];
@@ -72,13 +93,20 @@ fn collides(case: &Case, operation: &Operation) -> bool {
 }
 
 /// Effects that give a member back to its work: right in any state of the others.
-fn gives_back(case: &Case) -> bool {
+pub(crate) fn gives_back(case: &Case) -> bool {
     case.undoes() && matches!(case.verb(), Some(Verb::Uncordon { .. } | Verb::CancelDrain { .. }))
 }
 
 fn one_operation(case: &Case) -> Finding {
     if gives_back(case) {
         return Finding::Pass;
+    }
+    // A plan is an operation of our own, and no other begins beside it.
+    if let (Change::Resize { .. }, Some(plan)) = (case.change, &case.snapshot.plan) {
+        return Finding::broken(
+            format!("a plan is under way: {} from {} to {}", plan.id, plan.from, plan.to),
+            "what is wished is judged when it has ended",
+        );
     }
     let Some(operations) = case.snapshot.operations.value() else {
         return Finding::unknown("operations in flight");
@@ -95,23 +123,36 @@ fn one_operation(case: &Case) -> Finding {
     Finding::broken(format!("running: {}", running.join(", ")), "wait until it has ended")
 }
 
-/// Looks past the plan's own member (`decisions.md` D7), and past a dead one that the change removes (D11).
+/// Whether a member has to be at work: not the one that a plan's effect is about (`decisions.md` D7), nor a dead one that
+/// the change removes (D11).
+fn must_work(case: &Case, row: &Member) -> bool {
+    let dies = case.is_victim(row) && row.alive.value() == Some(&false);
+    !case.is_subject(row) && !dies
+}
+
+/// Whether settings wait for a restart of a member; none where that is not known. A slot without a member of the system
+/// has none.
+fn is_pending(case: &Case, row: &Member) -> Option<bool> {
+    if case.profile.absent.contains(&Topic::Pending) || row.id.value().is_none() {
+        return Some(false);
+    }
+    row.config_pending.value().copied()
+}
+
 fn no_partial_set(case: &Case) -> Finding {
     if gives_back(case) {
         return Finding::Pass;
     }
     let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
-    let dead_victim =
-        |row: &plimsoll_wire::snapshot::Member| case.is_victim(row) && row.alive.value() == Some(&false);
-    let mut unready: Vec<String> = members
-        .iter()
-        .filter(|row| !is_serving(row) && !case.is_subject(row) && !dead_victim(row))
-        .map(label)
-        .collect();
+    let working = || members.iter().filter(|row| must_work(case, row));
+    let mut unready: Vec<String> = working().filter(|row| !is_serving(row)).map(label).collect();
     let mut pending: Vec<String> =
-        members.iter().filter(|row| row.config_pending.value() == Some(&true)).map(label).collect();
+        working().filter(|row| is_pending(case, row) == Some(true)).map(label).collect();
     if unready.is_empty() && pending.is_empty() {
-        return Finding::Pass;
+        return match working().filter(|row| is_pending(case, row).is_none()).map(label).min() {
+            Some(name) => Finding::unknown(format!("whether {name} waits for a restart")),
+            None => Finding::Pass,
+        };
     }
     unready.sort();
     pending.sort();
@@ -125,19 +166,50 @@ fn no_partial_set(case: &Case) -> Finding {
     Finding::broken(parts.join("; "), "we scale, we do not heal: bring them back first")
 }
 
-fn debts(case: &Case) -> Finding {
-    match case.snapshot.debts.value() {
-        Some(debts) if debts.is_empty() => Finding::Pass,
-        Some(debts) => {
-            let mut owed: Vec<String> =
-                debts.iter().map(|debt| format!("{} for {}", debt.kind, debt.member)).collect();
-            owed.sort();
-            Finding::broken(format!("owed: {}", owed.join(", ")), "it is paid before the next change")
-        }
-        // Only what is taken away needs to know that nothing is owed.
-        None if case.grows() => Finding::Pass,
-        None => Finding::unknown("debts"),
+/// Asked of a growth too: what is known to be owed bars it, and silence is never easier than a known debt.
+/// Whoever goes is looked past: a removed etcd member is not healthy before its pod goes, and that is our own doing.
+fn budgets(case: &Case) -> Finding {
+    // Effects between a removal's beginning and its end take nobody away.
+    let takes = matches!(case.bearing(), None | Some(Bearing::Leaves | Bearing::Ends));
+    if !case.shrinks() || case.undoes() || !takes {
+        return Finding::Pass;
     }
+    let budgets = match workload::budgets(case.snapshot) {
+        Fact::NotApplicable => return Finding::Pass,
+        Fact::Known(known) => known.value,
+        Fact::Unknown { detail, .. } => return Finding::unknown(format!("disruption budgets ({detail})")),
+    };
+    // One goes at a time, and the next is judged when it is its turn.
+    let goes = case.subject().or(case.victims.first()).map(|subject| &subject.slot);
+    let short = |budget: &Budget| {
+        let counted = goes.is_some_and(|slot| budget.members.contains(slot));
+        let left = budget.healthy.saturating_sub(u32::from(counted));
+        (left < budget.desired)
+            .then(|| format!("{} wants {}, {left} would be left", budget.name, budget.desired))
+    };
+    let mut short: Vec<String> = budgets.iter().filter_map(short).collect();
+    if short.is_empty() {
+        return Finding::Pass;
+    }
+    short.sort();
+    Finding::broken(
+        format!("too few healthy members: {}", short.join(", ")),
+        "wait until members are back, or let the PodDisruptionBudget spare one",
+    )
+}
+
+fn debts(case: &Case) -> Finding {
+    let fresh = |known: &&Known<Vec<Debt>>| known.age_ms <= case.snapshot.safety.max_age_ms;
+    let Some(known) = case.snapshot.debts.known().filter(fresh) else {
+        return Finding::unknown("debts");
+    };
+    if known.value.is_empty() {
+        return Finding::Pass;
+    }
+    let mut owed: Vec<String> =
+        known.value.iter().map(|debt| format!("{} for {}", debt.kind, debt.member)).collect();
+    owed.sort();
+    Finding::broken(format!("owed: {}", owed.join(", ")), "it is paid before the next change")
 }
 
 fn foreign(case: &Case) -> Finding {

@@ -18,6 +18,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "As many members remain as each group wants copies.",
+        advice: "Ask for fewer copies, or keep the members.",
         check: copies_fit,
     },
     Invariant {
@@ -26,6 +27,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ALWAYS,
         protects: "Nothing is taken away while something is missing already (gluster/glusterfs#895).",
+        advice: "Wait until the missing copies are back; when none are being made, look at the system.",
         check: whole_before,
     },
     Invariant {
@@ -34,6 +36,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: &[Moment::Destroy],
         protects: "Every group can still confirm writes when the member is gone.",
+        advice: "Wait for copies elsewhere, or add a member first.",
         check: ack_after_stop,
     },
     Invariant {
@@ -42,6 +45,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: &[Moment::Destroy],
         protects: "No member goes that holds the only whole copy of anything.",
+        advice: "Wait for a second whole copy; when none is made, look at why the system makes none.",
         check: last_copy,
     },
     Invariant {
@@ -50,6 +54,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "Copies stay spread over as many failure domains as asked, or as there were.",
+        advice: "Bring members into the failure domains that are short, or ask for less spread.",
         check: spread,
     },
     Invariant {
@@ -58,6 +63,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: &[Moment::Destroy],
         protects: "A member that holds data is not stopped (cockroachdb/cockroach-operator#542).",
+        advice: "Wait for the drain; when it stands still, look at what the member still holds.",
         check: empty,
     },
     Invariant {
@@ -66,6 +72,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "Enough synchronous candidates remain, so that durability is not lowered in silence.",
+        advice: "Bring a synchronous candidate back, or keep the member.",
         check: sync_floor,
     },
     Invariant {
@@ -74,6 +81,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "A role goes only to a member that has every acknowledged write.",
+        advice: "Wait until the other member has every acknowledged write.",
         check: async_gap,
     },
 ];

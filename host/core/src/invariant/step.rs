@@ -1,7 +1,7 @@
 //! Small steps with waits between them.
 
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
-use crate::judge::{Case, Change};
+use crate::judge::{Case, Change, Direction};
 use crate::plan;
 use plimsoll_wire::journal::Verb;
 
@@ -13,6 +13,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The platform's size moves by one unit at a time.",
+        advice: "Nothing: the plan asks again with one unit. When it repeats, somebody else writes the size too.",
         check: one_unit,
     },
     Invariant {
@@ -21,6 +22,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "A change is followed by a pause.",
+        advice: "Wait for `cooldownIn` or `cooldownOut`.",
         check: cooldown,
     },
     Invariant {
@@ -29,6 +31,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Defer,
         moments: ADMISSION,
         protects: "Going back waits, and only for a wish that lasts.",
+        advice: "Wait for `reverse`; when it comes again and again, widen the gap between the policy's thresholds.",
         check: flap,
     },
     Invariant {
@@ -37,6 +40,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Clamp,
         moments: ADMISSION,
         protects: "Only whole units come and go.",
+        advice: "Nothing; wish for a whole number of units to have it as wished.",
         check: unit,
     },
     Invariant {
@@ -45,6 +49,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Clamp,
         moments: ADMISSION,
         protects: "Only a part of the members goes within a day.",
+        advice: "Wait, or raise `fraction`.",
         check: fraction,
     },
 ];
@@ -76,15 +81,24 @@ fn waits(case: &Case) -> bool {
     }
 }
 
+/// Which way it goes from what there would be by now, had dry run acted (`decisions.md` D9).
+fn counted(case: &Case) -> Option<Direction> {
+    Direction::between(case.counted, case.to)
+}
+
 fn cooldown(case: &Case) -> Finding {
     if !waits(case) {
         return Finding::Pass;
     }
     let safety = &case.snapshot.safety;
-    let wanted = if case.shrinks() { safety.cooldown_in_ms } else { safety.cooldown_out_ms };
+    let Some(direction) = counted(case) else { return Finding::Pass };
+    let wanted = match direction {
+        Direction::In => safety.cooldown_in_ms,
+        Direction::Out => safety.cooldown_out_ms,
+    };
     let youngest = case.snapshot.history.changes.iter().map(|change| change.age_ms).min();
     match youngest {
-        Some(age) if age < wanted && case.direction().is_some() => Finding::broken(
+        Some(age) if age < wanted => Finding::broken(
             format!("the last change ended {age} ms ago"),
             format!("the next one may begin after {wanted} ms"),
         ),
@@ -96,14 +110,12 @@ fn flap(case: &Case) -> Finding {
     if !waits(case) {
         return Finding::Pass;
     }
-    let Some(direction) = case.direction() else { return Finding::Pass };
+    let Some(direction) = counted(case) else { return Finding::Pass };
     let (safety, history) = (&case.snapshot.safety, &case.snapshot.history);
     let opposite = history
         .changes
         .iter()
-        .filter(|change| {
-            crate::judge::Direction::between(change.from, change.to).is_some_and(|other| other != direction)
-        })
+        .filter(|change| Direction::between(change.from, change.to).is_some_and(|other| other != direction))
         .map(|change| change.age_ms)
         .min();
     let Some(age) = opposite else { return Finding::Pass };
@@ -125,10 +137,10 @@ fn flap(case: &Case) -> Finding {
 
 /// -1 in, 1 out.
 #[must_use]
-pub fn direction_sign(direction: crate::judge::Direction) -> i8 {
+pub fn direction_sign(direction: Direction) -> i8 {
     match direction {
-        crate::judge::Direction::In => -1,
-        crate::judge::Direction::Out => 1,
+        Direction::In => -1,
+        Direction::Out => 1,
     }
 }
 

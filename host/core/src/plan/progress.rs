@@ -226,10 +226,11 @@ fn gone(snapshot: &Snapshot, subject: &Subject) -> bool {
     row(snapshot, subject).is_none() && in_slot(snapshot, subject).is_none()
 }
 
+/// A dead member takes no new data, and no cordon shows on it; should it come back, the cordon comes first.
 fn cordoned(snapshot: &Snapshot, subject: &Subject) -> Met {
-    let leaving = row(snapshot, subject)
-        .is_some_and(|row| matches!(row.lifecycle.value(), Some(Lifecycle::Draining | Lifecycle::Drained)));
-    Met::when(leaving || gone(snapshot, subject), || format!("{} takes new data", subject.slot))
+    let lifecycle = row(snapshot, subject).and_then(|row| row.lifecycle.value());
+    let closed = matches!(lifecycle, Some(Lifecycle::Draining | Lifecycle::Drained | Lifecycle::Dead));
+    Met::when(closed || gone(snapshot, subject), || format!("{} takes new data", subject.slot))
 }
 
 fn leads_nothing(snapshot: &Snapshot, subject: &Subject) -> Met {

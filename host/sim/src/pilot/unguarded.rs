@@ -1,32 +1,46 @@
 //! The same policy without the guard: what is wished is done at once.
 //!
-//! It reads what the daemon reads, at the same interval, asks the same policy of the same snapshot, and keeps the
-//! owner's bounds: an HPA on a workload. What images do for themselves is done (a new member registers, and is given
-//! its vote as soon as the system lets it). But no rule is asked, nothing is waited for, and nothing is looked at
-//! again before it is done. It is there for one figure: what the guard is worth on the same seeds.
+//! It is an HPA on a workload. It reads the same signals at the same interval, asks the same policy, keeps the owner's
+//! bounds, and knows how many members the platform runs and nothing else. What images and workload controllers do for
+//! themselves is done: places are filled in order, a new member registers before it starts and is given its vote as
+//! soon as the system lets it, a member that comes back on an empty volume comes back under its old name, and the
+//! highest places are emptied first. Where a group has had no majority for long, somebody follows the runbook: the
+//! first member that runs goes on alone, and the others join it anew. But no rule is asked, nothing is waited for, and
+//! nothing is looked at again before it is done. It is there for one figure: what the guard is worth on the same seeds.
 
 use super::Policy;
 use crate::sim::Sim;
 use plimsoll_core::cycle::Spec;
+use plimsoll_core::observation::{Observation, Slot};
 use plimsoll_core::snapshot::{Context, Tracker};
-use plimsoll_wire::fact::{Fact, Gap};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
+use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::proposal::Answer;
-use plimsoll_wire::snapshot::{History, Member, Role, Snapshot, Target};
+use plimsoll_wire::snapshot::{Change, History, Member, Role, Snapshot, Target};
 use std::sync::Arc;
+
+/// For how long a group must have been silent before somebody follows the runbook, in milliseconds. Twice as long as
+/// any crash that the simulation draws: what comes back by itself is waited for.
+const RUNBOOK_MS: u64 = 30 * 60 * 1_000;
 
 /// A daemon without a guard.
 pub struct Unguarded {
     spec: Spec,
     policy: Policy,
     tracker: Tracker,
+    silent_since_ms: Option<u64>,
+    /// What was changed: sizes before and after, and when. An HPA remembers it too, for its rates.
+    changes: Vec<(u32, u32, u64)>,
 }
+
+/// How many changes are remembered: more than rates of an hour can ask for at one a decision.
+const CHANGES: usize = 256;
 
 impl Unguarded {
     /// A daemon that does what its first policy wishes.
     #[must_use]
     pub fn new(spec: Spec, policy: Policy) -> Self {
-        Self { spec, policy, tracker: Tracker::default() }
+        Self { spec, policy, tracker: Tracker::default(), silent_since_ms: None, changes: Vec::new() }
     }
 
     /// Lets it work until then.
@@ -39,27 +53,63 @@ impl Unguarded {
     }
 
     fn once(&mut self, sim: &mut Sim) {
-        let observation = sim.observe(false);
-        let snapshot = self.tracker.assemble(&observation, &sim.now(), self.context());
-        let Some(size) = snapshot.size.value().copied() else { return };
-        let Some(policy) = self.spec.policies.first() else { return };
-        let Answer::Proposal(proposal) = (self.policy)(policy, &snapshot) else { return };
-        let Some(wished) = proposal.sizes.members else { return };
-        let wished = wished.clamp(self.spec.min, self.spec.max);
+        let seen = sim.observe(false);
+        let Some(slots) = seen.platform.slots.value() else { return };
+        let size = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let context = self.context(sim.now_ms());
+        let mut snapshot = self.tracker.assemble(&seen, &sim.now(), context);
+        snapshot.size = counted(size);
+        if self.follow_runbook(sim, &seen, slots) {
+            return;
+        }
         for learner in members(&snapshot).iter().filter(|row| learns(row)) {
             if let Some(member) = learner.id.value() {
                 sim.act(&Verb::Promote { member: member.clone() }, "unguarded");
             }
         }
+        let Some(policy) = self.spec.policies.first() else { return };
+        let Answer::Proposal(proposal) = (self.policy)(policy, &snapshot) else { return };
+        let Some(wished) = proposal.sizes.members else { return };
+        let wished = wished.clamp(self.spec.min, self.spec.max);
+        if wished != size {
+            self.remember(size, wished, sim.now_ms());
+        }
         if wished > size {
             self.grow(sim, &snapshot, wished - size, wished);
         }
         if wished < size {
-            Self::shrink(sim, &snapshot, size - wished, wished);
+            Self::shrink(sim, slots, size - wished, wished);
         }
     }
 
-    fn context(&self) -> Context {
+    /// Whether a group that lost its majority for good was brought back by hand just now.
+    fn follow_runbook(&mut self, sim: &mut Sim, seen: &Observation, slots: &[Slot]) -> bool {
+        let silent = self.spec.profile.members_vote && seen.system.members.value().is_none();
+        if !silent {
+            self.silent_since_ms = None;
+            return false;
+        }
+        let since_ms = *self.silent_since_ms.get_or_insert(sim.now_ms());
+        if sim.now_ms() - since_ms < RUNBOOK_MS {
+            return false;
+        }
+        let mut running = slots.iter().filter(|slot| slot.running);
+        running.any(|slot| sim.recover(&slot.slot).outcome == Outcome::Applied)
+    }
+
+    fn remember(&mut self, from: u32, to: u32, at_ms: u64) {
+        self.changes.push((from, to, at_ms));
+        let surplus = self.changes.len().saturating_sub(CHANGES);
+        self.changes.drain(..surplus);
+    }
+
+    fn context(&self, now_ms: u64) -> Context {
+        let change = |(from, to, at_ms): &(u32, u32, u64)| Change {
+            from: *from,
+            to: *to,
+            age_ms: now_ms.saturating_sub(*at_ms),
+        };
+        let changes = self.changes.iter().map(change).collect();
         Context {
             target: Target {
                 key: self.spec.key.clone(),
@@ -73,7 +123,7 @@ impl Unguarded {
             },
             safety: self.spec.safety.clone(),
             owner: Fact::unknown(Gap::NotScraped, "nobody asks"),
-            history: History::default(),
+            history: History { changes, ..History::default() },
             plan: None,
             state: None,
         }
@@ -83,11 +133,16 @@ impl Unguarded {
         let vacant = snapshot.vacant.value().map_or(&[][..], Vec::as_slice);
         for place in vacant.iter().take(usize::try_from(count).unwrap_or(0)) {
             let slot = place.slot.clone();
-            if self.spec.profile.registers_first {
-                let endpoints = place.endpoints.clone();
-                sim.act(&Verb::Register { slot: slot.clone(), endpoints }, "unguarded");
+            let known = members(snapshot).iter().any(|row| row.slot.as_ref() == Some(&slot));
+            if self.spec.profile.registers_first && !known {
+                let verb = Verb::Register { slot: slot.clone(), endpoints: place.endpoints.clone() };
+                // The image tries again until it is registered; the places behind it wait for it.
+                if sim.act(&verb, "unguarded").outcome != Outcome::Applied {
+                    return;
+                }
             }
-            let join = sim.observe(true).system.join.value().cloned().unwrap_or_default();
+            // What an image is started with: the addresses of its fellows, and that they are there already.
+            let join = serde_json::json!({ "mode": "existing" });
             sim.act(&Verb::Start { slot, size_after, join }, "unguarded");
         }
         if self.spec.profile.moves_data {
@@ -96,15 +151,26 @@ impl Unguarded {
     }
 
     /// The highest ordinals go, as a workload controller chooses.
-    fn shrink(sim: &mut Sim, snapshot: &Snapshot, count: u32, size_after: u32) {
-        let rows = members(snapshot).iter().rev().filter(|row| row.slot.is_some());
-        for row in rows.take(usize::try_from(count).unwrap_or(0)) {
-            let member = row.id.value().cloned().unwrap_or_else(|| Arc::from(""));
-            if let Some(slot) = row.slot.clone() {
-                sim.act(&Verb::Stop { slot, member, size_after }, "unguarded");
-            }
+    fn shrink(sim: &mut Sim, slots: &[Slot], count: u32, size_after: u32) {
+        for slot in slots.iter().rev().take(usize::try_from(count).unwrap_or(0)) {
+            let (slot, member) = (slot.slot.clone(), Arc::from(""));
+            sim.act(&Verb::Stop { slot, member, size_after }, "unguarded");
         }
     }
+}
+
+/// The size as a workload controller counts it.
+fn counted(size: u32) -> Fact<u32> {
+    Fact::Known(Known {
+        value: size,
+        authority: Authority::Platform,
+        age_ms: 0,
+        observer: "platform".into(),
+        observer_up_ms: u64::MAX,
+        epoch: "".into(),
+        stable_ms: 0,
+        reads: 1,
+    })
 }
 
 fn members(snapshot: &Snapshot) -> &[Member] {

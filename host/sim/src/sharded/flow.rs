@@ -1,7 +1,8 @@
 //! What happens in a store as time passes, without anybody's doing: members come up, leaders are replaced,
 //! requests are served, disks fill.
 
-use super::{Cause, Clients, Mishap, Sharded, Trace, share};
+use super::{BASE_BYTES, Cause, Clients, Mishap, Node, Sharded, Trace, share};
+use std::collections::BTreeSet;
 
 /// For how long after data of ours has arrived an overflow is ours.
 const BLAME_MS: u64 = 3_600_000;
@@ -27,6 +28,12 @@ impl Sharded {
             let Some(node) = self.nodes.get_mut(at).filter(|node| !node.forgotten) else { continue };
             node.away_since_ms = if alive { None } else { node.away_since_ms.or(Some(now_ms)) };
             self.restless |= !alive;
+        }
+        for at in 0..self.nodes.len() {
+            let bereft = self.is_alive(at) && self.is_bereft(at);
+            if let Some(node) = self.nodes.get_mut(at).filter(|_| bereft) {
+                node.bereft_ms = Some(self.now_ms);
+            }
         }
     }
 
@@ -154,6 +161,29 @@ impl Sharded {
             }
         }
         let fits = used.saturating_sub(ours) <= self.setup.disk_bytes;
-        if ours > 0 && fits { Cause::Call(call) } else { Cause::Nature }
+        // What was sent there when there was no other room arrives later.
+        let bereft = self.nodes.get(node).and_then(|node| node.bereft_ms);
+        let bereft = bereft.is_some_and(|since| self.now_ms < since + BLAME_MS);
+        if ours > 0 && fits && !bereft { Cause::Call(call) } else { Cause::Nature }
+    }
+
+    /// Whether nature took more than the one member that there must always be room for, and all copies, kept in
+    /// domains of their own, no longer fit on who is left: all together, or in the domain of this one.
+    fn is_bereft(&self, node: usize) -> bool {
+        let struck = |node: &&Node| {
+            !node.forgotten && node.away_since_ms.is_some() && !matches!(node.gone, Some(Cause::Call(_)))
+        };
+        if self.nodes.iter().filter(struck).count() < 2 {
+            return false;
+        }
+        let domain = |node: &Node| self.platform.domain(node.slot);
+        let living: Vec<&str> = self.nodes.iter().filter(|node| node.alive).map(domain).collect();
+        let domains = living.iter().collect::<BTreeSet<_>>().len().max(1);
+        let here = self.nodes.get(node).map_or("", domain);
+        let copies = self.setup.copies.min(living.len());
+        let once: u64 = self.shards.iter().map(|shard| shard.bytes).sum();
+        let room = |members: usize| members as u64 * self.setup.disk_bytes.saturating_sub(BASE_BYTES);
+        let beside = living.iter().filter(|domain| **domain == here).count();
+        once * copies as u64 > room(living.len()) || once * (copies / domains) as u64 > room(beside)
     }
 }

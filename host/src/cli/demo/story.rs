@@ -9,7 +9,7 @@ use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, WorldSetup};
 use plimsoll_wire::Safety;
-use plimsoll_wire::snapshot::{Behavior, Mode};
+use plimsoll_wire::snapshot::{Behavior, Mode, Rate, RateKind, Rules};
 use serde_json::json;
 
 pub(super) const SECOND: u64 = 1_000;
@@ -27,7 +27,7 @@ const TARGET_PER_S: u64 = MEMBER_PER_S * 60 / 100;
 /// When metrics stop, and for how long.
 pub(super) const STALE: PlannedFault =
     PlannedFault { class: Class::MetricsStale, at_ms: 15 * HOUR + 10 * MINUTE, for_ms: 40 * MINUTE };
-/// When a member fails, and for how long: the crowd is leaving, and a scale-in is wished already.
+/// When a member fails, and for how long: the crowd has left, and a scale-in is wished already.
 pub(super) const CRASH: PlannedFault =
     PlannedFault { class: Class::MemberCrash, at_ms: 19 * HOUR + 38 * MINUTE, for_ms: 12 * MINUTE };
 /// In which phases the daemon is killed, once each.
@@ -45,11 +45,12 @@ pub(super) fn setup(seed: u64) -> Setup {
         ..ShardedSetup::default()
     };
     let day = Shape::Daily { low: 1_700, high: 4_600, period_ms: DAY };
+    // A match: they come little by little, and all of them leave when it is over.
     let crowd = Shape::FlashCrowd {
-        peak: 1_500,
+        peak: 3_600,
         start_ms: 18 * HOUR + 30 * MINUTE,
-        rise_ms: 30 * MINUTE,
-        fall_ms: 75 * MINUTE,
+        rise_ms: 40 * MINUTE,
+        fall_ms: 4 * MINUTE,
     };
     Setup {
         seed,
@@ -59,6 +60,15 @@ pub(super) fn setup(seed: u64) -> Setup {
         sample_ms: 15 * SECOND,
         window_ms: 10 * MINUTE,
     }
+}
+
+/// The pace of an HPA, copied as people copy it: five minutes of patience, and then everything at once. What may go, and
+/// when, is the guard's to say.
+fn behavior() -> Behavior {
+    let all = Rate { kind: RateKind::Percent, value: 100, period_seconds: 15 };
+    let scale_down =
+        Rules { stabilization_window_seconds: Some(300), policies: vec![all], ..Rules::default() };
+    Behavior { scale_down, ..Behavior::default() }
 }
 
 /// What its owner wrote. A day is short: the waits are, and a day may remove as many members as it added; all of it
@@ -84,10 +94,11 @@ pub(super) fn spec() -> Spec {
         mode: Mode::Enforce,
         min: 3,
         max: 12,
-        behavior: Behavior::default(),
+        behavior: behavior(),
         safety,
         policies: vec![policy],
         held: None,
+        pauses: plimsoll_core::pauses::Pauses::default(),
         interval_ms: 30 * SECOND,
         pace_ms: 5 * SECOND,
     }

@@ -109,7 +109,7 @@ fn a_real_night_is_drawn_as_it_is() {
     }
     let picture = day.picture("a test");
     assert_eq!(picture.domains.values().map(Vec::len).sum::<usize>(), 4, "four members in three domains");
-    assert_eq!(picture.figures.decisions, 20, "one each half minute: {:?}", picture.figures);
+    assert_eq!(picture.figures.decisions, 21, "one at once, and one each half minute: {:?}", picture.figures);
     let rows = draw(&picture, 80, 24);
     assert!(rows.iter().any(|row| row.text.contains("00:10:00")), "{rows:?}");
 }

@@ -1,12 +1,14 @@
 //! The daemon's file as it is written, and what becomes of it.
 
+use super::kubernetes::{RawKubernetes, kubernetes};
 use super::reach::{RawPlatform, RawSource, RawSystem, platform, source, system};
-use super::{Audit, Class, DaemonConfig, KIND, Log, LogFormat, LogLevel, PolicyHost, Sandbox};
+use super::{Audit, DaemonConfig, KIND, Log, LogFormat, LogLevel, PolicyHost, Sandbox};
 use crate::config::header;
 use crate::config::problem::{At, Sink, quote};
 use crate::config::raw::{Field, List, Named, Raw, Scalar, raw};
 use crate::config::tree::Node;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::policy::{Allowance, Allowances, Class, Limits};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ raw! {
         sources: Named<RawSource> = "sources",
         platforms: Named<RawPlatform> = "platforms",
         systems: Named<RawSystem> = "systems",
+        kubernetes: RawKubernetes = "kubernetes",
         policy_host: RawPolicyHost = "policyHost",
         audit: RawAudit = "audit",
         movement: RawMovement = "movement",
@@ -72,6 +75,7 @@ raw! {
         segment_size: Scalar = "segmentSize",
         retention: Scalar = "retention",
         retention_size: Scalar = "retentionSize",
+        snapshot_size: Scalar = "snapshotRetentionSize",
     }
 }
 
@@ -120,6 +124,8 @@ pub(in crate::config) fn read(
 fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> DaemonConfig {
     header(&raw.at, &raw.api_version, &raw.kind, KIND, sink);
     let state_dir = path(&raw.state_dir, base, sink).unwrap_or_else(|| base.join("state"));
+    let platforms = named(&raw.platforms, sink, |name, raw, sink| platform(name, raw, base, sink));
+    let kubernetes = raw.kubernetes.get().map(|raw| kubernetes(raw, &platforms, base, sink));
     DaemonConfig {
         file: file.to_owned(),
         policies_dir: path(&raw.policies_dir, base, sink).unwrap_or_else(|| base.join("policies")),
@@ -129,8 +135,10 @@ fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> Daemon
         // A second is what tests need; ten minutes is the age at which the oldest fact that may be used dies.
         interval: wait(&raw.interval, 15 * SECOND, SECOND, 10 * MINUTE, sink),
         sources: named(&raw.sources, sink, |name, raw, sink| source(name, raw, base, sink)),
-        platforms: named(&raw.platforms, sink, |name, raw, sink| platform(name, raw, base, sink)),
         systems: named(&raw.systems, sink, |name, raw, sink| system(name, raw, base, sink)),
+        targets_optional: raw.targets_dir.is_absent() && kubernetes.as_ref().is_some_and(|it| it.autoscalers),
+        kubernetes,
+        platforms,
         policy_host: policy_host(raw.policy_host.get(), sink),
         audit: audit(raw.audit.get(), base, &state_dir, sink),
         // One plan that moves data at a time is what a shared network bears unasked.
@@ -212,55 +220,41 @@ fn named<R, T>(
 }
 
 fn policy_host(raw: Option<&RawPolicyHost>, sink: &mut Sink) -> PolicyHost {
-    // Sizes and compile times: what Go (3.3 MB) and a Python component (18 MB) were measured to need, doubled.
-    let compiled = Class {
-        module_bytes: 8 * MI,
-        compile_cpu: 10 * SECOND,
-        fuel: 100_000_000,
-        memory_bytes: 32 * MI,
-        wall: 2 * SECOND,
-    };
-    // An interpreter starts up on every evaluation, as every evaluation has a fresh instance.
-    let interpreter = Class {
-        module_bytes: 32 * MI,
-        compile_cpu: 60 * SECOND,
-        fuel: 5_000_000_000,
-        memory_bytes: 256 * MI,
-        wall: 20 * SECOND,
-    };
-    let Some(raw) = raw else {
-        return PolicyHost {
-            sandbox: Sandbox::Required,
-            compiled,
-            interpreter,
-            interpreters: BTreeSet::new(),
-        };
+    let class = |raw: Option<&RawClass>, class, sink: &mut Sink| {
+        raw.map_or(Allowance::of(class), |raw| allowance(raw, Allowance::of(class), sink))
     };
     let words = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
+    let sandbox = raw.and_then(|raw| raw.sandbox.get());
+    let interpreters = raw.and_then(|raw| raw.interpreters.get());
     PolicyHost {
-        sandbox: raw
-            .sandbox
-            .get()
-            .map_or(Sandbox::Required, |word| word.choice(&words, Sandbox::Required, sink)),
-        compiled: class(raw.compiled.get(), compiled, sink),
-        interpreter: class(raw.interpreter.get(), interpreter, sink),
-        interpreters: raw
-            .interpreters
-            .get()
+        sandbox: sandbox.map_or(Sandbox::Required, |word| word.choice(&words, Sandbox::Required, sink)),
+        allowances: Allowances {
+            compiled: class(raw.and_then(|raw| raw.compiled.get()), Class::Compiled, sink),
+            interpreter: class(raw.and_then(|raw| raw.interpreter.get()), Class::Interpreter, sink),
+        },
+        interpreters: interpreters
             .map(|list| list.items.iter().map(|item| item.module(sink)).collect())
             .unwrap_or_default(),
     }
 }
 
-fn class(raw: Option<&RawClass>, default: Class, sink: &mut Sink) -> Class {
-    let Some(raw) = raw else { return default };
-    Class {
-        module_bytes: size(&raw.module_size, default.module_bytes, 64 << 10, 256 * MI, sink),
-        compile_cpu: wait(&raw.compile_cpu, default.compile_cpu, SECOND, 10 * MINUTE, sink),
-        fuel: raw.fuel.get().map_or(default.fuel, |fuel| fuel.whole(1_000_000..=1_000_000_000_000, sink)),
-        // The child's whole address space is bounded too; a gibibyte is beyond any policy.
-        memory_bytes: size(&raw.memory, default.memory_bytes, MI, GI, sink),
-        wall: wait(&raw.wall, default.wall, SECOND / 20, MINUTE, sink),
+fn allowance(raw: &RawClass, default: Allowance, sink: &mut Sink) -> Allowance {
+    let (most, normal) = (Allowance::ceiling(), default.limits);
+    let compile_cpu = Duration::from_secs(default.compile_cpu_s);
+    let longest_compile = Duration::from_secs(most.compile_cpu_s);
+    let compile_cpu = wait(&raw.compile_cpu, compile_cpu, SECOND, longest_compile, sink);
+    let (wall, longest) = (Duration::from_millis(normal.wall_ms), Duration::from_millis(most.limits.wall_ms));
+    let wall = wait(&raw.wall, wall, SECOND / 20, longest, sink);
+    Allowance {
+        module_bytes: size(&raw.module_size, default.module_bytes, 64 << 10, most.module_bytes, sink),
+        // The kernel counts whole seconds.
+        compile_cpu_s: compile_cpu.as_secs() + u64::from(compile_cpu.subsec_nanos() > 0),
+        limits: Limits {
+            // Less than a million, about a millisecond, starts nothing that a compiler makes.
+            fuel: raw.fuel.get().map_or(normal.fuel, |fuel| fuel.whole(1_000_000..=most.limits.fuel, sink)),
+            memory_bytes: size(&raw.memory, normal.memory_bytes, MI, most.limits.memory_bytes, sink),
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(normal.wall_ms),
+        },
     }
 }
 
@@ -271,6 +265,8 @@ fn audit(raw: Option<&RawAudit>, base: &Path, state_dir: &Path, sink: &mut Sink)
         segment_bytes: 64 * MI,
         retention: 90 * DAY,
         retention_bytes: 10 * GI,
+        // Two thousand decisions on a thousand members, or a million on three.
+        snapshot_bytes: GI,
     };
     let Some(raw) = raw else { return default };
     let audit = Audit {
@@ -278,6 +274,7 @@ fn audit(raw: Option<&RawAudit>, base: &Path, state_dir: &Path, sink: &mut Sink)
         segment_bytes: size(&raw.segment_size, default.segment_bytes, 64 << 10, GI, sink),
         retention: wait(&raw.retention, default.retention, 60 * MINUTE, 3_660 * DAY, sink),
         retention_bytes: size(&raw.retention_size, default.retention_bytes, MI, 1 << 50, sink),
+        snapshot_bytes: size(&raw.snapshot_size, default.snapshot_bytes, MI, 1 << 50, sink),
     };
     if audit.retention_bytes < audit.segment_bytes.saturating_mul(2) {
         let hint = "only whole segments are dropped, and never the newest: keep at least two";

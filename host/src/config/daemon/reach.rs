@@ -1,13 +1,14 @@
 //! Whom the daemon may ask and what it may run: sources, platforms, systems.
 
 use super::document::{path, wait};
+use super::kubernetes::{RawEndpoints, endpoints};
 use super::{
     ClientIdentity, Command, EtcdSystem, ExecPlatform, Login, Namespaces, Platform, PlatformKind,
     PrometheusSource, SimPlatform, World,
 };
 use crate::config::problem::{At, Sink, quote};
-use crate::config::raw::{Field, List, Scalar, raw};
-use std::collections::BTreeSet;
+use crate::config::raw::{Field, List, Named, Scalar, raw};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ raw! {
     struct RawCommand {
         command: List<Scalar> = "command",
         timeout: Scalar = "timeout",
+        env: Named<Scalar> = "env",
     }
 }
 
@@ -51,6 +53,7 @@ raw! {
         username: Scalar = "username",
         password_file: Scalar = "passwordFile",
         deadline: Scalar = "deadline",
+        endpoints: RawEndpoints = "endpoints",
         namespaces: List<Scalar> = "namespaces",
     }
 }
@@ -60,9 +63,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// More arguments than this are a script, which belongs into a file.
 const MAX_ARGV: usize = 64;
+/// More variables than this are a file of settings, which the program can read itself.
+const MAX_ENV: usize = 64;
 
 /// Whose documents may use something: those of `default` where nothing is said.
-fn namespaces(field: &Field<List<Scalar>>, sink: &mut Sink) -> Namespaces {
+pub(super) fn namespaces(field: &Field<List<Scalar>>, sink: &mut Sink) -> Namespaces {
     let Some(list) = field.get() else { return Namespaces::Only(BTreeSet::from(["default".to_owned()])) };
     if list.items.is_empty() {
         sink.add(&list.at, "allows no namespace", "name one, or write `[\"*\"]` for all");
@@ -141,9 +146,11 @@ fn exec(raw: &RawPlatform, base: &Path, sink: &mut Sink) -> PlatformKind {
         sink.add(&raw.at.child(missing), "is missing", hint);
     }
     PlatformKind::Exec(ExecPlatform {
-        list: list
-            .map(|list| command(list, 10 * SECOND, sink))
-            .unwrap_or(Command { argv: Vec::new(), timeout: SECOND }),
+        list: list.map(|list| command(list, 10 * SECOND, sink)).unwrap_or(Command {
+            argv: Vec::new(),
+            timeout: SECOND,
+            env: BTreeMap::new(),
+        }),
         // A machine may have to be made first.
         add: raw.add.get().map(|add| command(add, 5 * MINUTE, sink)),
         remove: raw.remove.get().map(|remove| command(remove, 5 * MINUTE, sink)),
@@ -156,7 +163,35 @@ fn command(raw: &RawCommand, default: Duration, sink: &mut Sink) -> Command {
     let list = raw.command.required(&raw.at, "command", hint, sink);
     let argv: Vec<String> = list.map(|list| argv(list, hint, sink)).unwrap_or_default();
     // An hour: whoever waits longer for a machine should answer at once and report it in `list`.
-    Command { argv, timeout: wait(&raw.timeout, default, SECOND / 10, 60 * MINUTE, sink) }
+    let timeout = wait(&raw.timeout, default, SECOND / 10, 60 * MINUTE, sink);
+    Command { argv, timeout, env: environment(&raw.env, sink) }
+}
+
+/// What the owner adds to a command's environment. Values are fixed here: nothing is expanded.
+fn environment(field: &Field<Named<Scalar>>, sink: &mut Sink) -> BTreeMap<String, String> {
+    let Some(named) = field.get() else { return BTreeMap::new() };
+    if let Some((name, _)) = named.items.get(MAX_ENV) {
+        let hint = "put them into a file that the program reads";
+        sink.add(&name.at, format!("is one of more than {MAX_ENV} variables"), hint);
+    }
+    let is_name = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    for (name, _) in &named.items {
+        if name.text.starts_with("PLIMSOLL_") {
+            sink.add(&name.at, "names with `PLIMSOLL_` are the daemon's own", "choose another name");
+        } else if !is_name(&name.text) {
+            let hint = "letters, digits and `_`, and no digit first";
+            sink.add(&name.at, "is not the name of a variable", hint);
+        }
+    }
+    // An empty value is a value.
+    let value = |value: &Scalar, sink: &mut Sink| {
+        if value.text.is_empty() { String::new() } else { value.text(sink) }
+    };
+    named.items.iter().take(MAX_ENV).map(|(name, text)| (name.text.clone(), value(text, sink))).collect()
 }
 
 fn argv(list: &List<Scalar>, hint: &str, sink: &mut Sink) -> Vec<String> {
@@ -227,8 +262,10 @@ pub(super) fn system(name: &str, raw: &RawSystem, base: &Path, sink: &mut Sink) 
             .map(|[cert, key]| ClientIdentity { cert_file: file(cert, sink), key_file: file(key, sink) }),
         login: login
             .map(|[user, password]| Login { username: user.text(sink), password_file: file(password, sink) }),
-        // An election takes about a second by etcd's defaults; a request outlives a few of them.
-        deadline: wait(&raw.deadline, 5 * SECOND, SECOND / 10, MINUTE, sink),
+        // Well below an interval, well above an election (a second by etcd's defaults). What takes longer than
+        // the greatest is no all-clear: `safety.directAge` would call it old.
+        deadline: wait(&raw.deadline, 2 * SECOND, SECOND / 10, 15 * SECOND, sink),
+        endpoints: endpoints(raw.endpoints.get(), !raw.ca_file.is_absent(), sink),
         namespaces: namespaces(&raw.namespaces, sink),
     }
 }

@@ -1,36 +1,55 @@
 //! `spec.behavior`, in the shape of the HPA, with far tighter defaults for scale-in.
 
+use crate::config::form;
 use crate::config::problem::Sink;
 use crate::config::raw::{Field, List, Scalar, raw};
 use plimsoll_wire::snapshot::{Behavior, Rate, RateKind, Rules, Select};
+use std::ops::RangeInclusive;
 
 /// The HPA allows an hour; data takes longer to move than pods take to start.
 const MAX_WINDOW_SECONDS: u32 = 86_400;
+/// In thousandths: beyond its whole goal nothing would ever be different enough.
+const TOLERANCE: RangeInclusive<u32> = 0..=1_000;
+/// Members, or percent of them.
+const VALUE: RangeInclusive<u32> = 1..=10_000;
+const SELECTS: [(&str, Select); 3] =
+    [("Max", Select::Max), ("Min", Select::Min), ("Disabled", Select::Disabled)];
+const RATES: [(&str, RateKind); 3] =
+    [("Members", RateKind::Members), ("Pods", RateKind::Members), ("Percent", RateKind::Percent)];
 /// More rates than this cannot be told apart by whoever reads them.
 const MAX_RATES: usize = 16;
 
 raw! {
     /// `spec.behavior` as it is written.
     struct RawBehavior {
-        scale_up: RawRules = "scaleUp",
-        scale_down: RawRules = "scaleDown",
+        scale_up: RawRules = "scaleUp" => RawRules::form().doc("How fast it may grow. By default a minute's load counts, \
+            and a member a minute or half as many again, whichever is more."),
+        scale_down: RawRules = "scaleDown" => RawRules::form().doc("How fast it may shrink. By default half an hour's \
+            highest wish counts, and two members an hour."),
     }
 }
 
 raw! {
     struct RawRules {
-        window: Scalar = "stabilizationWindowSeconds",
-        tolerance: Scalar = "tolerance",
-        policies: List<RawRate> = "policies",
-        select: Scalar = "selectPolicy",
+        window: Scalar = "stabilizationWindowSeconds" => form::whole(0..=MAX_WINDOW_SECONDS)
+            .doc("Over how many seconds wishes are looked back at: the most careful of them counts."),
+        tolerance: Scalar = "tolerance" => form::ratio(TOLERANCE)
+            .doc("How far the load may be from its goal before a size is changed, such as `0.1` or `10%`."),
+        policies: List<RawRate> = "policies" => form::some(RawRate::form(), MAX_RATES)
+            .doc("At most so many members, or so many percent of them, in so many seconds."),
+        select: Scalar = "selectPolicy" => form::words(&SELECTS)
+            .doc("Which of `policies` counts: the one that allows the most, the one that allows the least, or none: this \
+                direction is off."),
     }
 }
 
 raw! {
     struct RawRate {
-        kind: Scalar = "type",
-        value: Scalar = "value",
-        period: Scalar = "periodSeconds",
+        kind: Scalar = "type" => form::words(&RATES).required()
+            .doc("What `value` counts."),
+        value: Scalar = "value" => form::whole(VALUE).required().doc("How many."),
+        period: Scalar = "periodSeconds" => form::whole(1..=MAX_WINDOW_SECONDS).required()
+            .doc("In how many seconds."),
     }
 }
 
@@ -70,11 +89,9 @@ pub(super) fn behavior(field: &Field<RawBehavior>, sink: &mut Sink) -> Behavior 
 
 fn rules(raw: Option<&RawRules>, default: Rules, sink: &mut Sink) -> Rules {
     let Some(raw) = raw else { return default };
-    let words = [("Max", Select::Max), ("Min", Select::Min), ("Disabled", Select::Disabled)];
     let window = raw.window.get().map(|window| seconds(window, 0, sink));
-    // Beyond its whole goal nothing would ever be different enough.
     let tolerance = raw.tolerance.get().map(|tolerance| f64::from(permille(tolerance, sink)) / 1_000.0);
-    let select = raw.select.get().map(|word| word.choice(&words, Select::Min, sink));
+    let select = raw.select.get().map(|word| word.choice(&SELECTS, Select::Min, sink));
     Rules {
         stabilization_window_seconds: window.or(default.stabilization_window_seconds),
         tolerance: tolerance.or(default.tolerance),
@@ -84,7 +101,8 @@ fn rules(raw: Option<&RawRules>, default: Rules, sink: &mut Sink) -> Rules {
 }
 
 fn permille(scalar: &Scalar, sink: &mut Sink) -> u32 {
-    u32::try_from(scalar.permille(0..=1_000, sink)).unwrap_or(1_000)
+    let (floor, ceiling) = TOLERANCE.into_inner();
+    u32::try_from(scalar.permille(floor.into()..=ceiling.into(), sink)).unwrap_or(ceiling)
 }
 
 /// The HPA's seconds: a whole number without a unit.
@@ -113,13 +131,12 @@ fn rates(list: &List<RawRate>, sink: &mut Sink) -> Vec<Rate> {
 }
 
 fn rate(raw: &RawRate, sink: &mut Sink) -> Rate {
-    let words = [("Members", RateKind::Members), ("Pods", RateKind::Members), ("Percent", RateKind::Percent)];
     let kind = raw.kind.required(&raw.at, "type", "one of: Members, Percent", sink);
     let value = raw.value.required(&raw.at, "value", "how many members, or how many percent of them", sink);
     let period = raw.period.required(&raw.at, "periodSeconds", "in how many seconds", sink);
     Rate {
-        kind: kind.map_or(RateKind::Members, |word| word.choice(&words, RateKind::Members, sink)),
-        value: value.map_or(1, |value| value.count(1..=10_000, sink)),
+        kind: kind.map_or(RateKind::Members, |word| word.choice(&RATES, RateKind::Members, sink)),
+        value: value.map_or(1, |value| value.count(VALUE, sink)),
         period_seconds: period.map_or(1, |period| seconds(period, 1, sink)),
     }
 }

@@ -1,31 +1,39 @@
 //! The document as it is written, and what becomes of it.
 
 use super::behavior::{RawBehavior, behavior};
-use super::signal::{RawSignal, signals};
-use super::{KIND, OnError, PolicyConfig, System, TargetConfig, TargetKey};
-use crate::config::daemon::{DaemonConfig, ExecPlatform, Platform, PlatformKind};
-use crate::config::problem::{At, Sink, nearest, quote};
+use super::pause::{approve, pauses};
+use super::signal::{self, RawSignal, signals};
+use super::{KIND, OnError, Origin, PolicyConfig, System, TargetConfig, TargetKey};
+use crate::config::daemon::{DaemonConfig, ExecPlatform, Namespaces, Platform, PlatformKind};
+use crate::config::form::{self, Form};
+use crate::config::problem::{At, Sink, quote};
 use crate::config::raw::{Any, Field, List, Named, Raw, Scalar, raw};
 use crate::config::safety::{RawSafety, safety};
 use crate::config::tree::{Node, Value};
 use crate::config::value::{is_dns_label, json};
 use crate::config::{API_VERSION, header, named};
+use crate::kubernetes::Scalable;
+use plimsoll_core::combine::OUTSIDE;
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::Mode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Beyond ten thousand members a cycle no longer fits its interval.
-const MAX_REPLICAS: u32 = 10_000;
+const SIZES: RangeInclusive<u32> = 1..=10_000;
+/// How often a target may be looked at.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+const MODES: [(&str, Mode); 3] = [("off", Mode::Off), ("dryrun", Mode::Dryrun), ("enforce", Mode::Enforce)];
+const ON_ERROR: [(&str, OnError); 3] =
+    [("hold", OnError::Hold), ("ignore", OnError::Ignore), ("fail", OnError::Fail)];
+/// Whether it is simulated.
+const SYSTEMS: [(&str, Option<bool>); 2] = [("etcd", Some(false)), ("sim", Some(true))];
+/// No group, version or kind is longer.
+const MAX_KIND: usize = 253;
 /// Each is an evaluation a cycle.
 const MAX_POLICIES: usize = 16;
-/// What Kubernetes allows an object's annotations in all is 256 KiB; ours are a dozen.
-const MAX_ANNOTATIONS: usize = 128;
-
-/// The annotations that mean something to us.
-const ANNOTATIONS: [&str; 1] = ["paused"];
-const ANNOTATION_PREFIX: &str = "plimsoll.dev/";
 
 raw! {
     /// A target's document as it is written.
@@ -49,41 +57,117 @@ raw! {
 
 raw! {
     struct RawSpec {
-        target_ref: RawTargetRef = "targetRef",
-        system: RawSystemRef = "system",
-        min: Scalar = "minReplicas",
-        max: Scalar = "maxReplicas",
-        mode: Scalar = "mode",
-        interval: Scalar = "interval",
-        policies: List<RawPolicy> = "policies",
-        signals: List<RawSignal> = "signals",
-        behavior: RawBehavior = "behavior",
-        safety: RawSafety = "safety",
+        target_ref: RawTargetRef = "targetRef" => target_ref_form().required()
+            .doc("What is scaled: a workload of this namespace, or a platform of the daemon's file."),
+        system: RawSystemRef = "system" => system_form().required().doc("What data its members hold."),
+        min: Scalar = "minReplicas" => form::whole(SIZES).required()
+            .doc("The least number of members: nothing goes below it."),
+        max: Scalar = "maxReplicas" => form::whole(SIZES).required()
+            .doc("The greatest number of members: nothing goes beyond it."),
+        mode: Scalar = "mode" => form::words(&MODES)
+            .doc("off: it is only looked at. dryrun, by default: decisions are made and recorded, nothing is touched. \
+                enforce: plans are carried out."),
+        interval: Scalar = "interval" => form::duration(INTERVAL)
+            .doc("How often it is looked at; without it as often as the daemon's file says."),
+        policies: List<RawPolicy> = "policies" => form::named_list(RawPolicy::form(), MAX_POLICIES)
+            .doc("Who is asked for a size. Any hold beats every decrease; an increase beats no change beats a decrease."),
+        signals: List<RawSignal> = "signals" => signal::form()
+            .doc("What is measured. A series that is stale, absent, partial or not a number never becomes a number."),
+        behavior: RawBehavior = "behavior" => RawBehavior::form()
+            .doc("How fast policies may go, in the shape of the HPA, with far tighter defaults for scale-in."),
+        safety: RawSafety = "safety" => RawSafety::form()
+            .doc("The invariants' parameters, each with its rule, its default and hard bounds."),
+        external_wish: Scalar = "externalWish" => form::switch()
+            .doc("Whether an HPA, KEDA or `kubectl scale` may wish for a size through the subresource `scale`."),
     }
 }
 
 raw! {
     struct RawTargetRef {
-        api_version: Scalar = "apiVersion",
-        kind: Scalar = "kind",
-        name: Scalar = "name",
+        api_version: Scalar = "apiVersion" => form::text(MAX_KIND).doc("The group and version of `kind`."),
+        kind: Scalar = "kind" => form::text(MAX_KIND).required()
+            .doc("StatefulSet, or a kind in front of one that the daemon's file opens; Exec or Sim for a platform of that \
+                file."),
+        name: Scalar = "name" => form::name().required().doc("What it is called."),
     }
 }
 
 raw! {
     struct RawSystemRef {
-        kind: Scalar = "kind",
-        name: Scalar = "ref",
+        kind: Scalar = "kind" => form::words(&SYSTEMS).required().doc("Which system."),
+        name: Scalar = "ref" => form::name()
+            .doc("How it is spoken to: one of the `systems` of the daemon's file that are open to this namespace."),
     }
 }
 
 raw! {
     struct RawPolicy {
-        name: Scalar = "name",
-        module: Scalar = "module",
-        on_error: Scalar = "onError",
-        settings: Any = "settings",
+        name: Scalar = "name" => form::name().required().doc("What records call it."),
+        module: Scalar = "module" => form::pattern(r"^[a-zA-Z0-9_-][a-zA-Z0-9._-]*\.wasm$", 128).required()
+            .doc("The name of a file in the policies' directory, like `target-utilization.wasm`."),
+        on_error: Scalar = "onError" => form::words(&ON_ERROR)
+            .doc("What its failure means. hold, by default: the target stays. ignore: the others decide. fail: stay and \
+                report."),
+        settings: Any = "settings" => form::open_map().doc("The policy's own."),
     }
+}
+
+fn target_ref_form() -> Form {
+    let version = format!(
+        "self.kind == 'StatefulSet' ? !has(self.apiVersion) || self.apiVersion == 'apps/v1' : \
+         self.kind in ['Exec', 'Sim'] ? !has(self.apiVersion) || self.apiVersion == '{API_VERSION}' : \
+         has(self.apiVersion)"
+    );
+    let message = format!(
+        "`apiVersion` does not go with `kind`: a StatefulSet is of `apps/v1`, Exec and Sim are of `{API_VERSION}`, any other \
+         kind needs its own"
+    );
+    RawTargetRef::form().rule(&version, &message)
+}
+
+fn system_form() -> Form {
+    RawSystemRef::form().rule(
+        "(self.kind == 'etcd') == has(self.ref)",
+        "an etcd needs `ref`, one of the `systems` of the daemon's file; a simulated system has none",
+    )
+}
+
+/// What the `spec` of a document may hold, as far as it can be said without the daemon's file.
+pub(in crate::config) fn form() -> Form {
+    let reserved = format!(
+        "!has(self.externalWish) || !self.externalWish || !has(self.policies) || \
+         self.policies.all(policy, policy.name != '{OUTSIDE}')"
+    );
+    let tolerance = Safety::default().tolerance;
+    let voters = format!(
+        "self.system.kind != 'etcd' || self.maxReplicas > \
+         2 * (has(self.safety) && has(self.safety.tolerance) ? self.safety.tolerance : {tolerance})"
+    );
+    RawSpec::form()
+        .rule(
+            "self.minReplicas <= self.maxReplicas",
+            "`minReplicas` is more than `maxReplicas`: exchange them or raise `maxReplicas`",
+        )
+        .rule(
+            "(has(self.policies) && size(self.policies) > 0) || (has(self.externalWish) && self.externalWish) || \
+             (has(self.mode) && self.mode == 'off')",
+            "nobody is asked for a size: name a policy; to scale by hand only, ask `hold.wasm`",
+        )
+        .rule(&reserved, &format!("`{OUTSIDE}` is the name of wishes from outside: choose another name"))
+        .rule(
+            "(self.targetRef.kind == 'Sim') == (self.system.kind == 'sim')",
+            "the kinds `Sim` of `targetRef` and `sim` of `system` go together, and with nothing else",
+        )
+        .rule(
+            &voters,
+            "`maxReplicas` voters cannot lose `safety.tolerance` of them and still agree: allow at least twice as many and \
+             one, or lower `safety.tolerance`",
+        )
+        .rule(
+            "self.system.kind != 'etcd' || self.minReplicas != self.maxReplicas || self.minReplicas % 2 == 1 || \
+             (has(self.safety) && has(self.safety.allowEven) && self.safety.allowEven)",
+            "the only size is even: choose an odd number, or set `safety.allowEven: true`",
+        )
 }
 
 /// What a document is called, as far as that can be read from one that may be broken.
@@ -106,19 +190,23 @@ pub(in crate::config) fn identity(root: &Node) -> Option<TargetKey> {
 }
 
 /// Reads a target's document from its tree.
-pub(in crate::config) fn read(root: &Node, daemon: &DaemonConfig, sink: &mut Sink) -> Option<TargetConfig> {
+pub(in crate::config) fn read(
+    root: &Node,
+    origin: Origin,
+    daemon: &DaemonConfig,
+    sink: &mut Sink,
+) -> Option<TargetConfig> {
     let before = sink.len();
     let at = At { line: root.line, column: root.column, path: String::new() };
     let raw = RawTarget::read(root, at, sink)?;
-    let target = convert(&raw, daemon, sink);
+    let target = convert(&raw, origin, daemon, sink);
     target.filter(|_| sink.len() == before)
 }
 
-fn convert(raw: &RawTarget, daemon: &DaemonConfig, sink: &mut Sink) -> Option<TargetConfig> {
+fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Sink) -> Option<TargetConfig> {
     header(&raw.at, &raw.api_version, &raw.kind, KIND, sink);
     let metadata = raw.metadata.required(&raw.at, "metadata", "write `metadata: {name: ...}`", sink);
     let key = metadata.map(|metadata| key(metadata, sink));
-    let annotations = metadata.map(|metadata| annotations(&metadata.annotations, sink)).unwrap_or_default();
     let spec = raw.spec.required(&raw.at, "spec", "what to scale stands below it", sink)?;
     let namespace = key.as_ref().map_or("default", |key| key.namespace.as_str());
     let platform = platform(spec, namespace, daemon, sink);
@@ -126,19 +214,22 @@ fn convert(raw: &RawTarget, daemon: &DaemonConfig, sink: &mut Sink) -> Option<Ta
     let safety = safety(&spec.safety, sink);
     let mode = mode(spec, platform.as_deref(), sink);
     let (min_replicas, max_replicas) = sizes(spec, system.as_ref(), &safety, sink);
-    let policies = policies(spec, mode, sink);
+    let bounds = min_replicas..=max_replicas;
+    let pauses = metadata.map(|metadata| pauses(&metadata.annotations, bounds, sink)).unwrap_or_default();
+    let approve = metadata.and_then(|metadata| approve(&metadata.annotations, sink));
+    let external_wish = external_wish(spec, origin, sink);
+    let policies = policies(spec, mode, external_wish, sink);
     let signals = signals(&spec.signals, namespace, daemon, sink);
     let behavior = behavior(&spec.behavior, sink);
-    let longest = Duration::from_secs(600);
-    let interval = spec
-        .interval
-        .get()
-        .map_or(daemon.interval, |interval| interval.duration(Duration::from_secs(1)..=longest, sink));
+    let interval = spec.interval.get().map_or(daemon.interval, |interval| interval.duration(INTERVAL, sink));
     Some(TargetConfig {
         key: key?,
         file: sink.file().clone(),
+        origin,
         line: raw.at.line,
-        annotations,
+        pauses,
+        approve,
+        external_wish,
         platform: platform?,
         system: system?,
         min_replicas,
@@ -161,34 +252,6 @@ fn key(metadata: &RawMetadata, sink: &mut Sink) -> TargetKey {
     }
 }
 
-fn annotations(field: &Field<Named<Scalar>>, sink: &mut Sink) -> BTreeMap<String, String> {
-    let Some(named) = field.get() else { return BTreeMap::new() };
-    if let Some((name, _)) = named.items.get(MAX_ANNOTATIONS) {
-        sink.add(&name.at, format!("is one of more than {MAX_ANNOTATIONS}"), "");
-    }
-    for (name, _) in &named.items {
-        // A slip in one of these would leave a target running that its owner takes for paused.
-        if let Some(ours) = name.text.strip_prefix(ANNOTATION_PREFIX)
-            && !ANNOTATIONS.contains(&ours)
-        {
-            let hint = match nearest(ours, ANNOTATIONS) {
-                Some(meant) => format!("did you mean `{ANNOTATION_PREFIX}{meant}`?"),
-                None => format!("known here: {}", ANNOTATIONS.join(", ")),
-            };
-            sink.add(&name.at, "is not a known annotation", hint);
-        }
-    }
-    for (_, value) in named.items.iter().filter(|(_, value)| value.text.contains(char::is_control)) {
-        sink.add(&value.at, "has a control character", "write it in one line of plain text");
-    }
-    named
-        .items
-        .iter()
-        .take(MAX_ANNOTATIONS)
-        .map(|(name, value)| (name.text.clone(), value.text.clone()))
-        .collect()
-}
-
 fn platform(
     spec: &RawSpec,
     namespace: &str,
@@ -197,11 +260,18 @@ fn platform(
 ) -> Option<Arc<Platform>> {
     let hint = "write `targetRef: {apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: ...}`";
     let raw = spec.target_ref.required(&spec.at, "targetRef", hint, sink)?;
+    let kind = raw.kind.required(&raw.at, "kind", "one of: Exec, Sim, StatefulSet", sink);
+    let opened = daemon.kubernetes.as_ref().map_or(&[][..], |open| &open.scalable);
+    let mut words = vec![("Exec", Ref::Exec), ("Sim", Ref::Sim), ("StatefulSet", Ref::Workload)];
+    words.extend(opened.iter().map(|open| (&*open.kind, Ref::Workload)));
+    let wanted = kind.map(|kind| (kind, kind.choice(&words, Ref::Exec, sink)));
+    if let Some((kind, Ref::Workload)) = wanted {
+        let scalable = scalable(raw, kind, opened, sink)?;
+        return workload(raw, kind, scalable, namespace, daemon, sink);
+    }
     if let Some(version) = raw.api_version.get() {
         version.choice(&[(API_VERSION, ())], (), sink);
     }
-    let kind = raw.kind.required(&raw.at, "kind", "one of: Exec, Sim", sink);
-    let wants_sim = kind.map(|kind| (kind, kind.choice(&[("Exec", false), ("Sim", true)], false, sink)));
     let platform = named(
         &raw.name,
         &raw.at,
@@ -213,8 +283,8 @@ fn platform(
         sink,
     )?;
     let is_sim = matches!(platform.kind, PlatformKind::Sim(_));
-    if let Some((kind, wants_sim)) = wants_sim
-        && wants_sim != is_sim
+    if let Some((kind, wanted)) = wanted
+        && (wanted == Ref::Sim) != is_sim
         && matches!(kind.text.as_str(), "Exec" | "Sim")
     {
         let is = if is_sim { "Sim" } else { "Exec" };
@@ -223,6 +293,60 @@ fn platform(
         sink.add(&kind.at, message, format!("write `kind: {is}` or name another platform"));
     }
     Some(platform)
+}
+
+/// What a document refers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ref {
+    Exec,
+    Sim,
+    /// A StatefulSet, or what the owner has opened in front of one.
+    Workload,
+}
+
+/// The kind of a workload, of those that are opened. One name may be of several groups.
+fn scalable(
+    raw: &RawTargetRef,
+    kind: &Scalar,
+    opened: &[Arc<Scalable>],
+    sink: &mut Sink,
+) -> Option<Arc<Scalable>> {
+    let itself = Scalable::stateful_set();
+    if kind.text == itself.kind {
+        if let Some(version) = raw.api_version.get() {
+            version.choice(&[(&itself.api_version, ())], (), sink);
+        }
+        return Some(itself);
+    }
+    let version =
+        raw.api_version.required(&raw.at, "apiVersion", "the group and version of this kind", sink)?;
+    let of_name = opened.iter().filter(|open| open.kind == kind.text);
+    let versions: Vec<_> = of_name.map(|open| (&*open.api_version, Some(open))).collect();
+    version.choice(&versions, None, sink).cloned()
+}
+
+/// A workload of the document's own namespace: whoever may write the document may name no other.
+fn workload(
+    raw: &RawTargetRef,
+    kind: &Scalar,
+    scalable: Arc<Scalable>,
+    namespace: &str,
+    daemon: &DaemonConfig,
+    sink: &mut Sink,
+) -> Option<Arc<Platform>> {
+    let name = raw.name.required(&raw.at, "name", "the name of a workload in this namespace", sink)?;
+    let name = name.name(sink);
+    if !daemon.kubernetes.as_ref().is_some_and(|open| open.namespaces.allow(namespace)) {
+        let message = format!("no Kubernetes is open to namespace {}", quote(namespace));
+        sink.add(&kind.at, message, "add `kubernetes` to the daemon's file, with this namespace");
+        return None;
+    }
+    Some(Arc::new(Platform {
+        // No name in the daemon's file has a slash.
+        name: format!("{} {namespace}/{name}", kind.text),
+        namespaces: Namespaces::Only(BTreeSet::from([namespace.to_owned()])),
+        kind: PlatformKind::Workload { name, kind: scalable },
+    }))
 }
 
 fn system(
@@ -235,7 +359,7 @@ fn system(
     let hint = "what data the members hold: write `system: {kind: etcd, ref: ...}`";
     let raw = spec.system.required(&spec.at, "system", hint, sink)?;
     let kind = raw.kind.required(&raw.at, "kind", "one of: etcd, sim", sink)?;
-    let is_sim = kind.choice(&[("etcd", Some(false)), ("sim", Some(true))], None, sink)?;
+    let is_sim = kind.choice(&SYSTEMS, None, sink)?;
     if let Some(platform) = platform
         && is_sim != matches!(platform.kind, PlatformKind::Sim(_))
     {
@@ -258,8 +382,7 @@ fn system(
 
 fn mode(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> Mode {
     let Some(scalar) = spec.mode.get() else { return Mode::default() };
-    let words = [("off", Mode::Off), ("dryrun", Mode::Dryrun), ("enforce", Mode::Enforce)];
-    let mode = scalar.choice(&words, Mode::Off, sink);
+    let mode = scalar.choice(&MODES, Mode::Off, sink);
     if mode == Mode::Enforce
         && let Some(Platform { name, kind: PlatformKind::Exec(ExecPlatform { add: None, .. }), .. }) =
             platform
@@ -317,7 +440,7 @@ fn size<'a>(
         sink.add(&scalar.at, "`0` members hold no data", hint);
         return None;
     }
-    Some((scalar, scalar.count(1..=MAX_REPLICAS, sink)))
+    Some((scalar, scalar.count(SIZES, sink)))
 }
 
 /// What a group that agrees by majority needs (QUORUM-4, QUORUM-5).
@@ -333,11 +456,22 @@ fn voters(min_at: &At, max_at: &At, min: u32, max: u32, safety: &Safety, sink: &
     }
 }
 
-fn policies(spec: &RawSpec, mode: Mode, sink: &mut Sink) -> Vec<PolicyConfig> {
+/// Whether sizes may be wished from outside: a file has no `scale` to wish them through.
+fn external_wish(spec: &RawSpec, origin: Origin, sink: &mut Sink) -> bool {
+    let Some(scalar) = spec.external_wish.get() else { return false };
+    let wished = scalar.switch(sink);
+    if wished && origin == Origin::File {
+        let hint = "wish with `plimsoll scale`, or make it a StatefulAutoscaler of the cluster";
+        sink.add(&scalar.at, "nobody can wish a size through a file", hint);
+    }
+    wished
+}
+
+fn policies(spec: &RawSpec, mode: Mode, from_outside: bool, sink: &mut Sink) -> Vec<PolicyConfig> {
     let list = spec.policies.get();
     let none = list.is_none_or(|list| list.items.is_empty());
     // An item that could not be read was reported already.
-    if none && mode != Mode::Off && !matches!(spec.policies, Field::Bad) {
+    if none && mode != Mode::Off && !from_outside && !matches!(spec.policies, Field::Bad) {
         let at = list.map_or_else(|| spec.at.child("policies"), |list| list.at.clone());
         let hint = "name at least one; to scale by hand only, ask `hold.wasm`";
         sink.add(&at, "nobody is asked for a size", hint);
@@ -346,12 +480,13 @@ fn policies(spec: &RawSpec, mode: Mode, sink: &mut Sink) -> Vec<PolicyConfig> {
     if list.items.len() > MAX_POLICIES {
         sink.add(&list.at, format!("has more than {MAX_POLICIES} policies"), "");
     }
-    let mut seen = BTreeSet::new();
+    // In records a wish from outside stands among the policies' under this name.
+    let taken = from_outside.then(|| OUTSIDE.to_owned());
+    let mut seen = BTreeSet::from_iter(taken);
     list.items.iter().take(MAX_POLICIES).map(|raw| policy(raw, &mut seen, sink)).collect()
 }
 
 fn policy(raw: &RawPolicy, seen: &mut BTreeSet<String>, sink: &mut Sink) -> PolicyConfig {
-    let words = [("hold", OnError::Hold), ("ignore", OnError::Ignore), ("fail", OnError::Fail)];
     let hint = "the name of a file in the policies' directory, like `target-utilization.wasm`";
     let module = raw.module.required(&raw.at, "module", hint, sink);
     let settings = raw.settings.get().map(|any| json(any, sink)).unwrap_or_default();
@@ -361,9 +496,13 @@ fn policy(raw: &RawPolicy, seen: &mut BTreeSet<String>, sink: &mut Sink) -> Poli
         sink.add(&any.at, "must be a map", "write `key: value` lines below it, indented");
     }
     PolicyConfig {
+        line: module.map_or(raw.at.line, |module| module.at.line),
         name: unique_name(&raw.name, &raw.at, seen, sink),
         module: module.map(|module| module.module(sink)).unwrap_or_default(),
-        on_error: raw.on_error.get().map_or(OnError::Hold, |word| word.choice(&words, OnError::Hold, sink)),
+        on_error: raw
+            .on_error
+            .get()
+            .map_or(OnError::Hold, |word| word.choice(&ON_ERROR, OnError::Hold, sink)),
         settings: if settings.is_null() {
             serde_json::Value::Object(serde_json::Map::new())
         } else {

@@ -1,10 +1,13 @@
 //! `spec.signals`: what is measured for a target.
 
 use crate::config::daemon::DaemonConfig;
+use crate::config::form::{self, Form};
 use crate::config::named;
 use crate::config::problem::{Sink, quote};
 use crate::config::raw::{Field, List, Scalar, raw};
+use crate::config::unit;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A query is a line or a few; what is longer belongs into a recording rule.
@@ -15,12 +18,33 @@ const MAX_SIGNALS: usize = 32;
 const MAX_SAMPLES: u64 = 2_000;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY_SECONDS: u64 = 86_400;
+
+const WINDOW: RangeInclusive<Duration> = SECOND..=Duration::from_secs(31 * DAY_SECONDS);
+const USUAL_WINDOW: Duration = Duration::from_secs(5 * 60);
+const STEP: RangeInclusive<Duration> = SECOND..=Duration::from_secs(DAY_SECONDS);
+/// The usual scrape interval.
+const USUAL_STEP: Duration = Duration::from_secs(15);
+/// A measured load that is older than an hour is history.
+const MAX_AGE: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3_600);
+/// Of the same size as EVID-1's.
+const USUAL_MAX_AGE: Duration = Duration::from_secs(60);
+/// In thousandths.
+const COVERAGE: RangeInclusive<u32> = 100..=1_000;
+/// After a restart a Prometheus has a short history, which must not look like a quiet time.
+const USUAL_COVERAGE: u32 = 800;
+const AGGREGATIONS: [(&str, Aggregation); 4] = [
+    ("sum", Aggregation::Sum),
+    ("avg", Aggregation::Avg),
+    ("min", Aggregation::Min),
+    ("max", Aggregation::Max),
+];
 
 /// One measured series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignalConfig {
+    /// The line where its query stands.
+    pub line: usize,
     /// What policies call it.
     pub name: String,
     /// Which source of the daemon's file answers.
@@ -56,17 +80,37 @@ pub enum Aggregation {
 raw! {
     /// One of `spec.signals` as it is written.
     struct RawSignal {
-        name: Scalar = "name",
-        source: Scalar = "source",
-        query: Scalar = "query",
-        window: Scalar = "window",
-        step: Scalar = "step",
-        max_age: Scalar = "maxAge",
-        coverage: Scalar = "coverage",
-        aggregation: Scalar = "aggregation",
-        counter: Scalar = "counter",
-        batch_by: Scalar = "batchBy",
+        name: Scalar = "name" => form::name().required().doc("What policies call it."),
+        source: Scalar = "source" => form::name().required()
+            .doc("Who answers: one of the `sources` of the daemon's file that are open to this namespace."),
+        query: Scalar = "query" => form::text(MAX_QUERY).required()
+            .doc("What is asked, in PromQL: one series, or several with `aggregation`."),
+        window: Scalar = "window" => form::duration(WINDOW)
+            .doc(&format!("How far back it is read; by default `{}`.", unit::show_duration(USUAL_WINDOW))),
+        step: Scalar = "step" => form::duration(STEP)
+            .doc(&format!("The distance between samples; by default `{}`.", unit::show_duration(USUAL_STEP))),
+        max_age: Scalar = "maxAge" => form::duration(MAX_AGE).doc(&format!(
+            "How old the newest sample may be; by default `{}`. An older one is no number.",
+            unit::show_duration(USUAL_MAX_AGE)
+        )),
+        coverage: Scalar = "coverage" => form::ratio(COVERAGE).doc(&format!(
+            "Which part of the window must have samples; by default `{}`.",
+            unit::show_permille(USUAL_COVERAGE.into())
+        )),
+        aggregation: Scalar = "aggregation" => form::words(&AGGREGATIONS)
+            .doc("How several series become one; without it one is expected."),
+        counter: Scalar = "counter" => form::switch()
+            .doc("Whether the query gives a bare counter: its falling means a restart."),
+        batch_by: Scalar = "batchBy" => form::pattern("^[a-zA-Z_][a-zA-Z0-9_]*$", 128)
+            .doc("The label by which one query can serve many targets."),
     }
+}
+
+/// What `spec.signals` may hold.
+pub(super) fn form() -> Form {
+    let step = form::not_longer(("step", USUAL_STEP), ("window", USUAL_WINDOW));
+    let signal = RawSignal::form().rule(&step, "`step` is longer than `window`: choose a shorter step");
+    form::named_list(signal, MAX_SIGNALS)
 }
 
 /// The signals of a document in `namespace`.
@@ -92,13 +136,8 @@ fn signal(
     seen: &mut BTreeSet<String>,
     sink: &mut Sink,
 ) -> SignalConfig {
-    let words = [
-        ("sum", Aggregation::Sum),
-        ("avg", Aggregation::Avg),
-        ("min", Aggregation::Min),
-        ("max", Aggregation::Max),
-    ];
     let signal = SignalConfig {
+        line: raw.query.get().map_or(raw.at.line, |query| query.at.line),
         name: super::document::unique_name(&raw.name, &raw.at, seen, sink),
         source: named(
             &raw.source,
@@ -117,23 +156,22 @@ fn signal(
             .required(&raw.at, "query", "write PromQL", sink)
             .map(|query| promql(query, sink))
             .unwrap_or_default(),
-        window: raw.window.get().map_or(5 * MINUTE, |window| window.duration(SECOND..=31 * DAY, sink)),
-        // The usual scrape interval.
-        step: raw.step.get().map_or(15 * SECOND, |step| step.duration(SECOND..=DAY, sink)),
-        // Of the same size as EVID-1's; a measured load that is older than an hour is history.
-        max_age: raw.max_age.get().map_or(MINUTE, |age| age.duration(SECOND..=60 * MINUTE, sink)),
-        // After a restart a Prometheus has a short history, which must not look like a quiet time.
-        coverage_permille: raw
-            .coverage
-            .get()
-            .map_or(800, |part| u32::try_from(part.permille(100..=1_000, sink)).unwrap_or(1_000)),
-        aggregation: raw.aggregation.get().map(|word| word.choice(&words, Aggregation::Sum, sink)),
+        window: raw.window.get().map_or(USUAL_WINDOW, |window| window.duration(WINDOW, sink)),
+        step: raw.step.get().map_or(USUAL_STEP, |step| step.duration(STEP, sink)),
+        max_age: raw.max_age.get().map_or(USUAL_MAX_AGE, |age| age.duration(MAX_AGE, sink)),
+        coverage_permille: raw.coverage.get().map_or(USUAL_COVERAGE, |part| coverage(part, sink)),
+        aggregation: raw.aggregation.get().map(|word| word.choice(&AGGREGATIONS, Aggregation::Sum, sink)),
         counter: raw.counter.get().is_some_and(|counter| counter.switch(sink)),
         batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
     };
     fits(raw, &signal, sink);
     bare_counter(raw, sink);
     signal
+}
+
+fn coverage(scalar: &Scalar, sink: &mut Sink) -> u32 {
+    let (floor, ceiling) = COVERAGE.into_inner();
+    u32::try_from(scalar.permille(floor.into()..=ceiling.into(), sink)).unwrap_or(ceiling)
 }
 
 /// A query: text of some length with balanced brackets. Whether it is PromQL, Prometheus says.

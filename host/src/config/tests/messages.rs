@@ -44,6 +44,11 @@ fn slips_in_the_daemons_file() {
 #[rustfmt::skip]
 const TARGET_SLIPS: &[Slip] = &[
     (
+        "{kind: Exec, name: vms}",
+        "{kind: StatefulSet, name: db}",
+        &["orders.yaml:6: spec.targetRef.kind: no Kubernetes is open to namespace `default` (add `kubernetes` to the daemon's file, with this namespace)"],
+    ),
+    (
         "minReplicas: 3",
         "minReplica: 3",
         &["orders.yaml:8: spec.minReplica: is not a known key (did you mean `minReplicas`?)"],
@@ -220,6 +225,22 @@ const TARGET_SLIPS: &[Slip] = &[
         &["orders.yaml:5: metadata.annotations.plimsoll.dev/pause: is not a known annotation (did you mean `plimsoll.dev/paused`?)"],
     ),
     (
+        "name: orders",
+        "name: orders\n  annotations: {plimsoll.dev/paused: \"\", plimsoll.dev/paused-replicas: 5}",
+        &[
+            "orders.yaml:5: metadata.annotations.plimsoll.dev/paused: says neither who nor why (write who and why, and until when if it ends: `ann: disk swap; until 2026-02-01T12:00:00Z`)",
+            "orders.yaml:5: metadata.annotations.plimsoll.dev/paused-replicas: says neither who nor why (write the number, who and why: `5; ann: campaign; until 2026-02-01T12:00:00Z`)",
+        ],
+    ),
+    (
+        "name: orders",
+        "name: orders\n  annotations: {plimsoll.dev/paused-scale-in: \"ann: x; until tomorrow\", plimsoll.dev/paused-replicas: \"50; ann: x\"}",
+        &[
+            "orders.yaml:5: metadata.annotations.plimsoll.dev/paused-scale-in: `tomorrow` is not a time with its offset from UTC (write it like `2026-02-01T12:00:00Z`)",
+            "orders.yaml:5: metadata.annotations.plimsoll.dev/paused-replicas: `50` is not between `minReplicas` and `maxReplicas` (write a number from 3 to 7)",
+        ],
+    ),
+    (
         "kind: StatefulAutoscaler",
         "kind: StatefulAutoScaler",
         &["orders.yaml:2: kind: `StatefulAutoScaler` is not the kind that belongs here (write `kind: StatefulAutoscaler`)"],
@@ -314,6 +335,39 @@ const TARGET_SLIPS: &[Slip] = &[
 #[rustfmt::skip]
 const DAEMON_SLIPS: &[Slip] = &[
     (
+        "etcd-main: {kind: etcd}",
+        "etcd-main: {kind: etcd, endpoints: {client: \"http://{name}:1\", peer: \"http://x:2380\"}}",
+        &[
+            "plimsoll.yaml:17: systems.etcd-main.endpoints.client: `http://{name}:1` has a blank that is not known (known: {ip}, {pod}, {ordinal}, {service}, {namespace})",
+            "plimsoll.yaml:17: systems.etcd-main.endpoints.peer: `http://x:2380` is the same for all members (put `{pod}` or `{ordinal}` into it)",
+        ],
+    ),
+    (
+        "etcd-main: {kind: etcd}",
+        "etcd-main: {kind: etcd, endpoints: {serverName: etcd.shop.svc}}",
+        &[
+            "plimsoll.yaml:17: systems.etcd-main.endpoints.serverName: `etcd.shop.svc` is the same for all members (put `{ip}` or `{pod}` or `{ordinal}` into it)",
+            "plimsoll.yaml:17: systems.etcd-main.endpoints.serverName: is given without `caFile` (without TLS nobody proves a name)",
+        ],
+    ),
+    (
+        "sources:",
+        "kubernetes: {namespaces: [default], scalable: [{apiVersion: v1, kind: StatefulSet, plural: Bad_, replicasPath: '.spec[0]'}, {kind: Database}]}\nsources:",
+        &[
+            "plimsoll.yaml:3: kubernetes.scalable[0].apiVersion: `v1` is no group and version (group and version as in its objects, such as `example.dev/v1`)",
+            "plimsoll.yaml:3: kubernetes.scalable[0].kind: `StatefulSet` cannot be opened (name the kind of a custom resource)",
+            "plimsoll.yaml:3: kubernetes.scalable[0].plural: `Bad_` is not a name (at most 63 lowercase letters, digits and `-`, with a letter or digit at both ends)",
+            "plimsoll.yaml:3: kubernetes.scalable[0].replicasPath: `.spec[0]` is no path of fields (write the specReplicasPath of its definition, such as `.spec.replicas`)",
+            "plimsoll.yaml:3: kubernetes.scalable[1].apiVersion: is missing (group and version as in its objects, such as `example.dev/v1`)",
+            "plimsoll.yaml:3: kubernetes.scalable[1].plural: is missing (as `kubectl api-resources` shows it)",
+        ],
+    ),
+    (
+        "sources:",
+        "kubernetes: {context: production}\nsources:",
+        &["plimsoll.yaml:3: kubernetes.kubeconfig: is missing beside `context` (`context` means nothing without it)"],
+    ),
+    (
         "url: http://127.0.0.1:9090",
         "url: 127.0.0.1:9090",
         &["plimsoll.yaml:4: sources.main.url: `127.0.0.1:9090` is not an address (write it like `http://127.0.0.1:9090`)"],
@@ -337,6 +391,21 @@ const DAEMON_SLIPS: &[Slip] = &[
         "    add: {command: [/bin/members, add]}\n",
         "",
         &["plimsoll.yaml:7: platforms.vms.add: is missing (a platform has both `add` and `remove`, or neither and is only looked at; `remove` is there)"],
+    ),
+    (
+        "{command: [/bin/members, add]}",
+        "{command: [/bin/members, add], env: {REGION: eu, PLIMSOLL_STEP: x, 1ST: y, NO-NAME: z, TAB: \"\\t.\"}}",
+        &[
+            "plimsoll.yaml:10: platforms.vms.add.env.PLIMSOLL_STEP: names with `PLIMSOLL_` are the daemon's own (choose another name)",
+            "plimsoll.yaml:10: platforms.vms.add.env.1ST: is not the name of a variable (letters, digits and `_`, and no digit first)",
+            "plimsoll.yaml:10: platforms.vms.add.env.NO-NAME: is not the name of a variable (letters, digits and `_`, and no digit first)",
+            "plimsoll.yaml:10: platforms.vms.add.env.TAB: `\\u{9}.` has a control character (remove it)",
+        ],
+    ),
+    (
+        "{kind: etcd}",
+        "{kind: etcd, deadline: 20s}",
+        &["plimsoll.yaml:17: systems.etcd-main.deadline: `20s` is above the most that is allowed (write a value from `100ms` to `15s`)"],
     ),
     (
         "{kind: sim}",

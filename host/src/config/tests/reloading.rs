@@ -1,9 +1,20 @@
 //! Changes while the daemon runs.
 
-use crate::config::{Change, Configuration, EXAMPLE_TARGET, Reloaded, TargetKey, Watch, load, reload};
+use crate::config::{Change, Configuration, EXAMPLE_TARGET, Objects, Problems, Reloaded, TargetKey, Watch};
 use plimsoll_wire::snapshot::Mode;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+fn load(file: &Path) -> Result<Reloaded, Problems> {
+    let daemon = Arc::new(crate::config::load_daemon(file)?);
+    Ok(reload(&Configuration { daemon, targets: BTreeMap::new() }))
+}
+
+fn reload(old: &Configuration) -> Reloaded {
+    crate::config::reload(old, &Objects::default())
+}
 
 /// A daemon's file and a directory of documents.
 struct Files {
@@ -112,6 +123,19 @@ fn half_a_file_removes_no_target() {
     assert_eq!(after.changes, [Change::Kept(key("users"))]);
 }
 
+/// Many an editor empties a file before it writes it, and a disk that is full leaves it so.
+#[test]
+fn an_emptied_file_removes_no_target() {
+    let files = Files::new();
+    let before = files.load();
+    for text in ["", "\n", "# kind: StatefulAutoscaler\n---\n"] {
+        files.write("orders", text);
+        let after = reload(&before);
+        assert_eq!(after.changes, [Change::Kept(key("orders"))], "{text:?}");
+        assert_eq!(messages(&after)[0], "holds no document", "{text:?}");
+    }
+}
+
 #[test]
 fn a_document_that_is_gone_removes_its_target_only() {
     let files = Files::new();
@@ -198,6 +222,28 @@ fn what_the_daemon_holds_open_stays_until_a_restart() {
     assert_eq!(after.configuration.daemon.interval, Duration::from_secs(7));
     assert_eq!(after.changes, [Change::Daemon]);
     assert!(messages(&after).contains(&"cannot change while the daemon runs; the old value stays"));
+}
+
+/// What is in force must be what is shown: a change that waits for a restart is told for as long as it waits.
+#[test]
+fn whatever_needs_a_restart_is_kept_and_told_until_then() {
+    let files = Files::new();
+    let before = files.load();
+    let changed = "policiesDir: other\npolicyHost: {sandbox: best-effort}\naudit: {retention: 1d}\n\
+        http: {enabled: false}\ncontrol: {socket: other.sock}\nlog: {format: json, level: debug}\n\
+        movement: {concurrentPlans: 3}\n";
+    files.daemon(&format!("{}{changed}", two_platforms()));
+    let after = reload(&before);
+    let told: Vec<_> = after.problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(told, ["http", "control.socket", "audit", "policiesDir", "policyHost", "log.format"]);
+    let (old, new) = (&before.daemon, &after.configuration.daemon);
+    assert_eq!((&new.policies_dir, &new.policy_host), (&old.policies_dir, &old.policy_host));
+    assert_eq!((new.log.format, new.log.level), (old.log.format, crate::config::LogLevel::Debug));
+    assert_eq!(new.concurrent_plans, 3);
+    assert_eq!(after.changes, [Change::Daemon]);
+    let again = reload(&after.configuration);
+    assert_eq!(again.changes, []);
+    assert_eq!(again.problems, after.problems);
 }
 
 #[test]

@@ -30,10 +30,10 @@ pub struct ExecConfig {
     pub name: String,
     /// Tells which slots there are.
     pub list: Command,
-    /// Starts the member of a slot.
-    pub add: Command,
-    /// Stops the member of a slot, keeping its volume.
-    pub remove: Command,
+    /// Starts the member of a slot; absent where members are only looked at.
+    pub add: Option<Command>,
+    /// Stops the member of a slot, keeping its volume; absent where members are only looked at.
+    pub remove: Option<Command>,
     /// Where commands run.
     pub working_dir: PathBuf,
     /// The namespaces whose targets may use it; `*` is all of them.
@@ -55,8 +55,11 @@ impl ExecConfig {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for (key, command) in [("list", &self.list), ("add", &self.add), ("remove", &self.remove)] {
-            command.problems(key, &mut found);
+        let all = [("list", Some(&self.list)), ("add", self.add.as_ref()), ("remove", self.remove.as_ref())];
+        for (key, command) in all {
+            if let Some(command) = command {
+                command.problems(key, &mut found);
+            }
         }
         if !self.working_dir.is_absolute() {
             found.push("workingDir: must be an absolute path".to_owned());
@@ -118,13 +121,13 @@ mod tests {
         let mut config = ExecConfig {
             name: "lab".into(),
             list: command("list"),
-            add: Command { argv: Vec::new(), ..command("") },
-            remove: Command { timeout: Duration::ZERO, ..command("/bin/true") },
+            add: Some(Command { argv: Vec::new(), ..command("") }),
+            remove: Some(Command { timeout: Duration::ZERO, ..command("/bin/true") }),
             working_dir: "here".into(),
             namespaces: BTreeSet::new(),
         };
-        config.add.env.insert("PLIMSOLL_STEP".into(), "1".into());
-        config.add.env.insert("A=B".into(), String::new());
+        let env = [("PLIMSOLL_STEP".into(), "1".into()), ("A=B".into(), String::new())];
+        config.add.as_mut().unwrap().env.extend(env);
         let problems = config.problems();
         for key in [
             "list.argv[0]",

@@ -43,7 +43,7 @@ impl Typed {
     pub(crate) fn new(engine: &Engine, component: &Component, limits: Limits) -> Result<Self, Rejection> {
         let mut linker = Linker::<Host>::new(engine);
         let linked = Policy::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)
-            .and_then(|()| surroundings::add(&mut linker))
+            .and_then(|()| surroundings::add(&mut linker, component))
             // What is left of WASI is accepted and traps when it is called: nothing is open to call it on.
             .and_then(|()| linker.define_unknown_imports_as_traps(component));
         linked.map_err(|error| Rejection::new(Flaw::Import, format!("{error:#}")))?;

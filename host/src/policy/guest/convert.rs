@@ -297,8 +297,11 @@ fn plan(from: &PlanState) -> typed::PlanState {
         from: from.from,
         to: from.to,
         fingerprint: from.fingerprint.clone(),
+        workload: from.workload.as_deref().map(str::to_owned),
         base_epoch: from.base_epoch.clone(),
         module: from.module.clone(),
+        members: each(&from.members, ToString::to_string),
+        victims: each(&from.victims, ToString::to_string),
         status: words!(
             from.status,
             PlanStatus,

@@ -110,7 +110,8 @@ pub(crate) fn failure(error: &wasmtime::Error) -> Option<Failure> {
         };
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
-        return Some(Failure::new(Fault::Guest, format!("{error:#}")));
+        // What it stands in is a list of places in the guest, which its author cannot look up.
+        return Some(Failure::new(Fault::Guest, error.root_cause().to_string()));
     };
     #[expect(clippy::wildcard_enum_match_arm, reason = "the list of traps is open")]
     let fault = match trap {

@@ -1,5 +1,6 @@
 //! What the members agree on (EVID-7): the one base for reports and for calls.
 
+use super::endpoint::Endpoint;
 use super::survey::{Answer, List, Registered, Status, Survey, hex, normal_url};
 use plimsoll_wire::fact::Gap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ pub(super) struct Agreement {
 /// A member that answered for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
-    pub(super) endpoint: String,
+    pub(super) endpoint: Endpoint,
     pub(super) up_ms: u64,
     pub(super) status: Status,
 }

@@ -1,6 +1,7 @@
 //! Which call carries out a verb, and to whom it goes: a pure decision over what the members agree on.
 
 use super::agreement::{Agreement, agree};
+use super::endpoint::Endpoint;
 use super::survey::{Registered, Survey, hex, normal_url};
 use plimsoll_core::observation::PlatformReport;
 use plimsoll_wire::journal::{Outcome, Verb};
@@ -32,7 +33,7 @@ pub(super) enum Decision {
     /// Send this there.
     Send {
         /// The endpoint for clients of the member that is to carry it out.
-        endpoint: String,
+        endpoint: Endpoint,
         /// What.
         call: Call,
     },

@@ -2,6 +2,7 @@
 
 use super::EtcdConfig;
 use super::call::Call;
+use super::endpoint::Endpoint;
 use super::outcome;
 use super::survey::{List, Registered, Status};
 use anyhow::Context as _;
@@ -20,7 +21,7 @@ const PASSWORD_BYTES: usize = 4096;
 /// Reads one member at its own endpoint: its state and, at the same time, the membership.
 pub(super) async fn read(
     config: &EtcdConfig,
-    endpoint: &str,
+    endpoint: &Endpoint,
     within: Duration,
 ) -> (Result<Status, String>, Result<List, String>) {
     let deadline = Instant::now() + within;
@@ -88,7 +89,12 @@ fn headless() -> Error {
 }
 
 /// Sends one call, once.
-pub(super) async fn send(config: &EtcdConfig, endpoint: &str, call: &Call, deadline: Instant) -> Outcome {
+pub(super) async fn send(
+    config: &EtcdConfig,
+    endpoint: &Endpoint,
+    call: &Call,
+    deadline: Instant,
+) -> Outcome {
     let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return super::call::not_sent(&outcome::clipped(&format!("{error:#}"))),
@@ -164,26 +170,30 @@ fn words(error: &Error) -> String {
 
 /// A connection to one member, new each time: what was opened to an address says nothing about who listens
 /// there now, and a connection that lost its peer would hold a call until its deadline.
-async fn connect(config: &EtcdConfig, endpoint: &str) -> anyhow::Result<Client> {
-    anyhow::ensure!(!endpoint.is_empty(), "the platform gives no `client` endpoint for this slot");
-    let secure = config.ca.is_some() && !endpoint.starts_with("http://");
+async fn connect(config: &EtcdConfig, endpoint: &Endpoint) -> anyhow::Result<Client> {
+    let address = endpoint.address.as_str();
+    anyhow::ensure!(!address.is_empty(), "the platform gives no `client` endpoint for this slot");
+    let secure = config.ca.is_some() && !address.starts_with("http://");
     let mut options = ConnectOptions::new();
     if secure {
-        options = options.with_tls(tls(config)?);
+        options = options.with_tls(tls(config, endpoint.server_name.as_deref())?);
     }
     if let Some(user) = &config.username {
         options = options.with_user(user, password(config)?);
     }
-    let url = match (endpoint.contains("://"), secure) {
-        (true, _) => endpoint.to_owned(),
-        (false, true) => format!("https://{endpoint}"),
-        (false, false) => format!("http://{endpoint}"),
+    let url = match (address.contains("://"), secure) {
+        (true, _) => address.to_owned(),
+        (false, true) => format!("https://{address}"),
+        (false, false) => format!("http://{address}"),
     };
     Client::connect([url], Some(options)).await.map_err(|error| anyhow::anyhow!(words(&error)))
 }
 
-fn tls(config: &EtcdConfig) -> anyhow::Result<TlsOptions> {
+fn tls(config: &EtcdConfig, name: Option<&str>) -> anyhow::Result<TlsOptions> {
     let mut options = TlsOptions::new();
+    if let Some(name) = name {
+        options = options.domain_name(name);
+    }
     if let Some(ca) = &config.ca {
         let pem = std::fs::read(ca).with_context(|| format!("reading `ca` {}", ca.display()))?;
         options = options.ca_certificate(Certificate::from_pem(pem));

@@ -1,5 +1,6 @@
 //! The raw answers of all members to one reading, before anybody draws a conclusion from them.
 
+use super::endpoint::Endpoint;
 use std::sync::Arc;
 
 /// One reading of all members.
@@ -15,7 +16,7 @@ pub(super) struct Answer {
     /// The slot that was asked.
     pub(super) slot: Arc<str>,
     /// Its endpoint for clients.
-    pub(super) endpoint: String,
+    pub(super) endpoint: Endpoint,
     /// For how long it has been seen up.
     pub(super) up_ms: u64,
     /// Its own state, or why there is none.

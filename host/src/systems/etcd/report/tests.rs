@@ -1,5 +1,6 @@
 use super::*;
 use crate::systems::etcd::call::{Call, Decision, decide};
+use crate::systems::etcd::endpoint::Endpoint;
 use crate::systems::etcd::survey::{Answer, List, Status};
 use plimsoll_core::observation::Slot;
 use plimsoll_core::observation::VacantSlot;
@@ -53,7 +54,7 @@ fn registered(id: u64, learner: bool) -> Registered {
 fn answer(id: u64) -> Answer {
     Answer {
         slot: format!("e{id}").into(),
-        endpoint: format!("http://h{id}:2379"),
+        endpoint: endpoint(&format!("http://h{id}:2379")),
         up_ms: id * 1000,
         status: Ok(Status {
             cluster: CLUSTER,
@@ -134,8 +135,12 @@ fn decided(verb: &Verb, survey: &Survey) -> Decision {
     decide(verb, "intent-7", survey, &platform(3))
 }
 
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint { address: address.to_owned(), server_name: None }
+}
+
 fn sent(endpoint: &str, call: Call) -> Decision {
-    Decision::Send { endpoint: endpoint.to_owned(), call }
+    Decision::Send { endpoint: self::endpoint(endpoint), call }
 }
 
 fn refused(message: &str) -> Decision {

@@ -1,0 +1,100 @@
+//! What a platform tells of the object that it scales: which one it is, and who else has a hand in its size.
+//!
+//! A platform that scales no object tells nothing, and no rule asks. One that does tells all of it or says what it could
+//! not read.
+
+use plimsoll_wire::fact::{Fact, Gap};
+use plimsoll_wire::snapshot::Snapshot;
+use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, RIVALS, Rival};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Which object it is, and who owns its size.
+#[must_use]
+pub fn identity(snapshot: &Snapshot) -> Fact<Identity> {
+    read(snapshot, IDENTITY)
+}
+
+/// What else changes its size.
+#[must_use]
+pub fn rivals(snapshot: &Snapshot) -> Fact<Vec<Rival>> {
+    read(snapshot, RIVALS)
+}
+
+/// How many members must stay healthy.
+#[must_use]
+pub fn budgets(snapshot: &Snapshot) -> Fact<Vec<Budget>> {
+    read(snapshot, BUDGETS)
+}
+
+/// The platform's id of the object, inside: none where it scales none. None at all where it is not known.
+#[must_use]
+pub fn uid(snapshot: &Snapshot) -> Option<Option<Arc<str>>> {
+    match identity(snapshot) {
+        Fact::Known(known) => Some(Some(Arc::from(known.value.uid))),
+        Fact::NotApplicable => Some(None),
+        Fact::Unknown { .. } => None,
+    }
+}
+
+fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Fact<T> {
+    match snapshot.facts.get(name) {
+        None | Some(Fact::NotApplicable) => Fact::NotApplicable,
+        Some(Fact::Unknown { reason, detail }) => Fact::unknown(reason.clone(), detail.clone()),
+        // What was seen long ago may have changed since.
+        Some(Fact::Known(known)) if known.age_ms > snapshot.safety.max_age_ms => {
+            Fact::unknown(Gap::Stale, format!("{name} was read {} s ago", known.age_ms / 1_000))
+        }
+        Some(Fact::Known(known)) => match serde_json::from_value(known.value.clone()) {
+            Ok(value) => Fact::Known(known.clone().map(|_| value)),
+            Err(error) => Fact::unknown(Gap::Unparsable, format!("{name}: {error}")),
+        },
+    }
+}
+
+/// What makes those who own the size of an object leave it alone: for each of them what it is and the very lines
+/// (`decisions.md` D25). None where nobody else owns it.
+#[must_use]
+pub fn owned_elsewhere(snapshot: &Snapshot) -> Option<String> {
+    let known = identity(snapshot);
+    let owners = &known.value()?.size_owners;
+    let told: Vec<String> = owners.iter().map(|owner| format!("{owner}: {}", remedy(owner))).collect();
+    (!told.is_empty()).then(|| format!("`spec.replicas` is also owned by {}", told.join("; ")))
+}
+
+/// Never just "take the line out": whoever applies a manifest without a line that it had sets the size to one.
+fn remedy(owner: &str) -> &'static str {
+    if owner.starts_with("argocd") {
+        "in its Application, `ignoreDifferences: [{group: apps, kind: StatefulSet, jsonPointers: [/spec/replicas]}]` with \
+         the sync option `RespectIgnoreDifferences=true`"
+    } else if owner.starts_with("kustomize") || owner.starts_with("flux") {
+        "in its Kustomization, `patches: [{target: {kind: StatefulSet}, patch: '[{\"op\": \"remove\", \"path\": \
+         \"/spec/replicas\"}]'}]`"
+    } else if owner.starts_with("helm") {
+        "keep the line in its chart and let it say what there is: `replicas: {{ dig \"spec\" \"replicas\" 3 (lookup \
+         \"apps/v1\" \"StatefulSet\" .Release.Namespace NAME) }}`"
+    } else if owner.starts_with("kubectl") {
+        "`kubectl apply edit-last-applied`, take `replicas` out there, and only then out of the manifest: without the first \
+         the next apply sets it to one"
+    } else {
+        "make it leave `replicas` as it finds it; to take the line out may set it to one"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_owner_of_the_size_is_told_with_the_lines_that_make_it_leave() {
+        for (owner, line) in [
+            ("argocd-controller", "ignoreDifferences"),
+            ("kustomize-controller", "/spec/replicas"),
+            ("helm", "lookup"),
+            ("kubectl-client-side-apply", "edit-last-applied"),
+            ("terraform", "may set it to one"),
+        ] {
+            assert!(remedy(owner).contains(line), "{owner}");
+        }
+    }
+}

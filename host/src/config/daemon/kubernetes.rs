@@ -1,0 +1,208 @@
+//! The Kubernetes that workloads are on, and where their members are reached.
+
+use super::document::path;
+use super::lease::{RawLease, fences, lease};
+use super::reach::namespaces;
+use super::{Lease, Namespaces, Platform};
+use crate::config::problem::{Sink, quote};
+use crate::config::raw::{Field, List, Scalar, raw};
+use crate::kubernetes::Scalable;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+raw! {
+    struct RawKubernetes {
+        kubeconfig: Scalar = "kubeconfig",
+        context: Scalar = "context",
+        namespaces: List<Scalar> = "namespaces",
+        autoscalers: Scalar = "autoscalers",
+        lease: RawLease = "lease",
+        scalable: List<RawScalable> = "scalable",
+    }
+}
+
+raw! {
+    struct RawScalable {
+        api_version: Scalar = "apiVersion",
+        kind: Scalar = "kind",
+        plural: Scalar = "plural",
+        replicas_path: Scalar = "replicasPath",
+    }
+}
+
+raw! {
+    struct RawEndpoints {
+        client: Scalar = "client",
+        peer: Scalar = "peer",
+        server_name: Scalar = "serverName",
+    }
+}
+
+/// What may stand in an address, to be filled in for each member.
+const BLANKS: [&str; 5] = ["ip", "pod", "ordinal", "service", "namespace"];
+
+/// The name of a pod of a StatefulSet, under its governing service: whatever address it has.
+const STABLE_NAME: &str = "{pod}.{service}.{namespace}.svc";
+
+/// A Kubernetes: its workloads may be targets, and the journals are in it (`decisions.md` D5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The kubeconfig; none for a daemon in a pod, which has its service account mounted.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which of its contexts; none for the current one.
+    pub context: Option<String>,
+    /// Whose documents may name a workload; each only those of its own namespace.
+    pub namespaces: Namespaces,
+    /// Whether the `StatefulAutoscaler` objects of these namespaces are targets, beside those of files.
+    pub autoscalers: bool,
+    /// Which of several daemons leads; none where this is the only one.
+    pub lease: Option<Lease>,
+    /// Kinds with a `scale` subresource that documents may name beside StatefulSets.
+    pub scalable: Vec<Arc<Scalable>>,
+}
+
+pub(super) fn kubernetes(
+    raw: &RawKubernetes,
+    platforms: &BTreeMap<String, Arc<Platform>>,
+    base: &Path,
+    sink: &mut Sink,
+) -> Kubernetes {
+    if let Some(lease) = raw.lease.get() {
+        fences(lease, platforms, sink);
+    }
+    if raw.kubeconfig.is_absent() && !raw.context.is_absent() {
+        sink.add(
+            &raw.at.child("kubeconfig"),
+            "is missing beside `context`",
+            "`context` means nothing without it",
+        );
+    }
+    Kubernetes {
+        kubeconfig: path(&raw.kubeconfig, base, sink),
+        context: raw.context.get().map(|context| context.text(sink)),
+        namespaces: namespaces(&raw.namespaces, sink),
+        autoscalers: raw.autoscalers.get().is_some_and(|switch| switch.switch(sink)),
+        lease: raw.lease.get().map(|raw| lease(raw, sink)),
+        scalable: scalable(&raw.scalable, sink),
+    }
+}
+
+/// The kinds that are opened. More than these would be a list of everything, and each is watched.
+const MAX_SCALABLE: usize = 16;
+/// What documents say of themselves.
+const KINDS: [&str; 3] = ["Exec", "Sim", "StatefulSet"];
+
+fn scalable(raw: &Field<List<RawScalable>>, sink: &mut Sink) -> Vec<Arc<Scalable>> {
+    let Some(list) = raw.get() else { return Vec::new() };
+    if list.items.len() > MAX_SCALABLE {
+        sink.add(&list.at, format!("has more than {MAX_SCALABLE} kinds"), "open only those that are scaled");
+    }
+    let mut found: Vec<Arc<Scalable>> = Vec::new();
+    for raw in list.items.iter().take(MAX_SCALABLE) {
+        let Some(kind) = one_scalable(raw, sink) else { continue };
+        if found.iter().any(|other| (&other.api_version, &other.kind) == (&kind.api_version, &kind.kind)) {
+            sink.add(&raw.at, format!("{} is there twice", quote(&kind.kind)), "keep one");
+        } else {
+            found.push(Arc::new(kind));
+        }
+    }
+    found
+}
+
+fn one_scalable(raw: &RawScalable, sink: &mut Sink) -> Option<Scalable> {
+    let hint = "group and version as in its objects, such as `example.dev/v1`";
+    let version = raw.api_version.required(&raw.at, "apiVersion", hint, sink);
+    let kind = raw.kind.required(&raw.at, "kind", "as in its objects, such as `Database`", sink);
+    let plural = raw.plural.required(&raw.at, "plural", "as `kubectl api-resources` shows it", sink);
+    let path = match raw.replicas_path.get() {
+        Some(path) => fields(path, sink),
+        None => Scalable::usual_path(),
+    };
+    let (version, kind, plural) = (version?, kind?, plural?);
+    let is_name = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    };
+    let parts: Vec<&str> = version.text.split('/').collect();
+    if parts.len() != 2 || !parts.iter().all(|part| is_name(part)) {
+        sink.add(&version.at, format!("{} is no group and version", quote(&version.text)), hint);
+    }
+    if KINDS.contains(&&*kind.text) || !is_name(&kind.text) {
+        let hint = "name the kind of a custom resource";
+        sink.add(&kind.at, format!("{} cannot be opened", quote(&kind.text)), hint);
+    }
+    Some(Scalable {
+        api_version: version.text.clone(),
+        kind: kind.text.clone(),
+        plural: plural.name(sink),
+        replicas_path: path,
+    })
+}
+
+/// The parts of a simple path in an object: names between dots.
+fn fields(path: &Scalar, sink: &mut Sink) -> Vec<String> {
+    let parts: Vec<String> = path.text.trim_start_matches('.').split('.').map(str::to_owned).collect();
+    let is_field = |part: &String| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    if !parts.iter().all(is_field) {
+        let hint = "write the specReplicasPath of its definition, such as `.spec.replicas`";
+        sink.add(&path.at, format!("{} is no path of fields", quote(&path.text)), hint);
+    }
+    parts
+}
+
+/// Where the members of an etcd are reached in pods, unless something else is written: clients by the pod's own
+/// address, which goes with the pod, members of each other by the name that outlives it. With TLS it is that name, too,
+/// which a member's certificate has to bear: an address becomes another pod's, a name does not (`decisions.md` D13).
+pub(super) fn endpoints(
+    raw: Option<&RawEndpoints>,
+    secure: bool,
+    sink: &mut Sink,
+) -> BTreeMap<String, String> {
+    let scheme = if secure { "https" } else { "http" };
+    let client = raw.and_then(|raw| template(&raw.client, &["ip", "pod", "ordinal"], sink));
+    let peer = raw.and_then(|raw| template(&raw.peer, &["pod", "ordinal"], sink));
+    let client = client.unwrap_or_else(|| format!("{scheme}://{{ip}}:2379"));
+    let name = raw.and_then(|raw| template(&raw.server_name, &["ip", "pod", "ordinal"], sink));
+    if let Some(field) = raw.and_then(|raw| raw.server_name.get())
+        && !secure
+    {
+        sink.add(&field.at, "is given without `caFile`", "without TLS nobody proves a name");
+    }
+    // An address by name is proved as it is.
+    let by_address = secure && client.contains("{ip}");
+    let name = name.or_else(|| by_address.then(|| STABLE_NAME.to_owned()));
+    let peer = peer.unwrap_or_else(|| format!("{scheme}://{STABLE_NAME}:2380"));
+    let named = name.map(|name| ("serverName".to_owned(), name));
+    [("client".to_owned(), client), ("peer".to_owned(), peer)].into_iter().chain(named).collect()
+}
+
+/// An address with blanks, of which one must tell members apart.
+fn template(field: &Field<Scalar>, telling: &[&str], sink: &mut Sink) -> Option<String> {
+    let scalar = field.get()?;
+    let text = scalar.text(sink);
+    let mut rest = text.as_str();
+    let mut blanks = Vec::new();
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else { break };
+        blanks.push(name);
+        rest = after;
+    }
+    let known = BLANKS.map(|blank| format!("{{{blank}}}")).join(", ");
+    if rest.contains(['{', '}']) || blanks.iter().any(|blank| !BLANKS.contains(blank)) {
+        sink.add(
+            &scalar.at,
+            format!("{} has a blank that is not known", quote(&text)),
+            format!("known: {known}"),
+        );
+    } else if !blanks.iter().any(|blank| telling.contains(blank)) {
+        let words = telling.iter().map(|blank| format!("`{{{blank}}}`")).collect::<Vec<_>>().join(" or ");
+        sink.add(
+            &scalar.at,
+            format!("{} is the same for all members", quote(&text)),
+            format!("put {words} into it"),
+        );
+    }
+    Some(text)
+}

@@ -1,0 +1,93 @@
+//! Several daemons of which one leads, by a lease (`decisions.md` D20).
+
+use super::document::wait;
+use super::{Platform, PlatformKind};
+use crate::config::problem::Sink;
+use crate::config::raw::{Scalar, raw};
+use crate::config::unit::show_duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+raw! {
+    struct RawLease {
+        namespace: Scalar = "namespace",
+        name: Scalar = "name",
+        duration: Scalar = "duration",
+        renew_deadline: Scalar = "renewDeadline",
+        retry_period: Scalar = "retryPeriod",
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The lease that says which of several daemons acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// For how long nothing may be heard of a holder before another daemon takes over.
+    pub duration: Duration,
+    /// For how long a holder acts that cannot renew it.
+    pub renew_deadline: Duration,
+    /// How often it is renewed, and looked at by the others.
+    pub retry_period: Duration,
+}
+
+impl Lease {
+    /// How long a call may take that was sent at a holder's last moment: before it has ended nobody takes over.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        self.duration.saturating_sub(self.renew_deadline)
+    }
+}
+
+pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> Lease {
+    let hint = "the daemon's own namespace, where it may write leases";
+    let namespace = raw.namespace.required(&raw.at, "namespace", hint, sink);
+    // A second is what tests need; beyond ten minutes nobody would call it a fail-over.
+    let longest = Duration::from_secs(plimsoll_core::lease::LONGEST_MS / 1_000);
+    let lease = Lease {
+        namespace: namespace.map(|name| name.name(sink)).unwrap_or_default(),
+        name: raw.name.get().map_or_else(|| "plimsoll".to_owned(), |name| name.name(sink)),
+        duration: wait(&raw.duration, 30 * SECOND, 2 * SECOND, longest, sink),
+        renew_deadline: wait(&raw.renew_deadline, 20 * SECOND, SECOND, longest, sink),
+        retry_period: wait(&raw.retry_period, 4 * SECOND, SECOND / 10, longest, sink),
+    };
+    if lease.margin() < SECOND {
+        let message = format!(
+            "is {}, and `duration` is {}",
+            show_duration(lease.renew_deadline),
+            show_duration(lease.duration)
+        );
+        let hint = "what the holder sent last has to have ended before another daemon acts: at least a second less, \
+                    better a third";
+        sink.add(&raw.at.child("renewDeadline"), message, hint);
+    }
+    if lease.renew_deadline <= lease.retry_period * 3 {
+        let message = format!(
+            "is {}, and `renewDeadline` is {}",
+            show_duration(lease.retry_period),
+            show_duration(lease.renew_deadline)
+        );
+        let hint = "one slow answer would cost the lead: less than a third of `renewDeadline`";
+        sink.add(&raw.at.child("retryPeriod"), message, hint);
+    }
+    lease
+}
+
+/// A command goes on when its daemon has lost the lead, on a machine that the others do not see: nothing fences it. And a
+/// simulated world is on one machine's disk.
+pub(super) fn fences(lease: &RawLease, platforms: &BTreeMap<String, Arc<Platform>>, sink: &mut Sink) {
+    for (name, platform) in platforms {
+        let what = match platform.kind {
+            PlatformKind::Exec(_) => "commands, which nothing stops when the lead passes on",
+            PlatformKind::Sim(_) => "a world on this machine's disk, which no other daemon sees",
+            PlatformKind::Workload { .. } => continue,
+        };
+        let hint = "take the platform into a daemon of its own, without a lease";
+        sink.add(&lease.at, format!("stands beside the platform `{name}`, which is {what}"), hint);
+    }
+}

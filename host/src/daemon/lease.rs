@@ -1,0 +1,294 @@
+//! Which of several daemons leads (`decisions.md` D20): the lease is asked, told and counted here; what is asked and
+//! what follows is decided in `plimsoll_core::lease`.
+
+use crate::clock::Clock;
+use crate::config::Lease;
+use crate::kubernetes::ApiServer;
+use crate::kubernetes::lease::LeaseObject;
+use crate::lead::Lead;
+use plimsoll_core::cycle::{Event, Role};
+use plimsoll_core::lease::{Action, Candidate, Heard, Holder, Terms, elect};
+use serde::Serialize;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Where the kernel tells a name that nothing else has.
+const RANDOM: &str = "/proc/sys/kernel/random/uuid";
+/// Where it tells the machine's name: in a pod, the pod's.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+/// The longest that one asking of the lease may take: as long as any other write.
+const LONGEST_CALL: Duration = crate::kubernetes::WRITE_DEADLINE;
+
+/// A wait that does not end.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// How this daemon stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Whether it leads.
+    pub leads: bool,
+    /// Who does, in words.
+    pub leader: String,
+    /// Who this daemon is.
+    pub identity: String,
+    /// Which lease, as `namespace/name`.
+    pub lease: String,
+    /// How often this daemon has come to lead.
+    pub elected: u64,
+    /// How often it has lost the lead without having given it back.
+    pub deposed: u64,
+    /// Why the lease could not be read or written last time, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What tells who leads, as long as the daemon runs.
+#[derive(Debug)]
+pub struct Election {
+    standing: watch::Receiver<Option<Standing>>,
+    leading: watch::Receiver<bool>,
+    /// What the targets were told last: which reign it is.
+    told: Option<u64>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    lead: Lead,
+    margin: Duration,
+    leave: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What tells everybody how this daemon stands.
+struct Teller {
+    clock: Clock,
+    lead: Lead,
+    standing: watch::Sender<Option<Standing>>,
+    leading: watch::Sender<bool>,
+}
+
+impl Election {
+    /// Nobody else is there: this daemon leads from the start and for ever.
+    #[must_use]
+    pub fn none() -> Self {
+        let (standing, leading) = (watch::Sender::new(None), watch::Sender::new(true));
+        Self { standing: standing.subscribe(), leading: leading.subscribe(), told: None, running: None }
+    }
+
+    /// Begins to stand for the lead.
+    ///
+    /// # Errors
+    /// When the kernel gives no name that nothing else has.
+    pub fn begin(config: &Lease, server: Arc<ApiServer>, lead: Lead, clock: Clock) -> std::io::Result<Self> {
+        let us = identity()?;
+        let terms = Terms {
+            duration_ms: millis(config.duration),
+            renew_ms: millis(config.renew_deadline),
+            retry_ms: millis(config.retry_period),
+        };
+        // Two askings have to fit into the time in which the lead hangs on them.
+        let within = LONGEST_CALL.min(config.renew_deadline / 2);
+        let object = LeaseObject::new(server, &config.namespace, &config.name, config.duration, within);
+        let candidate = Candidate::new(Arc::from(us.as_str()), terms);
+        let first = Standing {
+            leads: false,
+            leader: "nobody yet".to_owned(),
+            identity: us,
+            lease: format!("{}/{}", config.namespace, config.name),
+            elected: 0,
+            deposed: 0,
+            trouble: None,
+        };
+        let (standing, leading) = (watch::Sender::new(Some(first)), watch::Sender::new(false));
+        let (told, told_shortly) = (standing.subscribe(), leading.subscribe());
+        let (leave, left) = oneshot::channel();
+        let teller = Teller { clock, lead: lead.clone(), standing, leading };
+        let task = tokio::spawn(stand(candidate, object, teller, left));
+        let running = Running { lead, margin: config.margin(), leave, task };
+        Ok(Self { standing: told, leading: told_shortly, told: None, running: Some(running) })
+    }
+
+    /// Whether this daemon leads, to be watched.
+    #[must_use]
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.clone()
+    }
+
+    /// How this daemon stands; none where there is no lease.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.borrow().clone()
+    }
+
+    /// What a target's machine is told of it.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match &*self.standing.borrow() {
+            None => Role::Leads,
+            Some(standing) if standing.leads => Role::Leads,
+            Some(standing) => Role::Follows { leader: standing.leader.clone() },
+        }
+    }
+
+    /// What the machines of targets are to be told now, in order. A lead that was lost and won again in between is
+    /// another one: everything begins anew.
+    pub fn news(&mut self) -> Vec<Role> {
+        let role = self.role();
+        let reign = self.standing.borrow().as_ref().filter(|standing| standing.leads).map(|now| now.elected);
+        let before = std::mem::replace(&mut self.told, reign);
+        match (before, reign) {
+            (Some(before), Some(now)) if before != now => {
+                vec![Role::Follows { leader: "nobody".to_owned() }, role]
+            }
+            (Some(_) | None, _) => vec![role],
+        }
+    }
+
+    /// Until it stands otherwise.
+    pub async fn changed(&mut self) {
+        if self.running.is_none() || self.standing.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Gives the lead back, once no call of ours is out: who comes next need not wait then. Calls that do not end in
+    /// time keep it, and it runs out by itself.
+    pub async fn leave(self) {
+        let Some(Running { lead, margin, leave, task }) = self.running else { return };
+        if !lead.close(margin).await {
+            tracing::warn!("a call is still out: the lease is not given back and will run out");
+            task.abort();
+            return;
+        }
+        if leave.send(()).is_ok() && tokio::time::timeout(LONGEST_CALL, task).await.is_err() {
+            tracing::warn!("the lease could not be given back in time and will run out");
+        }
+    }
+}
+
+impl super::Daemon {
+    /// Tells everybody who leads.
+    pub(super) fn stand(&mut self, election: &mut Election) {
+        self.published.set_standing(election.standing());
+        for role in election.news() {
+            if role == self.role {
+                continue;
+            }
+            self.role = role;
+            for key in self.targets.keys().cloned().collect::<Vec<_>>() {
+                self.deliver(&key, None, Event::Role(self.role.clone()));
+            }
+        }
+    }
+}
+
+/// Asks as the candidate wants it, until the lead is given back.
+async fn stand(
+    mut candidate: Candidate,
+    mut object: LeaseObject,
+    teller: Teller,
+    mut left: oneshot::Receiver<()>,
+) {
+    let mut heard = Heard::Nothing;
+    while !candidate.has_left() {
+        let action = elect(&mut candidate, teller.now_ms(), chance(), heard);
+        teller.tell(&candidate);
+        heard = Heard::Nothing;
+        if let Action::Wait { until_ms } = action {
+            tokio::select! {
+                () = tokio::time::sleep(teller.until(until_ms)) => {}
+                _ = &mut left, if !candidate.is_leaving() => candidate.leave(),
+            }
+            continue;
+        }
+        let mut asked = std::pin::pin!(object.ask(&action, teller.wall_us()));
+        let ends_ms = candidate.reign_until_ms().unwrap_or(u64::MAX);
+        let (answer, trouble) = tokio::select! {
+            answered = &mut asked => answered,
+            // The lead is lost while it is being renewed: nobody waits for the answer to say so.
+            () = tokio::time::sleep(teller.until(ends_ms)) => {
+                teller.tell(&candidate);
+                asked.await
+            }
+        };
+        teller.trouble(trouble);
+        heard = answer;
+    }
+    teller.tell(&candidate);
+}
+
+impl Teller {
+    fn now_ms(&self) -> u64 {
+        self.clock.now().mono_ms
+    }
+
+    /// For people, who read it in the object.
+    fn wall_us(&self) -> i64 {
+        self.clock.now().wall_ms.saturating_mul(1_000)
+    }
+
+    /// How long it is until then; a year at most, which is never.
+    fn until(&self, at_ms: u64) -> Duration {
+        Duration::from_millis(at_ms.saturating_sub(self.now_ms())).min(NEVER)
+    }
+
+    /// Who may act is told first, then what follows from it.
+    fn tell(&self, candidate: &Candidate) {
+        let leads = candidate.leads(self.now_ms());
+        self.lead.until(candidate.reign_until_ms().filter(|_| leads));
+        self.standing.send_if_modified(|standing| {
+            let Some(standing) = standing else { return false };
+            let leader = leader(candidate, leads, &standing.identity);
+            let changed = standing.leads != leads || standing.leader != leader;
+            if standing.leads != leads {
+                tracing::info!(lease = %standing.lease, %leader, "{}", if leads { "leading" } else { "following" });
+                let counted = if leads { &mut standing.elected } else { &mut standing.deposed };
+                *counted += 1;
+            }
+            (standing.leads, standing.leader) = (leads, leader);
+            changed
+        });
+        self.leading.send_if_modified(|leading| std::mem::replace(leading, leads) != leads);
+    }
+
+    fn trouble(&self, trouble: Option<String>) {
+        self.standing.send_if_modified(|standing| {
+            let Some(standing) = standing else { return false };
+            if let Some(why) = trouble.as_ref().filter(|_| standing.trouble.is_none()) {
+                tracing::warn!(lease = %standing.lease, "the lease could not be asked: {why}");
+            }
+            let changed = standing.trouble != trouble;
+            standing.trouble = trouble;
+            changed
+        });
+    }
+}
+
+/// Who leads, in words.
+fn leader(candidate: &Candidate, leads: bool, us: &str) -> String {
+    match candidate.holder() {
+        _ if leads => us.to_owned(),
+        Some(Holder::Process(holder)) if **holder != *us => holder.to_string(),
+        Some(Holder::Process(_)) => "nobody (this daemon could not renew its lease)".to_owned(),
+        Some(Holder::Nobody | Holder::Released) | None => "nobody yet".to_owned(),
+    }
+}
+
+/// This very process: the machine's name is for people, the rest tells it from every other one that ever had it.
+fn identity() -> std::io::Result<String> {
+    let (host, random) = (std::fs::read_to_string(HOST_NAME)?, std::fs::read_to_string(RANDOM)?);
+    Ok(format!("{}_{}", host.trim(), random.trim()))
+}
+
+/// Any number. The standard library draws one for its hash maps.
+fn chance() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,113 @@
+//! The loop around a machine that fails on purpose; what ships has no such machine.
+
+use super::run_with;
+use anyhow::Context as _;
+use plimsoll_core::cycle::{Effect, Event, State, step};
+use plimsoll_wire::snapshot::Now;
+use plimsoll_wire::status::Status;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const FILE: &str = "apiVersion: plimsoll.dev/v1alpha1
+kind: DaemonConfig
+interval: 1s
+http: {enabled: false}
+platforms:
+  broken: {kind: sim, seed: 11, world: quorum}
+  sound: {kind: sim, seed: 12, world: quorum}
+";
+
+fn document(name: &str) -> String {
+    format!(
+        "apiVersion: plimsoll.dev/v1alpha1
+kind: StatefulAutoscaler
+metadata: {{name: {name}}}
+spec:
+  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: {name}}}
+  system: {{kind: sim}}
+  minReplicas: 3
+  maxReplicas: 5
+  mode: enforce
+  policies: [{{name: none, module: none.wasm}}]
+  safety: {{hold: 1s, warmup: 1s, leaderStable: 1s, leaderQuiet: 1s}}
+"
+    )
+}
+
+/// The real machine, but for one target and a person's order.
+fn failing(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
+    assert!(
+        !(matches!(event, Event::Said(_)) && &*state.status().target == "default/broken"),
+        "on purpose, for a test"
+    );
+    step(state, now, event)
+}
+
+async fn ask(home: &Path, request: Value) -> anyhow::Result<Value> {
+    let mut stream = UnixStream::connect(home.join("state/control.sock")).await?;
+    stream.write_all(format!("{request}\n").as_bytes()).await?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+async fn status(home: &Path, name: &str) -> anyhow::Result<Status> {
+    let told = ask(home, json!({ "verb": "status", "target": format!("default/{name}") })).await?;
+    let one = told["body"].get(0).cloned().unwrap_or_else(|| told["body"]["targets"][0].clone());
+    serde_json::from_value(one).with_context(|| told.to_string())
+}
+
+async fn until(home: &Path, name: &str, is_it: impl Fn(&Status) -> bool) -> Status {
+    let began = Instant::now();
+    loop {
+        let now = status(home, name).await;
+        match now {
+            Ok(now) if is_it(&now) => return now,
+            Ok(_) | Err(_) if began.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+async fn scale(home: &Path, name: &str) -> Value {
+    let target = format!("default/{name}");
+    ask(home, json!({ "verb": "scale", "target": target, "members": 5, "who": "a test" })).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_panics_freezes_its_target_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    for name in ["policies", "targets", "state"] {
+        std::fs::create_dir_all(home.join(name)).unwrap();
+    }
+    let file = home.join("plimsoll.yaml");
+    std::fs::write(&file, FILE).unwrap();
+    for name in ["broken", "sound"] {
+        std::fs::write(home.join(format!("targets/{name}.yaml")), document(name)).unwrap();
+    }
+    let daemon = tokio::spawn(async move { run_with(&file, Box::new(|_| {}), failing).await });
+    for name in ["broken", "sound"] {
+        until(home, name, |status| status.last_decision.is_some() && status.size == Some(3)).await;
+    }
+
+    let told = scale(home, "broken").await;
+    let message = told["message"].as_str().unwrap_or_default();
+    assert_eq!(told["ok"], json!(false), "{told}");
+    assert!(message.contains("default/broken: an assertion failed; restart the daemon"), "{told}");
+    let frozen = status(home, "broken").await.unwrap();
+    assert!(frozen.trouble.as_deref().is_some_and(|why| why.contains("an assertion failed")), "{frozen:?}");
+
+    // The other one is asked, answers, and moves, decision after decision.
+    assert_eq!(scale(home, "sound").await["ok"], json!(true));
+    until(home, "sound", |status| status.size == Some(5) && status.plan.is_none()).await;
+    assert_eq!(status(home, "broken").await.unwrap(), frozen, "a frozen target does nothing");
+    daemon.abort();
+}

@@ -1,0 +1,199 @@
+//! The conditions of a `StatefulAutoscaler`: which there are, what they mean, and what to do about them. The reference
+//! is printed from this table.
+
+use plimsoll_core::reason::Word;
+use plimsoll_wire::snapshot::Mode;
+use plimsoll_wire::status::{Condition, Status};
+
+/// One kind of condition.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its type.
+    pub kind: &'static str,
+    /// What `True` means.
+    pub holds: &'static str,
+    /// The status that calls for somebody.
+    pub calls: Option<bool>,
+    /// What to do then.
+    pub advice: &'static str,
+    /// The reason where nothing more is to be said: for `True` and for `False`.
+    pub plain: [&'static str; 2],
+}
+
+/// Reasons that are only given here, beside [`plimsoll_core::reason`] and the hazards of rules.
+pub const REASONS: [Word; 4] = [
+    Word {
+        word: "InvalidSpec",
+        means: "The document is refused; what was accepted before goes on.",
+        advice: "Mend what the message names.",
+    },
+    Word {
+        word: "NothingDecided",
+        means: "Nothing has been decided since a daemon took the target over.",
+        advice: "Wait for the first decision; see `Ready` when it does not come.",
+    },
+    Word {
+        word: "Paused",
+        means: "A person has paused the whole target, on its plan or over the daemon's socket.",
+        advice: "`kubectl plimsoll resume`, when whoever paused it agrees.",
+    },
+    Word {
+        word: "Everything",
+        means: "A person has paused the whole target, in its document or otherwise.",
+        advice: "`kubectl plimsoll resume`, when whoever paused it agrees.",
+    },
+];
+
+const fn known(
+    kind: &'static str,
+    holds: &'static str,
+    calls: Option<bool>,
+    advice: &'static str,
+    plain: [&'static str; 2],
+) -> Known {
+    Known { kind, holds, calls, advice, plain }
+}
+
+/// All conditions, in the order in which they are shown.
+pub const CONDITIONS: [Known; 9] = [
+    known(
+        "Ready",
+        "The document was accepted, and how many members there are is known.",
+        Some(false),
+        "`InvalidSpec`: mend what the message names. `SizeUnknown`, `NotObserved`: look at the workload and at the \
+         daemon's rights. `Trouble`: the daemon's own; its log tells more.",
+        ["Observed", "NotReady"],
+    ),
+    known(
+        "Active",
+        "Decisions are carried out.",
+        None,
+        "`DryRun`: when its decisions convince you, `mode: enforce`. `Off`: `mode: dryrun`. `Paused`: see `Paused`.",
+        ["Enforce", "Inactive"],
+    ),
+    known(
+        "AbleToScale",
+        "The last wish was admitted, or a plan is under way.",
+        None,
+        "The reason is the hazard that a rule saw; look it up below.",
+        ["Admitted", "Refused"],
+    ),
+    known(
+        "Limited",
+        "The last wish was admitted in part: a bound or a rate cut it.",
+        None,
+        "Nothing, or raise the bound that the message names.",
+        ["Limited", "WithinBounds"],
+    ),
+    known(
+        "Safe",
+        "No plan is held.",
+        Some(false),
+        "A plan keeps its place because going on might lose data. The message says what has to change; `kubectl \
+         plimsoll cancel` takes it back where the system still can.",
+        ["NothingHeld", "Held"],
+    ),
+    known(
+        "SizeOwnedElsewhere",
+        "Somebody else owns the workload's `spec.replicas` besides Plimsoll. Only told where it is so.",
+        Some(true),
+        "Take the field out of what the manager that the message names applies: what it applies next may undo a plan.",
+        ["FieldManager", "OursAlone"],
+    ),
+    known(
+        "Moving",
+        "A member is coming or going; the reason is the phase, the message what it waits for.",
+        None,
+        "Wait.",
+        ["Moving", "AtRest"],
+    ),
+    known(
+        "AwaitingApproval",
+        "A plan waits for a person.",
+        Some(true),
+        "Read the plan (`kubectl plimsoll plan`) and approve it, or cancel it.",
+        ["ApprovalRequired", "NothingToApprove"],
+    ),
+    known(
+        "Paused",
+        "A person has paused it: `Everything`, `ScaleIn`, `ScaleOut` or `Replicas`.",
+        None,
+        "`kubectl plimsoll resume`, when whoever paused it agrees.",
+        ["Everything", "NotPaused"],
+    ),
+];
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    True,
+    False,
+    Unknown,
+}
+
+impl Holds {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A condition as it is told: type, status, reason and message.
+pub(super) type Told = (String, Holds, String, String);
+
+/// The conditions of a target, those that nobody can tell yet as unknown.
+pub(super) fn told(target: &Status) -> Vec<Told> {
+    let mut all: Vec<Told> = target.conditions.iter().map(|one| one_told(one, target)).collect();
+    let place = all.len().min(1);
+    all.insert(place, active(target));
+    all
+}
+
+fn one_told(condition: &Condition, target: &Status) -> Told {
+    let undecided = target.last_decision.is_none() && target.plan.is_none();
+    if undecided && matches!(condition.kind.as_str(), "AbleToScale" | "Limited") {
+        let message = "nothing has been decided yet".to_owned();
+        return (condition.kind.clone(), Holds::Unknown, "NothingDecided".to_owned(), message);
+    }
+    let holds = if condition.status { Holds::True } else { Holds::False };
+    (condition.kind.clone(), holds, reason(condition), condition.message.clone())
+}
+
+fn active(target: &Status) -> Told {
+    let paused = target.conditions.iter().find(|one| one.kind == "Paused" && one.status);
+    let (holds, reason, message) = match (target.mode, paused) {
+        (Mode::Off, _) => (Holds::False, "Off", "nothing is decided: `mode: off`"),
+        (Mode::Dryrun, _) => {
+            (Holds::False, "DryRun", "decisions are recorded and not carried out: `mode: dryrun`")
+        }
+        (Mode::Enforce, Some(paused)) if matches!(paused.reason.as_str(), "" | "Everything") => {
+            (Holds::False, "Paused", &*paused.message)
+        }
+        (Mode::Enforce, Some(_) | None) => (Holds::True, "Enforce", ""),
+    };
+    ("Active".to_owned(), holds, reason.to_owned(), message.to_owned())
+}
+
+/// A reason in the words of Kubernetes, where it must not be empty.
+fn reason(condition: &Condition) -> String {
+    let word = camel(&condition.reason);
+    if !word.is_empty() {
+        return word;
+    }
+    let known = CONDITIONS.iter().find(|known| known.kind == condition.kind);
+    let [holds, not] = known.map_or(["True", "False"], |known| known.plain);
+    if condition.status { holds } else { not }.to_owned()
+}
+
+/// `catch-up` as `CatchUp`.
+pub(in crate::kubernetes) fn camel(words: &str) -> String {
+    let parts = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+    let word = |part: &str| {
+        let (first, rest) = part.split_at(1);
+        first.to_ascii_uppercase() + rest
+    };
+    parts.map(word).collect()
+}

@@ -1,0 +1,127 @@
+//! What a watch has seen, and how old that is.
+
+use crate::kubernetes::Failure;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What is older says nothing any more: two bookmarks were missed, the stream was opened anew, and that failed too.
+const TOO_OLD: Duration = Duration::from_secs(300);
+
+/// What is seen of all objects at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The objects, by `namespace/name` (or the name, of what has no namespace).
+    pub objects: Arc<BTreeMap<String, Arc<Value>>>,
+    /// For how long nothing was heard from the server: what is seen may be older than the world by so much.
+    pub age: Duration,
+}
+
+/// The objects, behind a lock that is held for a moment only.
+#[derive(Debug)]
+pub(super) struct Store {
+    inner: Mutex<Inner>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: Arc<BTreeMap<String, Arc<Value>>>,
+    /// When the server was heard last; none before the first list.
+    heard: Option<Instant>,
+    /// What is wrong since.
+    problem: Option<String>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl Store {
+    pub(super) fn view(&self, now: Instant) -> Result<View, String> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = inner.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+        let Some(heard) = inner.heard else { return Err(format!("not listed yet{why}")) };
+        let age = now.duration_since(heard);
+        if age > TOO_OLD {
+            return Err(format!("nothing was heard for {} s{why}", age.as_secs()));
+        }
+        Ok(View { objects: inner.objects.clone(), age })
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Everything was read.
+    pub(super) fn listed(&self, objects: impl Iterator<Item = Value>, now: Instant) {
+        let objects = objects.filter_map(|object| Some((key(&object)?, Arc::new(object)))).collect();
+        self.change(now, |inner| inner.objects = Arc::new(objects));
+    }
+
+    pub(super) fn put(&self, object: Value, now: Instant) {
+        let Some(key) = key(&object) else { return };
+        self.change(now, |inner| {
+            Arc::make_mut(&mut inner.objects).insert(key, Arc::new(object));
+        });
+    }
+
+    pub(super) fn remove(&self, object: &Value, now: Instant) {
+        let Some(key) = key(object) else { return };
+        self.change(now, |inner| {
+            Arc::make_mut(&mut inner.objects).remove(&key);
+        });
+    }
+
+    /// Nothing has changed, and the server says so.
+    pub(super) fn fresh(&self, now: Instant) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.heard, inner.problem) = (Some(now), None);
+    }
+
+    /// The server did not tell. What was seen grows old; what we may not see is not seen from now on, however fresh it
+    /// was: forbidden is not empty, and is not old either.
+    pub(super) fn failed(&self, failure: &Failure, _now: Instant) {
+        let barred = match failure {
+            Failure::Forbidden { .. } | Failure::NotFound { .. } | Failure::Invalid { .. } => true,
+            Failure::Conflict { .. }
+            | Failure::Unauthorized { .. }
+            | Failure::Busy { .. }
+            | Failure::Denied { .. }
+            | Failure::Expired { .. }
+            | Failure::Behind { .. }
+            | Failure::NotSent { .. }
+            | Failure::Unknown { .. } => false,
+        };
+        {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.problem = Some(failure.to_string());
+            if barred {
+                inner.heard = None;
+            }
+        }
+        if barred {
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn change(&self, now: Instant, change: impl FnOnce(&mut Inner)) {
+        {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut inner);
+            (inner.heard, inner.problem) = (Some(now), None);
+        }
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+fn key(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str()?;
+    Some(metadata["namespace"].as_str().map_or_else(|| name.to_owned(), |space| format!("{space}/{name}")))
+}

@@ -1,0 +1,291 @@
+//! Members that are the pods of a StatefulSet, which is scaled itself or by a resource in front of it (`decisions.md` D13,
+//! D17, D20).
+//!
+//! Before anything begins and while it runs, everything is read anew each time and by quorum reads; else what is watched
+//! is gone by. The only writes are our epoch on the object that is scaled and the
+//! number of its members: an absolute number, bound to the uid and the version of the object that was read. Nothing
+//! is ever deleted, and a write whose outcome is unknown is followed by a read and not by another write.
+
+mod look;
+mod report;
+mod scale;
+mod scaled;
+mod takeover;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+use crate::actuate::Licence;
+use crate::kubernetes::{ApiServer, Failure, READ_DEADLINE, Scalable, WRITE_DEADLINE, Write};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use look::{Look, Watches};
+use plimsoll_core::observation::{PlatformReport, Source, Told};
+use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::snapshot::Endpoints;
+use report::Seen;
+use scale::Decision;
+use scaled::Scaled;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long a verb may take: a read, the stamp, the write, and the read after a write that was not answered; each
+/// within its own deadline.
+pub const ACT_DEADLINE: Duration =
+    Duration::from_secs(2 * READ_DEADLINE.as_secs() + 2 * WRITE_DEADLINE.as_secs() + 2);
+/// Each read goes to the store itself and has nothing to warm up (EVID-4), so its word is that of an observer who
+/// has long been there.
+const OBSERVER_UP_MS: u64 = u32::MAX as u64;
+
+/// Which workload, and where its members are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubeConfig {
+    /// The target's own namespace, and no other (`decisions.md` D12).
+    pub namespace: String,
+    /// The name of what is scaled.
+    pub workload: String,
+    /// Its kind.
+    pub kind: Arc<Scalable>,
+    /// Addresses by purpose, with `{ip}`, `{pod}`, `{ordinal}`, `{service}` and `{namespace}` to be filled in.
+    pub endpoints: Endpoints,
+}
+
+/// A StatefulSet as a platform, or what is in front of one.
+#[derive(Debug)]
+pub struct Kube {
+    server: Arc<ApiServer>,
+    config: KubeConfig,
+    source: Source,
+    /// The uid of the object that was observed last: what is acted on is that one, whatever has its name.
+    observed: Mutex<Option<String>>,
+    watches: Arc<Watches>,
+}
+
+impl Kube {
+    /// A platform on this API server.
+    #[must_use]
+    pub fn new(server: Arc<ApiServer>, config: KubeConfig) -> Self {
+        let observer = format!("{} {}/{}", config.kind.kind, config.namespace, config.workload);
+        let source = Source::new(Authority::Platform, observer, OBSERVER_UP_MS);
+        Self { server, config, source, observed: Mutex::default(), watches: Arc::default() }
+    }
+
+    /// What the API server says now. What could not be read is a gap, forbidden among it: it is not empty.
+    pub async fn observe(&self) -> PlatformReport {
+        self.watches.looked_directly();
+        self.report(&Look::direct(&self.server)).await
+    }
+
+    /// The same from what is watched, which may be older than the world: for what begins nothing.
+    pub async fn glance(&self) -> PlatformReport {
+        self.report(&Look::watched(&self.server, &self.watches)).await
+    }
+
+    async fn report(&self, look: &Look) -> PlatformReport {
+        match self.see(look).await {
+            Ok(seen) => {
+                *self.observed() = seen.scaled.metadata.uid.clone();
+                report::report(&seen, &self.config, &self.source)
+            }
+            Err(why) => {
+                let why = format!("{} {}: {why}", self.config.kind.kind, self.config.workload);
+                PlatformReport {
+                    slots: Told::gap(Gap::Error, &*why),
+                    vacant: Told::gap(Gap::Error, &*why),
+                    generation: Told::gap(Gap::Error, &*why),
+                    operations: Told::gap(Gap::Error, &*why),
+                    facts: workload::gaps(&why),
+                }
+            }
+        }
+    }
+
+    fn observed(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn see(&self, look: &Look) -> Result<Seen, String> {
+        let scaled = self.scaled(look).await?;
+        let selector = report::selector(&scaled.set)?;
+        let [pods, claims] = ["pods", "persistentvolumeclaims"].map(|plural| self.below("/api/v1", plural));
+        let autoscalers = self.below("/apis/autoscaling/v2", "horizontalpodautoscalers");
+        let budgets = self.below("/apis/policy/v1", "poddisruptionbudgets");
+        // Claims by their names: one that somebody made by hand has no labels of ours.
+        let (pods, claims, autoscalers, budgets) = tokio::join!(
+            look.list(&pods, &selector),
+            look.list(&claims, ""),
+            look.list(&autoscalers, ""),
+            look.list(&budgets, "")
+        );
+        let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;
+        let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
+        Ok(Seen {
+            domains: domains(look, nodes).await,
+            scaled,
+            pods,
+            claims: all(claims),
+            autoscalers: all(autoscalers),
+            budgets: all(budgets),
+        })
+    }
+
+    /// What is scaled.
+    async fn scaled(&self, look: &Look) -> Result<Scaled, String> {
+        let KubeConfig { namespace, workload, kind, .. } = &self.config;
+        let objects = kind.collection(namespace);
+        let told = |failure: Failure| failure.to_string();
+        if kind.is_stateful_set() {
+            let object = look.read(&objects, namespace, workload).await.map_err(told)?;
+            return Scaled::itself(kind.clone(), object);
+        }
+        let (sets, scale) =
+            (Scalable::stateful_set().collection(namespace), format!("{}/scale", self.workload()));
+        let scale = async {
+            // What is gone by at rest begins nothing.
+            if look.is_direct() { self.server.read(&scale).await.map(Some) } else { Ok(None) }
+        };
+        let (object, sets, scale) =
+            tokio::join!(look.read(&objects, namespace, workload), look.list(&sets, ""), scale);
+        let object = object.map_err(told)?;
+        if let Some(scale) = scale.map_err(|failure| format!("its scale: {failure}"))? {
+            kind.agrees(&object, &scale)?;
+        }
+        let sets = sets.map_err(|failure| format!("StatefulSets: {failure}"))?;
+        Scaled::behind(kind.clone(), object, sets)
+    }
+
+    /// Carries out `Start` or `Stop`, once.
+    pub async fn act(&self, licence: &Licence, verb: &Verb) -> Outcome {
+        match tokio::time::timeout(licence.deadline, self.carry_out(licence, verb)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                Outcome::Unknown { message: format!("no end within {} ms", licence.deadline.as_millis()) }
+            }
+        }
+    }
+
+    async fn carry_out(&self, licence: &Licence, verb: &Verb) -> Outcome {
+        let kind = &self.config.kind.kind;
+        let mut read = self.scaled(&Look::direct(&self.server)).await;
+        let observed = self.observed().clone();
+        // The stamp, and with what the server made of it, the number.
+        for _ in 0..2 {
+            let scaled = match read {
+                Ok(scaled) => scaled,
+                // The size was not written yet.
+                Err(why) => return refused(format!("reading the {kind}: {why}")),
+            };
+            read = match scale::decide(&scaled, observed.as_deref(), verb, licence.epoch) {
+                Decision::Settled(outcome) => return outcome,
+                Decision::Stamp => match self.stamp(&scaled.metadata, licence.epoch).await {
+                    Ok(object) => scaled.with(object),
+                    Err(failure) => return failed(&format!("stamping the {kind}"), failure),
+                },
+                Decision::Scale { replicas } => return self.scale(&scaled.metadata, replicas).await,
+            };
+        }
+        refused(format!("the API server does not keep the epoch on the {kind}"))
+    }
+
+    /// Our epoch on the object: from now on a deposed daemon's write meets another version, and its read our stamp.
+    async fn stamp(&self, metadata: &ObjectMeta, epoch: u64) -> Result<Value, Failure> {
+        let mut patch = precondition(metadata);
+        patch["metadata"]["annotations"] = json!({ scale::EPOCH: epoch.to_string() });
+        self.server.write(Write::Merge(&self.workload(), &patch)).await
+    }
+
+    async fn scale(&self, metadata: &ObjectMeta, replicas: i32) -> Outcome {
+        let mut patch = precondition(metadata);
+        patch["spec"] = json!({ "replicas": replicas });
+        let path = format!("{}/scale", self.workload());
+        match self.server.write(Write::Merge(&path, &patch)).await {
+            // An admission plugin may have made something else of it.
+            Ok(scale) if scale["spec"]["replicas"] == json!(replicas) => Outcome::Applied,
+            Ok(scale) => Outcome::Unknown {
+                message: format!(
+                    "{replicas} were asked for, the server made {} of it",
+                    scale["spec"]["replicas"]
+                ),
+            },
+            Err(failure @ Failure::Unknown { .. }) => self.look_back(replicas, failure).await,
+            Err(failure) => failed(&format!("scaling the {}", self.config.kind.kind), failure),
+        }
+    }
+
+    /// What a write has come to that was not answered. Where it does not show, it may still be under way.
+    async fn look_back(&self, replicas: i32, failure: Failure) -> Outcome {
+        match self.scaled(&Look::direct(&self.server)).await {
+            Ok(scaled) if scaled.replicas == replicas => Outcome::Applied,
+            Ok(_) | Err(_) => failed(&format!("scaling the {}", self.config.kind.kind), failure),
+        }
+    }
+
+    fn workload(&self) -> String {
+        self.config.kind.path(&self.config.namespace, &self.config.workload)
+    }
+
+    fn below(&self, version: &str, plural: &str) -> String {
+        format!("{version}/namespaces/{}/{plural}", self.config.namespace)
+    }
+}
+
+/// What binds a write to the very object, in the very version, that was read.
+fn precondition(metadata: &ObjectMeta) -> Value {
+    json!({ "metadata": { "uid": metadata.uid, "resourceVersion": metadata.resource_version } })
+}
+
+/// The failure domain of each machine, or why it is not known.
+async fn domains(look: &Look, machines: BTreeSet<String>) -> BTreeMap<String, Result<String, String>> {
+    let mut asked = JoinSet::new();
+    for name in machines {
+        let look = look.clone();
+        asked.spawn(async move {
+            let read = look.read("/api/v1/nodes", "", &name).await;
+            let domain = parsed::<Node>(read).map(|machine| report::domain(&machine));
+            (name, domain)
+        });
+    }
+    let mut domains = BTreeMap::new();
+    while let Some(done) = asked.join_next().await {
+        // One that panicked is not known, as one that did not answer.
+        domains.extend(done);
+    }
+    domains
+}
+
+fn parsed<T: DeserializeOwned>(read: Result<Value, Failure>) -> Result<T, String> {
+    let value = read.map_err(|failure| failure.to_string())?;
+    serde_json::from_value(value)
+        .map_err(|error| format!("the API server's answer cannot be understood: {error}"))
+}
+
+fn all<T: DeserializeOwned>(list: Result<Vec<Value>, Failure>) -> Result<Vec<T>, String> {
+    let items = list.map_err(|failure| failure.to_string())?;
+    items.into_iter().map(|item| parsed(Ok(item))).collect()
+}
+
+fn refused(message: impl Into<String>) -> Outcome {
+    Outcome::Refused { message: message.into() }
+}
+
+fn failed(doing: &str, failure: Failure) -> Outcome {
+    let message = format!("{doing}: {failure}");
+    match failure {
+        Failure::Unknown { .. } => Outcome::Unknown { message },
+        Failure::NotFound { .. }
+        | Failure::Conflict { .. }
+        | Failure::Forbidden { .. }
+        | Failure::Unauthorized { .. }
+        | Failure::Busy { .. }
+        | Failure::Denied { .. }
+        | Failure::Invalid { .. }
+        | Failure::Expired { .. }
+        | Failure::Behind { .. }
+        | Failure::NotSent { .. } => Outcome::Refused { message },
+    }
+}

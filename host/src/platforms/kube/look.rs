@@ -1,0 +1,101 @@
+//! Where a look gets its objects: from the server itself, or from what is watched. A look that may begin something, and
+//! every look while a plan runs, is of the first kind; one of the other kind costs the server nothing.
+//!
+//! `StatefulSets`, claims, autoscalers, budgets and machines are watched once for all targets of a namespace; pods once for
+//! each selector, so that a namespace full of other pods is not held in memory.
+
+use crate::kubernetes::watch::{View, Watched};
+use crate::kubernetes::{ApiServer, Failure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest that nothing was heard of what is still gone by: the server sends a bookmark a minute. After a direct
+/// look the next ones are direct for as long, so that no later look is of an earlier world.
+const FRESH: Duration = Duration::from_secs(90);
+
+/// What a target has watched, and when it was last looked at directly.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    /// By path, with the selector. They end with the target.
+    open: Mutex<BTreeMap<String, (String, Arc<Watched>)>>,
+    direct: Mutex<Option<Instant>>,
+}
+
+impl Watches {
+    /// Notes that a direct look begins.
+    pub(super) fn looked_directly(&self) {
+        *self.direct.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether what is watched is surely not older than the last direct look.
+    fn may_serve(&self) -> bool {
+        let last = *self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none_or(|at| at.elapsed() > FRESH)
+    }
+
+    fn view(&self, server: &Arc<ApiServer>, path: &str, selector: &str) -> Option<View> {
+        let watched = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            match open.get(path) {
+                Some((of, watched)) if of == selector => watched.clone(),
+                Some(_) | None => {
+                    let watched = server.watched(path, selector);
+                    open.insert(path.to_owned(), (selector.to_owned(), watched.clone()));
+                    watched
+                }
+            }
+        };
+        // Not listed yet, forbidden, silent: the server is asked, and its own words are told.
+        watched.view().ok().filter(|view| view.age <= FRESH)
+    }
+}
+
+/// One look.
+#[derive(Clone)]
+pub(super) struct Look {
+    server: Arc<ApiServer>,
+    /// None for a direct one.
+    watches: Option<Arc<Watches>>,
+}
+
+impl Look {
+    /// A look past everything that is kept.
+    pub(super) fn direct(server: &Arc<ApiServer>) -> Self {
+        Self { server: server.clone(), watches: None }
+    }
+
+    /// A look at what is watched, and a direct one where that is not sure to be good enough.
+    pub(super) fn watched(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
+        Self { server: server.clone(), watches: watches.may_serve().then(|| watches.clone()) }
+    }
+
+    /// Whether it is past everything that is kept.
+    pub(super) fn is_direct(&self) -> bool {
+        self.watches.is_none()
+    }
+
+    /// All objects below a path that a label selector fits.
+    pub(super) async fn list(&self, path: &str, selector: &str) -> Result<Vec<Value>, Failure> {
+        match self.view(path, selector) {
+            Some(view) => Ok(view.objects.values().map(|object| Value::clone(object)).collect()),
+            None => self.server.list(path, selector).await,
+        }
+    }
+
+    fn view(&self, path: &str, selector: &str) -> Option<View> {
+        self.watches.as_ref()?.view(&self.server, path, selector)
+    }
+
+    /// One object below a path, with its namespace (empty for what has none). One that is not seen is asked for.
+    pub(super) async fn read(&self, path: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
+        let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+        let view = self.view(path, "");
+        match view.as_ref().and_then(|view| view.objects.get(&key)) {
+            Some(object) => Ok(Value::clone(object)),
+            None => self.server.read(&format!("{path}/{name}")).await,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! From objects to a report: pure, and blind to the order in which they were listed.
+
+use super::scaled::{Scaled, controller};
+use super::{KubeConfig, workload};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use plimsoll_core::observation::{PlatformReport, Slot, Source, Told, VacantSlot};
+use plimsoll_wire::fact::{Fact, Gap};
+use plimsoll_wire::snapshot::{Endpoints, Marker, Operation, OperationKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// How many places ahead are told: more than any plan adds.
+const VACANT: i32 = 16;
+/// The label by which a pod tells from which template it was made.
+const REVISION: &str = "controller-revision-hash";
+/// The label by which a machine tells its zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// Everything that was read.
+pub(super) struct Seen {
+    pub(super) scaled: Scaled,
+    pub(super) pods: Vec<Pod>,
+    pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
+    pub(super) autoscalers: Result<Vec<HorizontalPodAutoscaler>, String>,
+    pub(super) budgets: Result<Vec<PodDisruptionBudget>, String>,
+    /// Failure domains by machine.
+    pub(super) domains: BTreeMap<String, Result<String, String>>,
+}
+
+/// The first ordinal of a StatefulSet.
+pub(super) fn start(workload: &StatefulSet) -> i32 {
+    let ordinals = workload.spec.as_ref().and_then(|spec| spec.ordinals.as_ref());
+    ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0)
+}
+
+/// The ordinal in a pod's name.
+pub(super) fn ordinal(workload: &str, pod: &str) -> Option<i32> {
+    let digits = pod.strip_prefix(workload)?.strip_prefix('-')?;
+    let number: i32 = digits.parse().ok()?;
+    // `-01` and `-+1` are not what the controller writes.
+    (number.to_string() == digits).then_some(number)
+}
+
+/// The template that is being rolled out, while it is: not every member is of it yet.
+pub(super) fn rollout(workload: &StatefulSet) -> Option<&str> {
+    let status = workload.status.as_ref()?;
+    let update = status.update_revision.as_deref().filter(|revision| !revision.is_empty())?;
+    (status.current_revision.as_deref() != Some(update)).then_some(update)
+}
+
+/// The pods' selector as it is sent.
+pub(super) fn selector(workload: &StatefulSet) -> Result<String, String> {
+    let selector = workload.spec.as_ref().map(|spec| &spec.selector).ok_or("the StatefulSet has no spec")?;
+    let mut text = String::new();
+    let mut add = |part: String| {
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = write!(text, "{comma}{part}");
+    };
+    for (key, value) in selector.match_labels.iter().flatten() {
+        add(format!("{key}={value}"));
+    }
+    for expression in selector.match_expressions.iter().flatten() {
+        let values = expression.values.as_deref().unwrap_or_default().join(",");
+        add(match expression.operator.as_str() {
+            "In" => format!("{} in ({values})", expression.key),
+            "NotIn" => format!("{} notin ({values})", expression.key),
+            "Exists" => expression.key.clone(),
+            "DoesNotExist" => format!("!{}", expression.key),
+            other => return Err(format!("the selector has an operator {other} that is not known here")),
+        });
+    }
+    if text.is_empty() { Err("the StatefulSet selects no pods".to_owned()) } else { Ok(text) }
+}
+
+/// The failure domain of a machine: its zone, where it tells one, and itself.
+pub(super) fn domain(machine: &Node) -> String {
+    let name = machine.metadata.name.as_deref().unwrap_or_default();
+    match machine.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE)) {
+        Some(zone) if !zone.is_empty() => format!("{zone}/{name}"),
+        Some(_) | None => name.to_owned(),
+    }
+}
+
+/// The report.
+pub(super) fn report(seen: &Seen, config: &KubeConfig, source: &Source) -> PlatformReport {
+    let view = View { seen, config, source };
+    match view.members() {
+        Ok(members) => PlatformReport {
+            slots: source.tells(members.iter().map(|(ordinal, pod)| view.slot(*ordinal, *pod)).collect()),
+            vacant: view.vacant(&members),
+            generation: source.tells(seen.scaled.generation()),
+            operations: source.tells(view.operations(&members)),
+            facts: workload::facts(seen, source),
+        },
+        Err(why) => PlatformReport {
+            slots: Told::gap(Gap::Conflicting, &*why),
+            vacant: Told::gap(Gap::Conflicting, &*why),
+            generation: source.tells(seen.scaled.generation()),
+            operations: Told::gap(Gap::Conflicting, why),
+            facts: workload::facts(seen, source),
+        },
+    }
+}
+
+struct View<'a> {
+    seen: &'a Seen,
+    config: &'a KubeConfig,
+    source: &'a Source,
+}
+
+/// Places in use by ordinal, with the pod where there is one.
+type Members<'a> = BTreeMap<i32, Option<&'a Pod>>;
+
+impl<'a> View<'a> {
+    /// The places that are asked for, and those that still have a pod.
+    fn members(&self) -> Result<Members<'a>, String> {
+        let Scaled { set, replicas, .. } = &self.seen.scaled;
+        let first = start(set);
+        let mut members: Members = (first..first.saturating_add(*replicas)).map(|it| (it, None)).collect();
+        for pod in &self.seen.pods {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let Some(ordinal) = ordinal(self.seen.scaled.pods(), name) else { continue };
+            // A pod of an earlier StatefulSet of this name, or of nobody: whose data it has is not known.
+            if !self.owns(pod) {
+                return Err(format!(
+                    "pod {name} is not controlled by this StatefulSet, though it has its name"
+                ));
+            }
+            members.insert(ordinal, Some(pod));
+        }
+        Ok(members)
+    }
+
+    fn owns(&self, pod: &Pod) -> bool {
+        let uid = self.seen.scaled.set.metadata.uid.as_deref();
+        uid.is_some() && controller(&pod.metadata) == uid
+    }
+
+    /// The first ordinal that is not asked for.
+    fn next(&self) -> i32 {
+        let Scaled { set, replicas, .. } = &self.seen.scaled;
+        start(set).saturating_add(*replicas)
+    }
+
+    fn name(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.seen.scaled.pods())
+    }
+
+    fn slot(&self, ordinal: i32, pod: Option<&Pod>) -> Slot {
+        let running = pod.is_some_and(runs);
+        Slot {
+            slot: self.name(ordinal).into(),
+            endpoints: self.endpoints(ordinal, pod.filter(|pod| phase(pod) == "Running")),
+            running,
+            incarnation: pod.and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default(),
+            domain: self.domain(pod),
+            marker: Told::gap(Gap::NotScraped, "what is on the volume of a running member is not read"),
+        }
+    }
+
+    /// The addresses of a place. An IP is the pod's own, and only while it runs: afterwards it may be another's.
+    fn endpoints(&self, ordinal: i32, pod: Option<&Pod>) -> Endpoints {
+        let status = pod.and_then(|pod| pod.status.as_ref());
+        let ip = status.and_then(|status| status.pod_ip.as_deref()).filter(|ip| !ip.is_empty());
+        let ip = ip.map(|ip| if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() });
+        let spec = self.seen.scaled.set.spec.as_ref();
+        let service = spec.and_then(|spec| spec.service_name.as_deref()).unwrap_or_default();
+        let fill = |template: &String| {
+            let text = match (&ip, template.contains("{ip}")) {
+                (Some(ip), true) => template.replace("{ip}", ip),
+                (None, true) => return None,
+                (_, false) => template.clone(),
+            };
+            let text = text.replace("{pod}", &self.name(ordinal)).replace("{ordinal}", &ordinal.to_string());
+            Some(text.replace("{service}", service).replace("{namespace}", &self.config.namespace))
+        };
+        let filled = |(purpose, template): (&String, &String)| Some((purpose.clone(), fill(template)?));
+        self.config.endpoints.iter().filter_map(filled).collect()
+    }
+
+    fn domain(&self, pod: Option<&Pod>) -> Told<String> {
+        let machine = pod.and_then(|pod| pod.spec.as_ref()?.node_name.as_deref());
+        let Some(machine) = machine else { return Told::gap(Gap::NotScraped, "it is on no machine yet") };
+        match self.seen.domains.get(machine) {
+            Some(Ok(domain)) => self.source.tells(domain.clone()),
+            Some(Err(why)) => Told::gap(Gap::Error, format!("machine {machine}: {why}")),
+            None => Told::gap(Gap::NotScraped, format!("machine {machine} was not read")),
+        }
+    }
+
+    /// The places that would be taken next. None while a pod beyond the wished size is still there: its place is
+    /// the next.
+    fn vacant(&self, members: &Members) -> Told<Vec<VacantSlot>> {
+        let next = self.next();
+        if members.keys().next_back().is_some_and(|last| *last >= next) {
+            return self.source.tells(Vec::new());
+        }
+        let places = (next..next.saturating_add(VACANT)).map(|ordinal| VacantSlot {
+            slot: self.name(ordinal).into(),
+            endpoints: self.endpoints(ordinal, None),
+            domain: Told::gap(Gap::NotScraped, "where a pod runs is decided when it is there"),
+            marker: self.marker(ordinal),
+        });
+        self.source.tells(places.collect())
+    }
+
+    /// What a new member would find on its volume. A claim that is there was left behind by an earlier member, or
+    /// made by somebody: only the data itself could tell (`decisions.md` D22).
+    fn marker(&self, ordinal: i32) -> Told<Marker> {
+        let templates =
+            self.seen.scaled.set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref());
+        let names: BTreeSet<String> = templates
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|template| template.metadata.name.as_deref())
+            .map(|template| format!("{template}-{}", self.name(ordinal)))
+            .collect();
+        let claims = match &self.seen.claims {
+            Ok(claims) => claims,
+            Err(why) => return Told::gap(Gap::Error, format!("claims: {why}")),
+        };
+        let there = claims.iter().find_map(|claim| {
+            let name = claim.metadata.name.as_deref().filter(|it| names.contains(*it))?;
+            Some((name, claim.metadata.deletion_timestamp.is_some()))
+        });
+        if let Some((claim, goes)) = there {
+            let detail = if goes {
+                format!("claim {claim} is being deleted; hint: wait until it is gone")
+            } else {
+                format!(
+                    "claim {claim} is there from before; hint: when its data is not needed any more, delete the claim"
+                )
+            };
+            return Told::gap(Gap::NotScraped, detail);
+        }
+        if names.is_empty() && self.has_outside_volumes() {
+            return Told::gap(Gap::NotScraped, "the pods have volumes that are no claims of the StatefulSet");
+        }
+        self.source.tells(Marker { fingerprint: String::new(), member_id: String::new(), tombstoned: false })
+    }
+
+    /// Whether pods have volumes that outlive them and come from elsewhere.
+    fn has_outside_volumes(&self) -> bool {
+        let pod = self.seen.scaled.set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        pod.and_then(|pod| pod.volumes.as_deref()).unwrap_or_default().iter().any(|volume| {
+            let own = volume.empty_dir.is_some() || volume.ephemeral.is_some();
+            let text = volume.config_map.is_some() || volume.secret.is_some();
+            !(own || text || volume.projected.is_some() || volume.downward_api.is_some())
+        })
+    }
+
+    /// A new template on its way, and members that somebody restarts. A pod beyond the wished size goes because of
+    /// the size, which is seen anyway.
+    fn operations(&self, members: &Members) -> Vec<Operation> {
+        let (set, next) = (&self.seen.scaled.set, self.next());
+        let operation = |id: String, kind, scope: &str| Operation {
+            id,
+            kind,
+            owner: "unknown".to_owned(),
+            scope: scope.to_owned(),
+            progress_permille: Fact::NotApplicable,
+        };
+        let mut found = Vec::new();
+        let update = set.status.as_ref().and_then(|status| status.update_revision.as_deref());
+        let stays = members.range(..next).filter_map(|(_, pod)| *pod);
+        let old = |pod: &&Pod| {
+            let revision =
+                pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION)).map(String::as_str);
+            revision.is_some() && update.is_some_and(|update| !update.is_empty()) && revision != update
+        };
+        if rollout(set).is_some() || stays.clone().any(|pod| old(&pod)) {
+            found.push(operation(
+                format!("rollout/{}", update.unwrap_or_default()),
+                OperationKind::Upgrade,
+                "",
+            ));
+        }
+        for pod in stays.filter(|pod| pod.metadata.deletion_timestamp.is_some()) {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            found.push(operation(format!("restart/{name}"), OperationKind::Restart, name));
+        }
+        found
+    }
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether the processes of a pod run. Readiness is no sign: a learner is not ready, and runs.
+fn runs(pod: &Pod) -> bool {
+    let statuses =
+        pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let up = |state: Option<_>| state.is_some();
+    phase(pod) == "Running"
+        && !statuses.is_empty()
+        && statuses.iter().all(|status| up(status.state.as_ref().and_then(|state| state.running.as_ref())))
+}

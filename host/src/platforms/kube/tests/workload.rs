@@ -1,0 +1,86 @@
+//! What is told of the object beside its members.
+
+use super::*;
+use plimsoll_wire::workload::{BUDGETS, IDENTITY, RIVALS};
+
+const AUTOSCALER: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/web";
+const BUDGET: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/db";
+
+fn autoscaler(kind: &str, version: &str) -> Value {
+    json!({
+        "metadata": { "name": "web", "namespace": "shop" },
+        "spec": { "maxReplicas": 9, "scaleTargetRef": { "apiVersion": version, "kind": kind, "name": "db-main" } },
+    })
+}
+
+fn budget(observed: i64) -> Value {
+    json!({
+        "metadata": { "name": "db", "namespace": "shop", "generation": 2 },
+        "spec": { "maxUnavailable": 1, "selector": { "matchExpressions": [{ "key": "app", "operator": "In", "values": ["db"] }] } },
+        "status": { "observedGeneration": observed, "desiredHealthy": 2, "currentHealthy": 2, "expectedPods": 3, "disruptionsAllowed": 0 },
+    })
+}
+
+async fn told(cluster: &Cluster, name: &str) -> Told<Value> {
+    cluster.kube.observe().await.facts[name].clone()
+}
+
+#[tokio::test]
+async fn an_autoscaler_of_this_very_workload_is_a_rival_and_another_is_none() {
+    let cluster = Cluster::new().await;
+    assert_eq!(told(&cluster, RIVALS).await.value(), Some(&json!([])));
+    for (kind, version, rivals) in [
+        ("StatefulSet", "apps/v1", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
+        ("StatefulSet", "", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
+        ("StatefulSet", "apps.example/v1", json!([])),
+        ("StatefulAutoscaler", "plimsoll.dev/v1alpha1", json!([])),
+    ] {
+        cluster.objects.lock().unwrap().put(AUTOSCALER, autoscaler(kind, version));
+        assert_eq!(told(&cluster, RIVALS).await.value(), Some(&rivals), "{kind} {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_budget_that_covers_the_pods_is_told_with_those_that_are_ready() {
+    let cluster = Cluster::new().await;
+    cluster.change(&pod_path(1), |pod| {
+        pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }])
+    });
+    cluster.objects.lock().unwrap().put(BUDGET, budget(2));
+    let wanted = json!([{ "name": "db", "desired": 2, "healthy": 2, "members": ["db-main-1"] }]);
+    assert_eq!(told(&cluster, BUDGETS).await.value(), Some(&wanted));
+    // Of other pods.
+    cluster.change(BUDGET, |budget| budget["spec"]["selector"] = json!({ "matchLabels": { "app": "web" } }));
+    assert_eq!(told(&cluster, BUDGETS).await.value(), Some(&json!([])));
+    cluster.objects.lock().unwrap().put(BUDGET, budget(1));
+    assert!(matches!(told(&cluster, BUDGETS).await, Told::Gap { reason: Gap::Stale, .. }));
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_a_gap_that_names_it() {
+    let cluster = Cluster::new().await;
+    let refusal = || Reply::status(403, "is forbidden: User \"x\" cannot list resource");
+    for (plural, name, kind) in [
+        ("horizontalpodautoscalers", RIVALS, "HorizontalPodAutoscalers"),
+        ("poddisruptionbudgets", BUDGETS, "PodDisruptionBudgets"),
+    ] {
+        cluster.spoil(move |call| call.path.contains(plural), false, refusal());
+        let told = told(&cluster, name).await;
+        assert!(matches!(&told, Told::Gap { detail, .. } if detail.contains(kind)), "{told:?}");
+    }
+    cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
+    for name in [IDENTITY, RIVALS, BUDGETS] {
+        assert!(told(&cluster, name).await.value().is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_owns_the_size_beside_us_is_named() {
+    let cluster = Cluster::new().await;
+    let owns = |manager: &str| json!({ "manager": manager, "operation": "Apply", "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+    cluster.change(WORKLOAD, |object| {
+        object["metadata"]["managedFields"] = json!([owns("plimsoll"), owns("argocd-controller")]);
+    });
+    let wanted = json!({ "uid": "workload", "sizeOwners": ["argocd-controller"] });
+    assert_eq!(told(&cluster, IDENTITY).await.value(), Some(&wanted));
+}

@@ -1,0 +1,119 @@
+//! A new version beside the running one: it is asked the same, its answers are shown and decide nothing, until it
+//! has answered so many times without failing.
+
+use super::fault::{Failure, Fault, Flaw, Rejection};
+use super::library::Candidate;
+use super::version::Version;
+use plimsoll_wire::proposal::Answer;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// A version in shadow.
+pub(crate) struct Shadow {
+    pub candidate: Candidate,
+    pub version: Arc<Version>,
+    /// How often it must answer.
+    wanted: u32,
+    answered: u32,
+    differed: u32,
+    /// Its last answer beside the one that decided.
+    last: String,
+}
+
+/// How a version in shadow stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// SHA-256 of the module, in hex.
+    pub module: String,
+    /// How often it has answered.
+    pub answered: u32,
+    /// How often it must, to take over.
+    pub wanted: u32,
+    /// How often its answer was another than the one that decided.
+    pub differed: u32,
+    /// Its last answer beside the one that decided, for people; empty before the first.
+    pub last: String,
+}
+
+/// How it goes on with a version in shadow.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// It has to answer more often.
+    Goes,
+    /// It takes over.
+    Over,
+    /// It is refused.
+    Failed(Rejection),
+}
+
+impl Shadow {
+    pub(crate) fn new(candidate: Candidate, version: Arc<Version>, wanted: u32) -> Self {
+        Self { candidate, version, wanted, answered: 0, differed: 0, last: String::new() }
+    }
+
+    /// Takes note of one answer beside the one that decided.
+    pub(crate) fn take(
+        &mut self,
+        target: &str,
+        decided: &Result<Answer, Failure>,
+        beside: &Result<Answer, Failure>,
+    ) -> Course {
+        match beside {
+            Ok(_) => {}
+            // Not the policy's doing: this evaluation does not count.
+            Err(failure) if matches!(failure.fault, Fault::Busy | Fault::Input | Fault::Sandbox) => {
+                return Course::Goes;
+            }
+            Err(failure) => {
+                let of = format!("evaluation {} of {} in shadow", self.answered + 1, self.wanted);
+                return Course::Failed(Rejection::new(Flaw::Shadow, format!("{of}, on {target}: {failure}")));
+            }
+        }
+        let (wish, decided) = (wish(beside), wish(decided));
+        self.answered += 1;
+        self.differed += u32::from(wish != decided);
+        self.last = format!("{target}: {wish} where {decided} decided");
+        if self.answered < self.wanted { Course::Goes } else { Course::Over }
+    }
+
+    pub(crate) fn status(&self) -> ShadowStatus {
+        ShadowStatus {
+            module: self.candidate.module.clone(),
+            answered: self.answered,
+            wanted: self.wanted,
+            differed: self.differed,
+            last: self.last.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Shadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
+    }
+}
+
+impl fmt::Display for ShadowStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let module = self.module.get(..12).unwrap_or(&self.module);
+        write!(
+            f,
+            "{module} in shadow: {} of {} answers, {} differ",
+            self.answered, self.wanted, self.differed
+        )?;
+        if self.last.is_empty() { Ok(()) } else { write!(f, "; last {}", self.last) }
+    }
+}
+
+/// What an answer comes to, in a few words.
+fn wish(result: &Result<Answer, Failure>) -> String {
+    match result {
+        Ok(Answer::Proposal(proposal)) => {
+            proposal.sizes.members.map_or_else(|| "a hold".to_owned(), |members| format!("{members} members"))
+        }
+        Ok(Answer::Refusal { refusal }) => format!("the refusal {}", refusal.reason.code),
+        Err(failure) => format!("the failure {}", failure.fault),
+    }
+}

@@ -1,0 +1,178 @@
+//! The reference of every word that the daemon says to people and programs, printed from the tables that it says them
+//! by: `docs/reference.md`.
+
+use crate::daemon::EVENT_KINDS;
+use crate::kubernetes::stateful_autoscaler::{CONDITIONS, REASONS};
+use crate::metrics::{FROZEN, METRICS};
+use plimsoll_core::invariant::{Severity, all};
+use plimsoll_core::judge::Moment;
+use plimsoll_core::reason::{self, Word};
+use std::fmt::Write as _;
+
+const HEAD: &str = "# Reference
+
+Every condition, reason, event and metric, and what to do about it. This page is made from the code
+(`PLIMSOLL_BLESS=1 cargo test -p plimsoll-tests --test tidy` writes it); change the words beside the definition.
+";
+
+/// The page.
+#[must_use]
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    conditions(&mut page);
+    reasons(&mut page);
+    rules(&mut page);
+    events(&mut page);
+    metrics(&mut page);
+    page
+}
+
+fn section(page: &mut String, title: &str, words: &str, head: &[&str], rows: &[Vec<String>]) {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    // Writing to a string cannot fail.
+    let _ = write!(page, "\n## {title}\n\n{words}\n\n{}|{}\n", line(&head), "---|".repeat(head.len()));
+    for row in rows {
+        page.push_str(&line(row));
+    }
+}
+
+fn code(word: &str) -> String {
+    format!("`{word}`")
+}
+
+/// A sentence in a cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn conditions(page: &mut String) {
+    let rows: Vec<_> = CONDITIONS
+        .iter()
+        .map(|known| {
+            let calls = match known.calls {
+                Some(true) => "`True`",
+                Some(false) => "`False`",
+                None => "",
+            };
+            let [holds, not] = known.plain;
+            vec![
+                code(known.kind),
+                cell(known.holds),
+                calls.to_owned(),
+                format!("`{holds}`, `{not}`"),
+                cell(known.advice),
+            ]
+        })
+        .collect();
+    section(
+        page,
+        "Conditions",
+        "Of a `StatefulAutoscaler`, and in `plimsoll status TARGET`. The reason is the plain one, or one of those below: a \
+         phase for `Moving`, a rule's for `AbleToScale` and `Limited`.",
+        &["condition", "`True` means", "calls for somebody", "plain reasons", "what to do"],
+        &rows,
+    );
+}
+
+fn reasons(page: &mut String) {
+    let row = |word: &Word| vec![code(word.word), cell(word.means), cell(word.advice)];
+    let head = ["reason", "meaning", "what to do"];
+    let rows: Vec<_> = reason::DECISIONS.iter().map(row).collect();
+    let words =
+        "`lastDecision.reason`, where no rule has found anything; else it is the hazard of a rule, below.";
+    section(page, "Reasons of decisions", words, &head, &rows);
+    let rows: Vec<_> = reason::CONDITIONS.iter().chain(&REASONS).map(row).collect();
+    section(
+        page,
+        "Reasons of conditions",
+        "Beside the plain ones, and those of decisions and rules.",
+        &head,
+        &rows,
+    );
+    let mut rows: Vec<_> = reason::TROUBLES.iter().map(row).collect();
+    rows.push(vec![
+        code(FROZEN),
+        "The target stands still after a defect of Plimsoll; the others go on.".to_owned(),
+        "Restart the daemon, and report the message in its log.".to_owned(),
+    ]);
+    let words = "What is wrong with Plimsoll itself: the first word of `status.trouble`, and the `kind` of \
+                 `plimsoll_troubles_total`. The target holds, and tries again every five seconds.";
+    section(page, "Troubles", words, &head, &rows);
+}
+
+fn rules(page: &mut String) {
+    let moment = |moment: &Moment| match moment {
+        Moment::Admission => "admission",
+        Moment::Step => "step",
+        Moment::Destroy => "destruction",
+    };
+    let rows: Vec<_> = all()
+        .map(|rule| {
+            let effect = match rule.severity {
+                Severity::Clamp => "cuts",
+                Severity::Defer => "puts off",
+                Severity::Evidence => "puts off; refuses before destruction",
+                Severity::Deny => "refuses",
+            };
+            let moments: Vec<_> = rule.moments.iter().map(moment).collect();
+            vec![
+                code(rule.kind),
+                rule.id.to_owned(),
+                effect.to_owned(),
+                moments.join(", "),
+                cell(rule.protects),
+                cell(rule.advice),
+            ]
+        })
+        .collect();
+    section(
+        page,
+        "Rules",
+        "The reason is the hazard that a rule saw. A finding says what was seen and has a hint of its own; this is what holds in \
+         general.",
+        &["reason", "rule", "it", "asked before", "protects", "what to do"],
+        &rows,
+    );
+}
+
+fn events(page: &mut String) {
+    let row = |kind: &crate::daemon::EventKind| {
+        let weight = if kind.warning { "Warning" } else { "Normal" };
+        vec![code(kind.reason), weight.to_owned(), cell(kind.when), cell(kind.advice)]
+    };
+    let rows: Vec<_> = EVENT_KINDS.iter().map(row).collect();
+    section(
+        page,
+        "Events",
+        "About a `StatefulAutoscaler` (`kubectl events --for statefulautoscaler/NAME`). A decision for another reason than the one \
+         before is an event, too, with that reason.",
+        &["reason", "type", "when", "what to do"],
+        &rows,
+    );
+}
+
+fn metrics(page: &mut String) {
+    let rows: Vec<_> = METRICS
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.iter().map(|label| code(label)).collect();
+            vec![
+                code(metric.name),
+                metric.kind().to_owned(),
+                metric.unit.to_owned(),
+                labels.join(", "),
+                cell(metric.help),
+                cell(metric.advice),
+            ]
+        })
+        .collect();
+    section(
+        page,
+        "Metrics",
+        "At `/metrics`. What is not known has no sample; it is never zero. A family has at most 4096 series; what a counter has \
+         beyond them is counted under the label value `other`.",
+        &["metric", "type", "unit", "labels", "meaning", "what to do"],
+        &rows,
+    );
+}

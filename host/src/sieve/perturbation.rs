@@ -1,0 +1,57 @@
+//! What is done to the daemon, one thing a run.
+
+use plimsoll_wire::snapshot::SignalState;
+
+/// What is done to the daemon at one of its writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Perturbation {
+    /// Sieve: the daemon dies, and the write is not sent.
+    CrashBefore,
+    /// Sieve: the write is carried out, and the daemon dies before it hears of it.
+    CrashAfter,
+    /// Sieve: from the write before it on, reads are answered as things stood before that one.
+    StaleView,
+    /// Sieve: right after the write the highest pod is replaced, before anybody looks.
+    HiddenPod,
+    /// Sieve: right after the write somebody changes the size and changes it back, before anybody looks.
+    HiddenEdit,
+    /// It is carried out, and not answered.
+    Unanswered,
+    /// It is lost, and not answered.
+    Lost,
+    /// It is not answered, and arrives later.
+    Late,
+    /// Somebody else wrote first.
+    Conflict,
+    /// The server has too much to do.
+    Busy,
+    /// The server is in trouble and has done nothing.
+    Trouble,
+}
+
+impl Perturbation {
+    pub(super) const ALL: [Self; 11] = [
+        Self::CrashBefore,
+        Self::CrashAfter,
+        Self::StaleView,
+        Self::HiddenPod,
+        Self::HiddenEdit,
+        Self::Unanswered,
+        Self::Lost,
+        Self::Late,
+        Self::Conflict,
+        Self::Busy,
+        Self::Trouble,
+    ];
+}
+
+/// One run: from a size to a size, and what goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Case {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// What is done, and at which write, counted from 1.
+    pub(super) fault: Option<(Perturbation, usize)>,
+    /// What signals are at first.
+    pub(super) signals: SignalState,
+}

@@ -1,0 +1,52 @@
+//! What a platform tells of the object whose size it scales, beside its members: facts of the snapshot's open list
+//! ([`crate::Snapshot::facts`]), so that policies of every contract see them and none of them has to change.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The name of the fact with the [`Identity`] of the object.
+pub const IDENTITY: &str = "workload.identity";
+/// The name of the fact with all [`Rival`]s.
+pub const RIVALS: &str = "workload.rivals";
+/// The name of the fact with all [`Budget`]s.
+pub const BUDGETS: &str = "workload.budgets";
+
+/// Which object it is, and who has last said what size it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The platform's own id of it: another object of the same name has another one.
+    pub uid: String,
+    /// Whoever owns its size beside us, by the name that they give themselves.
+    #[serde(default)]
+    pub size_owners: BTreeSet<String>,
+}
+
+/// Something else that changes the size of the very same object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Rival {
+    /// What it is, such as `HorizontalPodAutoscaler`.
+    pub kind: String,
+    /// What it is called.
+    pub name: String,
+}
+
+/// How many members must stay healthy, by the word of an owner of the platform (a `PodDisruptionBudget`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// What it is called.
+    pub name: String,
+    /// How many of what it covers must be healthy.
+    pub desired: u32,
+    /// How many of what it covers are healthy now.
+    pub healthy: u32,
+    /// The members among those that are healthy, by their slots.
+    #[serde(default)]
+    pub members: BTreeSet<Arc<str>>,
+}

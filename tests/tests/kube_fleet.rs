@@ -1,0 +1,176 @@
+//! Figures of a fleet on a real API server: how much memory the daemon takes with a thousand `StatefulAutoscaler` objects, how
+//! soon each of them has a status, and what is asked of the server at rest, by the server's own count. A sample of twenty
+//! and half a minute in `make test`; with `PLIMSOLL_LONG=1` a thousand, and an hour.
+
+use anyhow::Context as _;
+use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::daemon::Daemon;
+use plimsoll_tests::kube::define;
+use plimsoll_tests::process::wait_until;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// How many: a fleet of which one daemon is in charge.
+const FLEET: usize = 1_000;
+/// How many in the short form.
+const SAMPLE: usize = 20;
+/// Objects in one `kubectl apply`.
+const AT_A_TIME: usize = 100;
+/// After a direct look the next ones are direct for as long; then what is watched is gone by.
+const SETTLED: Duration = Duration::from_secs(100);
+/// What a daemon asks about, and next to nobody else in this cluster.
+const ASKED: [&str; 8] = [
+    "statefulautoscalers",
+    "scalingplans",
+    "statefulsets",
+    "pods",
+    "persistentvolumeclaims",
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+    "events",
+];
+/// For a thousand statuses on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+#[test]
+fn every_autoscaler_of_a_fleet_has_a_status_and_the_daemons_memory_is_told() -> anyhow::Result<()> {
+    let fleet = if is_long() { FLEET } else { SAMPLE };
+    let cluster = Cluster::shared()?;
+    define(&cluster)?;
+    let namespace = Namespace::create(&cluster)?;
+    for first in (0..fleet).step_by(AT_A_TIME) {
+        let some: String = (first..fleet.min(first + AT_A_TIME)).map(one).collect();
+        namespace.apply(&some)?;
+    }
+    cluster.inside(move || {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(look(namespace, fleet))
+    })?
+}
+
+fn is_long() -> bool {
+    std::env::var("PLIMSOLL_LONG").is_ok()
+}
+
+/// How often each is looked at, in seconds.
+fn interval() -> u64 {
+    if is_long() { 60 } else { 5 }
+}
+
+/// A StatefulSet whose pods nobody gives a machine, and its autoscaler: it has its size, and rests.
+fn one(number: usize) -> String {
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: db-{number}}}
+spec:
+  serviceName: db
+  replicas: 3
+  podManagementPolicy: Parallel
+  selector: {{matchLabels: {{app: db-{number}}}}}
+  template:
+    metadata: {{labels: {{app: db-{number}}}}}
+    spec: {{schedulerName: nobody, containers: [{{name: db, image: 'plimsoll.test/busybox:1'}}]}}
+---
+apiVersion: plimsoll.dev/v1alpha1
+kind: StatefulAutoscaler
+metadata: {{name: db-{number}}}
+spec:
+  targetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: db-{number}}}
+  system: {{kind: etcd, ref: pods}}
+  minReplicas: 3
+  maxReplicas: 5
+  interval: {}s
+  policies: [{{name: nobody, module: hold.wasm}}]
+---
+",
+        interval()
+    );
+    text
+}
+
+async fn look(namespace: Namespace, fleet: usize) -> anyhow::Result<()> {
+    let home = tempfile::tempdir()?;
+    let file = format!(
+        "apiVersion: plimsoll.dev/v1alpha1
+kind: DaemonConfig
+http: {{enabled: false}}
+kubernetes: {{kubeconfig: {}, namespaces: [{1}], autoscalers: true}}
+systems:
+  pods: {{kind: etcd, namespaces: [{1}]}}
+",
+        namespace.cluster().kubeconfig().display(),
+        namespace.name()
+    );
+    let mut daemon = Daemon::in_folder(home.path(), &file, &format!("{}/db-0", namespace.name()))?;
+    daemon.start()?;
+    let (began, pid) = (Instant::now(), daemon.id().context("the daemon does not run")?);
+    let told = wait_until("a status of each", PATIENCE, async || {
+        let path = "jsonpath={range .items[*]}{.status.conditions[0].type}{\"\\n\"}{end}";
+        let shown = namespace.kubectl(&["get", "statefulautoscalers", "--output", path])?;
+        let count = shown.lines().filter(|line| !line.is_empty()).count();
+        anyhow::ensure!(count == fleet, "{count} have a status");
+        Ok(())
+    });
+    told.await.with_context(|| daemon.tail())?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let memory: Vec<&str> = status.lines().filter(|line| line.starts_with("Vm")).collect();
+    println!("{fleet} statuses after {:.0} s", began.elapsed().as_secs_f64());
+    println!("{}", memory.join("\n"));
+    at_rest(&namespace, fleet).await?;
+    daemon.kill()?;
+    // Their journals would keep the namespace.
+    let plans = namespace.kubectl(&["get", "scalingplans", "--output", "name"])?;
+    let plans: Vec<&str> = plans.lines().collect();
+    let free = ["--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#];
+    for some in plans.chunks(AT_A_TIME) {
+        namespace.kubectl(&[&["patch"][..], some, &free[..]].concat())?;
+    }
+    Ok(())
+}
+
+/// How often the server has been asked, by verb and resource, by its own count; what is watched is one request that lasts.
+fn asked(namespace: &Namespace) -> anyhow::Result<BTreeMap<String, u64>> {
+    let metrics = namespace.cluster().kubectl(["get", "--raw", "/metrics"])?;
+    let mut counts = BTreeMap::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{")) {
+        let (labels, value) = line.rsplit_once("} ").context("an odd line")?;
+        let label = |name: &str| {
+            let (_, rest) = labels.split_once(&format!("{name}=\"")).unwrap_or_default();
+            rest.split('"').next().unwrap_or_default()
+        };
+        if ASKED.contains(&label("resource")) {
+            let key = format!("{} {}/{}", label("verb"), label("resource"), label("subresource"));
+            *counts.entry(key).or_default() += value.parse::<f64>()? as u64;
+        }
+    }
+    Ok(counts)
+}
+
+/// At rest nothing is asked again and again, and nothing is written without news: what is left is that a watch ends and begins
+/// anew, that policies' state is saved every ten minutes, and what the cluster's own parts ask.
+async fn at_rest(namespace: &Namespace, fleet: usize) -> anyhow::Result<()> {
+    tokio::time::sleep(SETTLED).await;
+    let window = Duration::from_secs(if is_long() { 3_600 } else { 30 });
+    let before = asked(namespace)?;
+    tokio::time::sleep(window).await;
+    let mut total = 0;
+    for (what, count) in asked(namespace)? {
+        let more = count - before.get(&what).copied().unwrap_or(0);
+        if more > 0 {
+            println!("{more:>6} {what}");
+            total += if what.starts_with("WATCH") { 0 } else { more };
+        }
+    }
+    let (targets, hours) = (f64::from(u32::try_from(fleet)?), window.as_secs_f64() / 3_600.0);
+    let each = f64::from(u32::try_from(total)?) / targets / hours;
+    println!(
+        "{total} requests beside watches in {window:?} for {fleet} targets: {each:.1} a target and hour"
+    );
+    // Every target was looked at several times meanwhile: had one look asked anything, it would be more than this.
+    let looks = u64::try_from(fleet)? * window.as_secs() / interval();
+    anyhow::ensure!(total * 4 < looks, "{total} requests for {looks} looks");
+    Ok(())
+}
