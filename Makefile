@@ -6,12 +6,14 @@ NAME  ?= dev
 TESTS  = $(CARGO) test --locked --workspace --no-fail-fast
 # All at once: a build of one package chooses other features of what it shares with the rest, and builds that twice.
 BUILD  = $(CARGO) build --locked --workspace --all-targets
+# The two together choose the features of the whole workspace, so that `make test` after `make demo` builds nothing twice.
+PROGRAMS = $(CARGO) build --locked -p plimsoll -p plimsoll-componentize
 
 .PHONY: demo test test-long bench policies install-plugin lint build clean cluster-up cluster-down
 
 ## The whole loop on the built-in simulator, in under a minute after the build.
 demo: .setup-build
-	$(CARGO) build --locked -p plimsoll
+	$(PROGRAMS)
 	scripts/build-policies.sh
 	target/debug/plimsoll demo
 
@@ -69,7 +71,7 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 build:
-	$(CARGO) build --locked -p plimsoll
+	$(PROGRAMS)
 
 clean:
 	$(CARGO) clean

@@ -51,7 +51,8 @@ for policy in $policies; do packages="$packages -p plimsoll-policy-$policy"; don
 # shellcheck disable=SC2086
 "$cargo" build --locked --quiet --profile policy --target wasm32-unknown-unknown --lib $packages
 "$cargo" build --locked --quiet --profile policy --target wasm32-wasip2 --lib -p plimsoll-guest-surroundings
-"$cargo" build --locked --quiet -p plimsoll-componentize
+# With the daemon, so that what the two share is built once: alone it would choose other features.
+"$cargo" build --locked --quiet -p plimsoll -p plimsoll-componentize
 
 # Places the program NAME and the component that is wrapped around the library CRATE.
 both() {
