@@ -2,6 +2,7 @@
 
 pub mod journal;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,4 +19,15 @@ pub struct Licence {
     pub epoch: u64,
     /// How long the effect may take.
     pub deadline: Duration,
+    /// Whom the data system named when it was read last, past every cache; none where it could not be read.
+    pub membership: Option<Membership>,
+}
+
+/// Who the members of a data system are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The system's own id.
+    pub cluster: Arc<str>,
+    /// All members that it knows, by their ids.
+    pub members: BTreeSet<Arc<str>>,
 }

@@ -31,11 +31,9 @@ pub use log::{Appended, AuditLog};
 pub use read::{Entry, EntryBody, ReadError, newest, read, read_snapshot};
 pub use verify::{ExpectedHead, Soundness, VerifyReport, verify};
 
+use crate::chance;
 use crate::disk::Held;
 use std::io;
-
-/// Where the kernel draws names.
-const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 
 /// The limits of an audit log.
 #[derive(Clone, Debug)]
@@ -79,7 +77,7 @@ impl Default for AuditConfig {
             // A plan that begins with this much can write all that it will have to say.
             min_free_bytes: 64 << 20,
             wall_ms: || jiff::Timestamp::now().as_millisecond(),
-            new_log: || Ok(std::fs::read_to_string(RANDOM)?.trim().to_owned()),
+            new_log: chance::uuid,
         }
     }
 }

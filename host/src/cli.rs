@@ -14,6 +14,7 @@ mod policy;
 mod progress;
 mod run;
 mod schema;
+mod set_aside;
 mod status;
 mod yaml;
 
@@ -79,6 +80,8 @@ enum Command {
     Schema(schema::Schema),
     /// Print the definitions of our Kubernetes resources.
     Crd(crd::Crd),
+    /// In a pod, before its member: set a removed member's data aside.
+    SetAside(set_aside::SetAside),
 }
 
 /// How a command went, where it was not an error.
@@ -142,6 +145,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Went> {
         Command::Policy(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Crd(command) => command.run(),
+        Command::SetAside(command) => command.run(),
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! The modules stand in the order in which a decision passes through them.
 
+pub(crate) mod chance;
 pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod kubernetes;
 pub mod lead;
+pub mod tombstone;
 
 pub mod collect;
 pub mod policy;

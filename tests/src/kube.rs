@@ -4,6 +4,7 @@ use crate::chart::told;
 use crate::cluster::{Cluster, Namespace};
 use crate::daemon::{Daemon, SHORT_WAITS};
 use crate::etcd::{PATIENCE, connect};
+use crate::installed::{TAGS, bring_image};
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
 use serde_json::Value;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How long a watch that was lost waits before it begins anew.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// What the example has for the daemon's image.
+const IMAGE: &str = concat!("plimsoll.dev/plimsoll:", env!("CARGO_PKG_VERSION"));
 
 /// Where each pod is, or that it is gone.
 type Pods = BTreeMap<String, Option<String>>;
@@ -53,23 +57,60 @@ impl EtcdPods {
     /// # Errors
     /// When they do not come up.
     pub async fn start(namespace: Namespace) -> anyhow::Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/etcd.yaml");
-        namespace.apply(&std::fs::read_to_string(manifest)?)?;
+        Self::start_with(namespace, &example("etcd.yaml")?).await
+    }
+
+    /// The same, with the init container that sets the data of removed members aside.
+    ///
+    /// # Errors
+    /// When they do not come up.
+    pub async fn start_setting_aside(namespace: Namespace) -> anyhow::Result<Self> {
+        bring_image(namespace.cluster())?;
+        let (rest, set) = example("etcd.yaml")?.rsplit_once("---\n").map(owned).context("no documents")?;
+        let patch = example("set-aside.yaml")?.replace(IMAGE, &format!("plimsoll.dev/plimsoll:{}", TAGS[0]));
+        let folder = tempfile::tempdir()?;
+        let (before, after) = (folder.path().join("set.yaml"), folder.path().join("patch.yaml"));
+        std::fs::write(&before, set)?;
+        std::fs::write(&after, patch)?;
+        let (before, after) = (before.display().to_string(), after.display().to_string());
+        let patched = namespace.kubectl(&[
+            "patch",
+            "--local",
+            "-f",
+            &before,
+            "--patch-file",
+            &after,
+            "--output=json",
+        ])?;
+        Self::start_with(namespace, &format!("{rest}---\n{patched}")).await
+    }
+
+    async fn start_with(namespace: Namespace, manifest: &str) -> anyhow::Result<Self> {
+        namespace.apply(manifest)?;
         let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
         let (pods, gone, logs) = (Arc::default(), Arc::default(), Arc::default());
         let told = (Arc::clone(&pods), Arc::clone(&gone));
         let watch = follow(&namespace, home.path(), told, Arc::clone(&logs))?;
         let rig = Self { namespace, home, pods, gone, watch, logs };
-        for member in ["etcd-0", "etcd-1", "etcd-2"] {
+        rig.all_serve(3).await?;
+        Ok(rig)
+    }
+
+    /// Waits until the first so many members serve.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub async fn all_serve(&self, members: u32) -> anyhow::Result<()> {
+        for member in (0..members).map(|ordinal| format!("etcd-{ordinal}")) {
             let what = format!("{member} serves");
             let served = wait_until(&what, PATIENCE, async || {
-                let client = connect(&[rig.endpoint(member).context("it has no address")?]).await?;
+                let client = connect(&[self.endpoint(&member).context("it has no address")?]).await?;
                 client.kv_client().get("plimsoll-tests/ping", None).await?;
                 Ok(())
             });
-            served.await.with_context(|| rig.tail(member))?;
+            served.await.with_context(|| self.tail(&member))?;
         }
-        Ok(rig)
+        Ok(())
     }
 
     /// Where it is.
@@ -268,6 +309,16 @@ pub fn established(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
         anyhow::ensure!(Instant::now() < deadline, "{name}: {conditions}");
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// A file of the example.
+fn example(name: &str) -> anyhow::Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(name);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+fn owned((before, after): (&str, &str)) -> (String, String) {
+    (before.to_owned(), after.to_owned())
 }
 
 fn daemon_file(kubeconfig: &Path, further: &str) -> String {

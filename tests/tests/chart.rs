@@ -26,11 +26,16 @@ fn choices() -> Vec<Value> {
     vec![
         json!({}),
         json!({ "namespaces": ["shop", "plimsoll"], "targets": { "etcd": target } }),
-        json!({ "namespaces": ["*"], "replicas": 0, "networkPolicy": { "enabled": false } }),
+        json!({
+            "namespaces": ["*"],
+            "rights": { "tombstones": true },
+            "replicas": 0,
+            "networkPolicy": { "enabled": false },
+        }),
         json!({
             "namespaces": ["shop"],
             "rights": {
-                "workloads": ["etcd"], "nodes": false,
+                "workloads": ["etcd"], "nodes": false, "tombstones": true,
                 "scalable": [{ "apiVersion": "example.dev/v1", "kind": "Database", "plural": "databases" }],
             },
             "image": { "digest": format!("sha256:{}", "a".repeat(64)), "pullSecrets": [{ "name": "registry" }] },
@@ -107,6 +112,9 @@ fn its_version_is_the_daemons() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The one ConfigMap, of that name alone.
+const TOMBSTONES: &str = "/configmaps";
+
 /// What D21 grants: resource, and the verbs beyond looking.
 const GRANTED: &[(&str, &[&str])] = &[
     ("/pods", &[]),
@@ -118,6 +126,7 @@ const GRANTED: &[(&str, &[&str])] = &[
     ("policy/poddisruptionbudgets", &[]),
     ("autoscaling/horizontalpodautoscalers", &[]),
     ("apps/controllerrevisions", &[]),
+    (TOMBSTONES, &["patch"]),
     ("apps/statefulsets", &["patch"]),
     ("apps/statefulsets/scale", &["patch"]),
     ("example.dev/databases", &["patch"]),
@@ -164,7 +173,8 @@ fn complaints(rule: &Value) -> Vec<String> {
     {
         let granted = GRANTED.iter().find(|(known, _)| *known == resource).map(|(_, verbs)| *verbs);
         let looks = ["get", "list", "watch"];
-        match granted {
+        let named = rule["resourceNames"] == json!(["plimsoll-tombstones"]);
+        match granted.filter(|_| resource != TOMBSTONES || named) {
             None => found.push(format!("{resource} is not granted")),
             Some(granted) => {
                 let more = verbs.iter().filter(|verb| !looks.contains(verb) && !granted.contains(verb));

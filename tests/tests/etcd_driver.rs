@@ -64,6 +64,7 @@ impl Subject {
             intent: "intent-1".into(),
             epoch: 1,
             deadline: Duration::from_secs(10),
+            membership: None,
         };
         Ok(self.driver.act(&licence, &verb, &self.platform()?).await)
     }

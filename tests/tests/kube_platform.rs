@@ -53,6 +53,7 @@ async fn kube(namespace: &Namespace, kubeconfig: PathBuf) -> anyhow::Result<Kube
         workload: "db".to_owned(),
         kind: Scalable::stateful_set(),
         endpoints,
+        set_aside: false,
     };
     Ok(Kube::new(Arc::new(server), config))
 }
@@ -62,7 +63,14 @@ async fn as_administrator(namespace: &Namespace) -> anyhow::Result<Kube> {
 }
 
 fn licence(epoch: u64) -> Licence {
-    Licence { target: "x/db".into(), plan: "p".into(), intent: "i".into(), epoch, deadline: ACT_DEADLINE }
+    Licence {
+        target: "x/db".into(),
+        plan: "p".into(),
+        intent: "i".into(),
+        epoch,
+        deadline: ACT_DEADLINE,
+        membership: None,
+    }
 }
 
 fn start(slot: &str, size_after: u32) -> Verb {

@@ -108,6 +108,8 @@ pub struct State {
     waiting_for: String,
     refused_at: Option<(u64, String)>,
     applied_at: Option<(u64, plimsoll_wire::journal::Verb)>,
+    /// Since when the judge has denied the next step of a plan that can still be taken back.
+    denied_since: Option<u64>,
     /// What the policies said, while what they saw is read again past every cache.
     unconfirmed: Option<Vec<Evaluated>>,
     /// The wish from outside that stands.
@@ -148,6 +150,7 @@ impl State {
             waiting_for: String::new(),
             refused_at: None,
             applied_at: None,
+            denied_since: None,
             unconfirmed: None,
             outside: None,
             written: BTreeMap::new(),

@@ -52,6 +52,8 @@ pub struct TargetConfig {
     pub approve: Option<String>,
     /// Whether sizes may be wished from outside, through the object's `scale` (`decisions.md` D24).
     pub external_wish: bool,
+    /// Whether a removed member's data is set aside before the next one starts on its volume (`decisions.md` D22).
+    pub set_aside: bool,
     /// Where its members run, as the daemon's file had it when this document was read.
     pub platform: Arc<Platform>,
     /// What data its members hold.

@@ -216,6 +216,7 @@ pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyh
                 workload: name.clone(),
                 kind: kind.clone(),
                 endpoints: system.endpoints.clone(),
+                set_aside: target.set_aside,
             };
             let platform = Platform::Kube(kube::Kube::new(server, config));
             let deadlines = Deadlines { start: kube::ACT_DEADLINE, stop: kube::ACT_DEADLINE };

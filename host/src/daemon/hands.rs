@@ -1,7 +1,7 @@
 //! What carries effects out for one target, and turns what came of them into events. It decides nothing.
 
-use crate::actuate::Licence;
 use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
+use crate::actuate::{Licence, Membership};
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::collect::{Collector, SignalDefinition};
@@ -13,7 +13,7 @@ use crate::platforms::sim::Playground;
 use crate::policy::Library;
 use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
-use plimsoll_core::observation::{Observation, PlatformReport};
+use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
 use plimsoll_core::profile::Profile;
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::journal::{Bearing, Intent, Outcome, Verb};
@@ -74,13 +74,15 @@ pub struct Servers {
     deadlines: Deadlines,
     // What the platform said last: where a verb of the system goes.
     last: Mutex<PlatformReport>,
+    // Whom the system named last, past every cache: of whom a verb of the platform may be.
+    membership: Mutex<Option<Membership>>,
 }
 
 impl Servers {
     /// A platform and the system that runs on it.
     #[must_use]
     pub fn new(platform: Platform, system: System, deadlines: Deadlines) -> Self {
-        Self { platform, system, deadlines, last: Mutex::default() }
+        Self { platform, system, deadlines, last: Mutex::default(), membership: Mutex::default() }
     }
 }
 
@@ -171,6 +173,8 @@ impl Hands {
         };
         let ((platform, system), signals) = tokio::join!(members, self.signals());
         servers.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
+        *servers.membership.lock().unwrap_or_else(PoisonError::into_inner) =
+            membership(&system).filter(|_| direct);
         Observation { at, direct, platform, system, signals }
     }
 
@@ -199,6 +203,15 @@ impl Hands {
             });
         }
         answers
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        match &*self.site {
+            Site::Servers(servers) => {
+                servers.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            }
+            Site::Playground(_) => None,
+        }
     }
 
     async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
@@ -235,6 +248,7 @@ impl Hands {
             intent: intent.id.clone(),
             epoch,
             deadline,
+            membership: self.membership(),
         };
         let outcome = match &*self.site {
             Site::Servers(servers) => servers.act(&licence, &intent.verb, &self.tools.lead).await,
@@ -259,6 +273,13 @@ impl Servers {
         };
         self.platform.act(&licence(deadline), verb).await
     }
+}
+
+/// Who the members are, as far as the system told all of it.
+fn membership(system: &SystemReport) -> Option<Membership> {
+    let (cluster, members) = (system.fingerprint.value()?, system.members.value()?);
+    let members = members.iter().map(|member| member.id.clone()).collect();
+    Some(Membership { cluster: cluster.as_str().into(), members })
 }
 
 fn store_error(error: &JournalError) -> StoreError {

@@ -14,8 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Where the kernel tells a name that nothing else has.
-const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 /// Where it tells the machine's name: in a pod, the pod's.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// The longest that one asking of the lease may take: as long as any other write.
@@ -280,8 +278,7 @@ fn leader(candidate: &Candidate, leads: bool, us: &str) -> String {
 
 /// This very process: the machine's name is for people, the rest tells it from every other one that ever had it.
 fn identity() -> std::io::Result<String> {
-    let (host, random) = (std::fs::read_to_string(HOST_NAME)?, std::fs::read_to_string(RANDOM)?);
-    Ok(format!("{}_{}", host.trim(), random.trim()))
+    Ok(format!("{}_{}", std::fs::read_to_string(HOST_NAME)?.trim(), crate::chance::uuid()?))
 }
 
 /// Any number. The standard library draws one for its hash maps.

@@ -6,6 +6,7 @@
 //! number of its members: an absolute number, bound to the uid and the version of the object that was read. Nothing
 //! is ever deleted, and a write whose outcome is unknown is followed by a read and not by another write.
 
+mod burial;
 mod look;
 mod report;
 mod scale;
@@ -13,6 +14,7 @@ mod scaled;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod workload;
 
 use crate::actuate::Licence;
@@ -34,10 +36,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long a verb may take: a read, the stamp, the write, and the read after a write that was not answered; each
-/// within its own deadline.
+/// How long a verb may take: a read, the stamp, the write, and the read after a write that was not answered; and for a
+/// tombstone before it reads of the pod, of its claim and of the tombstones, the write, and a look at what came of it.
+/// Each within its own deadline.
 pub const ACT_DEADLINE: Duration =
-    Duration::from_secs(2 * READ_DEADLINE.as_secs() + 2 * WRITE_DEADLINE.as_secs() + 2);
+    Duration::from_secs(6 * READ_DEADLINE.as_secs() + 3 * WRITE_DEADLINE.as_secs() + 2);
 /// Each read goes to the store itself and has nothing to warm up (EVID-4), so its word is that of an observer who
 /// has long been there.
 const OBSERVER_UP_MS: u64 = u32::MAX as u64;
@@ -53,6 +56,8 @@ pub struct KubeConfig {
     pub kind: Arc<Scalable>,
     /// Addresses by purpose, with `{ip}`, `{pod}`, `{ordinal}`, `{service}` and `{namespace}` to be filled in.
     pub endpoints: Endpoints,
+    /// Whether the data of a removed member is set aside before the next one starts on its volume (`decisions.md` D22).
+    pub set_aside: bool,
 }
 
 /// A StatefulSet as a platform, or what is in front of one.
@@ -64,6 +69,8 @@ pub struct Kube {
     /// The uid of the object that was observed last: what is acted on is that one, whatever has its name.
     observed: Mutex<Option<String>>,
     watches: Arc<Watches>,
+    /// The tombstones that were seen last.
+    kept: Mutex<volumes::Tombstones>,
 }
 
 impl Kube {
@@ -72,7 +79,14 @@ impl Kube {
     pub fn new(server: Arc<ApiServer>, config: KubeConfig) -> Self {
         let observer = format!("{} {}/{}", config.kind.kind, config.namespace, config.workload);
         let source = Source::new(Authority::Platform, observer, OBSERVER_UP_MS);
-        Self { server, config, source, observed: Mutex::default(), watches: Arc::default() }
+        Self {
+            server,
+            config,
+            source,
+            observed: Mutex::default(),
+            watches: Arc::default(),
+            kept: Mutex::default(),
+        }
     }
 
     /// What the API server says now. What could not be read is a gap, forbidden among it: it is not empty.
@@ -124,14 +138,19 @@ impl Kube {
         );
         let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;
         let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
-        Ok(Seen {
+        let mut seen = Seen {
             domains: domains(look, nodes).await,
             scaled,
             pods,
             claims: all(claims),
+            tombstones: None,
             autoscalers: all(autoscalers),
             budgets: all(budgets),
-        })
+        };
+        if self.config.set_aside {
+            seen.tombstones = Some(self.tombstones(look.is_direct(), &report::left_behind(&seen)).await);
+        }
+        Ok(seen)
     }
 
     /// What is scaled.
@@ -186,7 +205,12 @@ impl Kube {
                     Ok(object) => scaled.with(object),
                     Err(failure) => return failed(&format!("stamping the {kind}"), failure),
                 },
-                Decision::Scale { replicas } => return self.scale(&scaled.metadata, replicas).await,
+                Decision::Scale { replicas } => {
+                    if let Err(why) = self.bury(&scaled.set, verb, licence.membership.as_ref()).await {
+                        return refused(why);
+                    }
+                    return self.scale(&scaled.metadata, replicas).await;
+                }
             };
         }
         refused(format!("the API server does not keep the epoch on the {kind}"))

@@ -88,6 +88,7 @@ impl Daemon {
             workload: "db".to_owned(),
             kind: Scalable::stateful_set(),
             endpoints,
+            set_aside: false,
         };
         cluster.lock().unwrap().born();
         Self {
@@ -206,6 +207,7 @@ impl Daemon {
                             intent: intent.id.clone(),
                             epoch,
                             deadline: ACT_DEADLINE,
+                            membership: None,
                         };
                         self.kube.act(&licence, &intent.verb).await
                     }

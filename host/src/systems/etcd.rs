@@ -10,6 +10,7 @@ mod agreement;
 mod call;
 mod connection;
 mod endpoint;
+pub mod identity;
 mod outcome;
 mod report;
 mod survey;

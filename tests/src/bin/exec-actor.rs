@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
         intent: field("intent").into(),
         epoch: 1,
         deadline: Duration::from_secs(60),
+        membership: None,
     };
     let verb = Verb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };
     println!("{}", serde_json::to_string(&exec.act(&licence, &verb).await)?);

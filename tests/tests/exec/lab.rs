@@ -138,6 +138,7 @@ pub(crate) fn licence(intent: &str) -> Licence {
         intent: intent.into(),
         epoch: 1,
         deadline: Duration::from_secs(60),
+        membership: None,
     }
 }
 

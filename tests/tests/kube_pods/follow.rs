@@ -5,8 +5,8 @@
 //!
 //! How a moment is hit without a hook in the product: the journal in the cluster says what is about to be done before it
 //! is done. It is read all the time, and a kill counts only when it still stands at the wanted moment once the process is
-//! gone; else it is tried again in the next round. Between rounds the claims of those who left are deleted, as a
-//! person would who does not need their data (D22).
+//! gone; else it is tried again in the next round. The claims of those who left are used again by those who come: the
+//! init container sets the data of removed members aside, and nobody else's (D22), as a restart of all shows.
 
 use crate::{cluster, inside};
 use anyhow::Context as _;
@@ -60,15 +60,13 @@ fn aims(long: bool) -> [Aims; 2] {
 #[test]
 fn an_etcd_follows_its_load_past_leaders_that_are_killed_with_their_disks() -> anyhow::Result<()> {
     let Some(cluster) = cluster()? else { return Ok(()) };
-    // Two claims for each round, of which none is used again.
-    cluster.make_volumes(2 * ROUNDS)?;
     let (home, governed) = (Namespace::create(&cluster)?, Namespace::create(&cluster)?);
     let long = std::env::var("PLIMSOLL_LONG").is_ok_and(|value| value == "1");
     inside(&cluster, move || there_and_back(home, governed, long))
 }
 
 async fn there_and_back(home: Namespace, governed: Namespace, long: bool) -> anyhow::Result<()> {
-    let etcd = EtcdPods::start(governed).await?;
+    let etcd = EtcdPods::start_setting_aside(governed).await?;
     let founders = etcd.endpoints()();
     let load = Load::start(&founders, "pods/", CALM);
     let watch = Watch::over(etcd.endpoints(), etcd.gone()).await?;
@@ -83,7 +81,6 @@ async fn there_and_back(home: Namespace, governed: Namespace, long: bool) -> any
         pursue(&ours, 5, &mut grow, &mut kills).await?;
         load.set_rate(CALM);
         pursue(&ours, 3, &mut shrink, &mut kills).await?;
-        forget_those_who_left(&etcd)?;
         if [&grow, &shrink].into_iter().flatten().all(VecDeque::is_empty) {
             break;
         }
@@ -93,7 +90,8 @@ async fn there_and_back(home: Namespace, governed: Namespace, long: bool) -> any
     past_an_upgrade(&mut ours).await?;
     let findings = watch.finish_with(&etcd.logs()?).await?;
     let acknowledged = load.finish().await;
-    let lost = acknowledged.lost(&founders).await?;
+    only_removed_members_were_set_aside(&etcd).await?;
+    let lost = acknowledged.lost(&etcd.endpoints()()).await?;
     println!("{} kills of the leading pod: {kills:#?}", kills.len());
     println!(
         "{} changes of membership, {} violations; {} writes acknowledged, {} lost",
@@ -113,18 +111,47 @@ fn values(etcd: &EtcdPods, prometheus: &str) -> anyhow::Result<Value> {
     let place = etcd.namespace().name();
     let wish = "{signal: load, target: 10, type: AverageValue, window: 8s}";
     let document = document_of(place, wish, "max(rate(etcd_mvcc_put_total[8s]))");
+    let document = format!("{document}  returningVolume: setAside\n");
     let documents = plimsoll_tests::chart::documents(&document)?;
     Ok(json!({
         "namespaces": [place],
+        "rights": { "tombstones": true },
         "sources": { "main": { "kind": "prometheus", "url": prometheus, "deadline": "2s" } },
         "config": { "interval": "2s" },
         "targets": { "etcd": documents.first().context("no document")? },
     }))
 }
 
-/// Their claims hold what a removed member remembers; a person says that it is not needed any more.
-fn forget_those_who_left(etcd: &EtcdPods) -> anyhow::Result<()> {
-    etcd.namespace().kubectl(&["delete", "pvc", "data-etcd-3", "data-etcd-4"]).map(drop)
+/// What was set aside belongs to those who came back to the claims of those who left; and when all pods are restarted at
+/// once, with all tombstones there, everybody's data is as it was.
+async fn only_removed_members_were_set_aside(etcd: &EtcdPods) -> anyhow::Result<()> {
+    let place = etcd.namespace();
+    let stones = place.kubectl(&["get", "configmap/plimsoll-tombstones", "--output=json"])?;
+    let stones: Value = serde_json::from_str(&stones)?;
+    let stones = stones["data"].as_object().context("no tombstones")?;
+    let aside = || -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for ordinal in 0..5 {
+            let pod = format!("etcd-{ordinal}");
+            let names = place.kubectl(&["exec", &pod, "--", "ls", "-1", "/var/lib/etcd/data"])?;
+            let names = names.lines().filter_map(|name| name.strip_prefix("member.removed-"));
+            found.extend(names.map(|name| format!("{pod} {name}")));
+        }
+        Ok(found)
+    };
+    let before = aside()?;
+    println!("{} tombstones; set aside: {before:?}", stones.len());
+    // Two left, their places were taken again, and each had the data of the one before.
+    assert!(before.len() >= 2 && stones.len() >= 2, "{before:?} {stones:?}");
+    for name in &before {
+        let (pod, member) = name.split_once(' ').context("no name")?;
+        let stone: Value = serde_json::from_str(stones[member].as_str().context("no tombstone")?)?;
+        assert_eq!(stone["pod"], pod);
+    }
+    place.kubectl(&["delete", "pods", "--selector=app=etcd"])?;
+    etcd.all_serve(5).await?;
+    assert_eq!(aside()?, before);
+    Ok(())
 }
 
 /// Follows the load to a size, and kills the leader at every moment of the two units that it can hit.

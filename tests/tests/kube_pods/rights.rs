@@ -50,6 +50,12 @@ const QUESTIONS: &[(&str, &str, Place, bool)] = &[
     ("get", "secrets", Place::Governed, false),
     ("list", "secrets", Place::Release, false),
     ("get", "configmaps", Place::Release, false),
+    ("get", "configmaps/plimsoll-tombstones", Place::Governed, true),
+    ("patch", "configmaps/plimsoll-tombstones", Place::Governed, true),
+    ("patch", "configmaps/plimsoll-tombstones", Place::Release, false),
+    ("patch", "configmaps/another", Place::Governed, false),
+    ("get", "configmaps", Place::Governed, false),
+    ("delete", "configmaps/plimsoll-tombstones", Place::Governed, false),
     ("impersonate", "users", Place::Governed, false),
     ("impersonate", "serviceaccounts", Place::Governed, false),
     ("create", "serviceaccounts/token", Place::Release, false),
@@ -99,7 +105,8 @@ impl Identity {
         let Some(cluster) = cluster()? else { return Ok(None) };
         let (home, governed, nobodys) =
             (Namespace::create(&cluster)?, Namespace::create(&cluster)?, Namespace::create(&cluster)?);
-        let values = json!({ "replicas": 0, "namespaces": [governed.name()] });
+        let rights = json!({ "tombstones": true });
+        let values = json!({ "replicas": 0, "namespaces": [governed.name()], "rights": rights });
         let release = Release::install(&home, &values)?;
         let token = home.kubectl(&["create", "token", Release::NAME])?;
         let folder = tempfile::tempdir()?;
@@ -135,9 +142,7 @@ fn its_token_can_do_what_it_must_and_nothing_else() -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for &(verb, resource, place, may) in QUESTIONS {
         let (resource, name) = match resource.split_once('/') {
-            Some(("leases.coordination.k8s.io", name)) => {
-                (format!("leases.coordination.k8s.io/{name}"), None)
-            }
+            Some(("leases.coordination.k8s.io" | "configmaps", _)) => (resource.to_owned(), None),
             Some((resource, sub)) => (resource.to_owned(), Some(format!("--subresource={sub}"))),
             None => (resource.to_owned(), None),
         };
@@ -176,6 +181,14 @@ fn whatever_rights_it_has_it_writes_stamps_and_sizes_only() -> anyhow::Result<()
         let why = refusal(identity.scale(members))?;
         assert!(why.contains("one member at a time, and never the last"), "{members}: {why}");
     }
+    // Tombstones come, change and stay.
+    for stones in [r#"{"data":{"a.b":"{}"}}"#, r#"{"data":{"a.b":"{\"pod\":\"db-3\"}","a.c":"{}"}}"#] {
+        identity.bury(stones)?;
+    }
+    for what in OTHER_STONES {
+        let why = refusal(identity.bury(what))?;
+        assert!(why.contains("adds tombstones, and takes none away"), "{what}: {why}");
+    }
     // Everybody else is as free as before.
     identity.governed.kubectl(&["scale", "statefulset/db", "--replicas=5"])?;
     identity.governed.kubectl(&["label", "statefulset/db", "more=1"]).map(drop)
@@ -194,6 +207,13 @@ const OTHER_FIELDS: [&str; 12] = [
     r#"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":0}}}}"#,
     r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":1}}}}"#,
     r#"{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete"}}}"#,
+];
+
+const OTHER_STONES: [&str; 4] = [
+    r#"{"data":{"a.b":null}}"#,
+    r#"{"data":null}"#,
+    r#"{"immutable":true}"#,
+    r#"{"metadata":{"annotations":{"helm.sh/resource-policy":null}}}"#,
 ];
 
 #[test]
@@ -234,6 +254,11 @@ impl Identity {
     fn patch(&self, what: &str) -> anyhow::Result<String> {
         let place = self.governed.name();
         self.kubectl(&["--namespace", place, "patch", "statefulset/db", "--type=merge", "--patch", what])
+    }
+
+    fn bury(&self, what: &str) -> anyhow::Result<String> {
+        let (place, map) = (self.governed.name(), "configmap/plimsoll-tombstones");
+        self.kubectl(&["--namespace", place, "patch", map, "--type=merge", "--patch", what])
     }
 
     fn scale(&self, members: u32) -> anyhow::Result<String> {

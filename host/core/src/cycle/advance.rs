@@ -209,6 +209,7 @@ fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgem
     let intent = Intent { id, plan: plan.id.clone(), unit: plan.unit, verb, outcome: None };
     journal.intent = Some(intent.clone());
     state.waiting_for.clear();
+    state.denied_since = None;
     let record = state.record(now, Body::Intent { intent: intent.clone(), judgement });
     state.queue([Chore::Store, Chore::Record(record, None), Chore::Act(Box::new(intent))]);
 }
@@ -237,18 +238,23 @@ fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
     true
 }
 
-/// The judge said no. What is merely not so yet is waited for; what is wrong before the point of no return is
-/// taken back; after it the plan keeps its place and says so.
+/// The judge said no. What is merely not so yet is waited for; what is wrong before the point of no return, and stays so
+/// for a while, is taken back; after it the plan keeps its place and says so.
 fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, judgement: Judgement) {
     let wrong = judgement.violations.iter().find(|one| one.verdict == Verdict::Deny && !one.unknown);
+    if wrong.is_none() {
+        state.denied_since = None;
+    }
     let cause = judgement.cause();
     let why = cause.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
     state.waiting_for.clone_from(&why);
     // What is on its way to rest already keeps its place: to give that up would only begin it again.
     let may_end = !plan.point_of_no_return && !plan.undoing && plan.status != PlanStatus::Stopping;
     if wrong.is_some() && may_end {
-        update(state, |plan| rest::give_up(plan, &why));
-        note_plan(state, now, Some(judgement));
+        if has_lasted(state, now) {
+            update(state, |plan| rest::give_up(plan, &why));
+            note_plan(state, now, Some(judgement));
+        }
         return;
     }
     // What lies on a volume that is there from before is not learned by waiting: only a person can say.
@@ -260,6 +266,13 @@ fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSt
     if wrong.is_some() || stalled {
         hold(state, now, cause.map_or("", |one| &one.kind), &why, Some(judgement.clone()));
     }
+}
+
+/// Whether what is wrong has been so for a while: a member that fails to answer once is no reason to give up a plan, which
+/// may leave a volume behind that bars the next one.
+fn has_lasted(state: &mut State, now: &Now) -> bool {
+    let since = *state.denied_since.get_or_insert(now.mono_ms);
+    now.mono_ms.saturating_sub(since) >= state.spec.safety.hold_ms.clamp(1_000, 60_000)
 }
 
 /// Keeps the plan's place and says why, once for each kind of reason. A plan that is being given up stays so.
@@ -408,6 +421,7 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     state.waiting_for.clear();
     state.refused_at = None;
     state.applied_at = None;
+    state.denied_since = None;
     state.queue([Chore::Store, Chore::GivePermit]);
     state.next_decision_ms = now.mono_ms + state.spec.pace_ms;
 }

@@ -54,6 +54,7 @@ impl State {
             waiting_for: _,
             refused_at,
             applied_at,
+            denied_since,
             unconfirmed,
             trouble,
             outside,
@@ -70,6 +71,7 @@ impl State {
         note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
         note!(sieve, refused_at.as_ref().map(|(at_ms, _)| at_ms), applied_at, trouble.is_some());
+        note!(sieve, denied_since);
         note!(sieve, outside, written);
         unconfirmed.iter().flatten().for_each(|one| note_answer(&mut sieve, one));
         sieve.0.finish()

@@ -25,6 +25,8 @@ use std::time::Duration;
 const SIZES: RangeInclusive<u32> = 1..=10_000;
 /// How often a target may be looked at.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+/// Whether the data of a removed member is set aside.
+const RETURNING: [(&str, bool); 2] = [("block", false), ("setAside", true)];
 const MODES: [(&str, Mode); 3] = [("off", Mode::Off), ("dryrun", Mode::Dryrun), ("enforce", Mode::Enforce)];
 const ON_ERROR: [(&str, OnError); 3] =
     [("hold", OnError::Hold), ("ignore", OnError::Ignore), ("fail", OnError::Fail)];
@@ -79,6 +81,9 @@ raw! {
             .doc("The invariants' parameters, each with its rule, its default and hard bounds."),
         external_wish: Scalar = "externalWish" => form::switch()
             .doc("Whether an HPA, KEDA or `kubectl scale` may wish for a size through the subresource `scale`."),
+        returning: Scalar = "returningVolume" => form::words(&RETURNING)
+            .doc("What about a volume with the data of a removed member. block, by default: no member starts on it until \
+                its claim is gone. setAside: the pods' init container (`plimsoll set-aside`) sets the data aside first."),
     }
 }
 
@@ -159,6 +164,11 @@ pub(in crate::config) fn form() -> Form {
             "the kinds `Sim` of `targetRef` and `sim` of `system` go together, and with nothing else",
         )
         .rule(
+            "!has(self.returningVolume) || self.returningVolume == 'block' || \
+             (self.system.kind != 'sim' && self.targetRef.kind != 'Exec')",
+            "`returningVolume` is about the claims of a StatefulSet; any other platform sees to its volumes itself",
+        )
+        .rule(
             &voters,
             "`maxReplicas` voters cannot lose `safety.tolerance` of them and still agree: allow at least twice as many and \
              one, or lower `safety.tolerance`",
@@ -218,6 +228,7 @@ fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Si
     let pauses = metadata.map(|metadata| pauses(&metadata.annotations, bounds, sink)).unwrap_or_default();
     let approve = metadata.and_then(|metadata| approve(&metadata.annotations, sink));
     let external_wish = external_wish(spec, origin, sink);
+    let set_aside = set_aside(spec, platform.as_deref(), sink);
     let policies = policies(spec, mode, external_wish, sink);
     let signals = signals(&spec.signals, namespace, daemon, sink);
     let behavior = behavior(&spec.behavior, sink);
@@ -230,6 +241,7 @@ fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Si
         pauses,
         approve,
         external_wish,
+        set_aside,
         platform: platform?,
         system: system?,
         min_replicas,
@@ -463,6 +475,19 @@ fn external_wish(spec: &RawSpec, origin: Origin, sink: &mut Sink) -> bool {
     if wished && origin == Origin::File {
         let hint = "wish with `plimsoll scale`, or make it a StatefulAutoscaler of the cluster";
         sink.add(&scalar.at, "nobody can wish a size through a file", hint);
+    }
+    wished
+}
+
+/// Whether removed members' data is set aside: by the pods of a StatefulSet, and nowhere else.
+fn set_aside(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> bool {
+    let Some(scalar) = spec.returning.get() else { return false };
+    let wished = scalar.choice(&RETURNING, false, sink);
+    if wished
+        && let Some(Platform { name, kind: PlatformKind::Exec(_) | PlatformKind::Sim(_), .. }) = platform
+    {
+        let message = format!("platform {} has no claims", quote(name));
+        sink.add(&scalar.at, message, "its commands see to their volumes themselves: remove it");
     }
     wished
 }

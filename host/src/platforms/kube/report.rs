@@ -1,6 +1,7 @@
 //! From objects to a report: pure, and blind to the order in which they were listed.
 
 use super::scaled::{Scaled, controller};
+use super::volumes::{Tombstones, claims_of, is_in_the_way};
 use super::{KubeConfig, workload};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -26,6 +27,8 @@ pub(super) struct Seen {
     pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
     pub(super) autoscalers: Result<Vec<HorizontalPodAutoscaler>, String>,
     pub(super) budgets: Result<Vec<PodDisruptionBudget>, String>,
+    /// None where returning volumes bar the way anyhow.
+    pub(super) tombstones: Option<Result<Tombstones, String>>,
     /// Failure domains by machine.
     pub(super) domains: BTreeMap<String, Result<String, String>>,
 }
@@ -124,7 +127,7 @@ impl<'a> View<'a> {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             let Some(ordinal) = ordinal(self.seen.scaled.pods(), name) else { continue };
             // A pod of an earlier StatefulSet of this name, or of nobody: whose data it has is not known.
-            if !self.owns(pod) {
+            if !is_controlled_by(pod, set) {
                 return Err(format!(
                     "pod {name} is not controlled by this StatefulSet, though it has its name"
                 ));
@@ -132,11 +135,6 @@ impl<'a> View<'a> {
             members.insert(ordinal, Some(pod));
         }
         Ok(members)
-    }
-
-    fn owns(&self, pod: &Pod) -> bool {
-        let uid = self.seen.scaled.set.metadata.uid.as_deref();
-        uid.is_some() && controller(&pod.metadata) == uid
     }
 
     /// The first ordinal that is not asked for.
@@ -208,32 +206,18 @@ impl<'a> View<'a> {
     }
 
     /// What a new member would find on its volume. A claim that is there was left behind by an earlier member, or
-    /// made by somebody: only the data itself could tell (`decisions.md` D22).
+    /// made by somebody: only the data itself could tell whose, unless it is set aside before (`decisions.md` D22).
     fn marker(&self, ordinal: i32) -> Told<Marker> {
-        let templates =
-            self.seen.scaled.set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref());
-        let names: BTreeSet<String> = templates
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|template| template.metadata.name.as_deref())
-            .map(|template| format!("{template}-{}", self.name(ordinal)))
-            .collect();
+        let set = &self.seen.scaled.set;
+        let names: BTreeSet<String> = claims_of(set, &self.name(ordinal)).into_values().collect();
         let claims = match &self.seen.claims {
             Ok(claims) => claims,
             Err(why) => return Told::gap(Gap::Error, format!("claims: {why}")),
         };
-        let there = claims.iter().find_map(|claim| {
-            let name = claim.metadata.name.as_deref().filter(|it| names.contains(*it))?;
-            Some((name, claim.metadata.deletion_timestamp.is_some()))
-        });
-        if let Some((claim, goes)) = there {
-            let detail = if goes {
-                format!("claim {claim} is being deleted; hint: wait until it is gone")
-            } else {
-                format!(
-                    "claim {claim} is there from before; hint: when its data is not needed any more, delete the claim"
-                )
-            };
+        let there =
+            claims.iter().filter(|claim| claim.metadata.name.as_ref().is_some_and(|it| names.contains(it)));
+        let in_the_way = there.filter_map(|claim| is_in_the_way(set, claim, self.seen.tombstones.as_ref()));
+        if let Some(detail) = in_the_way.min() {
             return Told::gap(Gap::NotScraped, detail);
         }
         if names.is_empty() && self.has_outside_volumes() {
@@ -284,6 +268,24 @@ impl<'a> View<'a> {
         }
         found
     }
+}
+
+/// The uids of the claims at the places ahead: whoever was there left them behind.
+pub(super) fn left_behind(seen: &Seen) -> BTreeSet<String> {
+    let Scaled { set, replicas, .. } = &seen.scaled;
+    let next = start(set).saturating_add(*replicas);
+    let places =
+        (next..next.saturating_add(VACANT)).map(|ordinal| format!("{}-{ordinal}", seen.scaled.pods()));
+    let names: BTreeSet<String> = places.flat_map(|pod| claims_of(set, &pod).into_values()).collect();
+    let claims = seen.claims.iter().flatten();
+    let there = claims.filter(|claim| claim.metadata.name.as_ref().is_some_and(|it| names.contains(it)));
+    there.filter_map(|claim| claim.metadata.uid.clone()).collect()
+}
+
+/// Whether a pod is this very StatefulSet's.
+pub(super) fn is_controlled_by(pod: &Pod, set: &StatefulSet) -> bool {
+    let uid = set.metadata.uid.as_deref();
+    uid.is_some() && controller(&pod.metadata) == uid
 }
 
 fn phase(pod: &Pod) -> &str {

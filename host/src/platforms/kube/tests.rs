@@ -3,6 +3,7 @@
 
 mod front;
 mod look;
+mod volumes;
 mod workload;
 
 use super::*;
@@ -77,6 +78,7 @@ impl Cluster {
                 ("client".into(), "http://{ip}:2379".into()),
                 ("peer".into(), "http://{pod}.{service}.{namespace}.svc:2380".into()),
             ]),
+            set_aside: false,
         };
         let kube = Kube::new(Arc::new(server.client().await), config);
         Self { server, objects, kube }
@@ -123,7 +125,14 @@ impl Cluster {
 }
 
 fn licence(epoch: u64) -> Licence {
-    Licence { target: "shop/db".into(), plan: "p".into(), intent: "i".into(), epoch, deadline: ACT_DEADLINE }
+    Licence {
+        target: "shop/db".into(),
+        plan: "p".into(),
+        intent: "i".into(),
+        epoch,
+        deadline: ACT_DEADLINE,
+        membership: None,
+    }
 }
 
 fn start(slot: &str, size_after: u32) -> Verb {

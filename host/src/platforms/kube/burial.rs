@@ -1,0 +1,135 @@
+//! Reading and writing tombstones (`decisions.md` D22). They only ever grow: a late write of a deposed daemon tells what
+//! was proved as well.
+
+use super::volumes::{Saying, Tombstones, claims_of, saying, sets_aside};
+use super::{Kube, parsed, precondition, report};
+use crate::actuate::Membership;
+use crate::kubernetes::{Failure, Write};
+use crate::tombstone::{self, CONFIG_MAP, Tombstone};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use plimsoll_wire::journal::Verb;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+/// How often others may write the same `ConfigMap` between our read and our write.
+const TRIES: u32 = 4;
+
+impl Kube {
+    /// The tombstones of the namespace. Kept ones are as good when they name every claim: they are never taken away.
+    pub(super) async fn tombstones(
+        &self,
+        is_direct: bool,
+        claims: &BTreeSet<String>,
+    ) -> Result<Tombstones, String> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let named = claims.iter().all(|uid| tombstone::names_claim(&kept, uid));
+        if claims.is_empty() || (named && !is_direct) {
+            return Ok(kept);
+        }
+        self.read_tombstones().await.map(|map| read(&map))
+    }
+
+    async fn read_tombstones(&self) -> Result<ConfigMap, String> {
+        match self.server.read(&self.config_map()).await {
+            Ok(object) => {
+                let map: ConfigMap = parsed(Ok(object))?;
+                *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = read(&map);
+                Ok(map)
+            }
+            Err(failure @ Failure::NotFound { .. }) => Err(format!(
+                "{failure}; hint: make it, `kubectl create configmap {CONFIG_MAP} --namespace {}`",
+                self.config.namespace
+            )),
+            Err(failure) => Err(format!("ConfigMap {CONFIG_MAP}: {failure}")),
+        }
+    }
+
+    fn config_map(&self) -> String {
+        format!("{}/{CONFIG_MAP}", self.below("/api/v1", "configmaps"))
+    }
+
+    /// Sees to it that there is a tombstone for a member that is about to be stopped for good.
+    ///
+    /// # Errors
+    /// Why it is not known to be there; the member is not stopped then.
+    pub(super) async fn bury(
+        &self,
+        set: &StatefulSet,
+        verb: &Verb,
+        membership: Option<&Membership>,
+    ) -> Result<(), String> {
+        let Verb::Stop { slot, member, .. } = verb else { return Ok(()) };
+        // Where nobody sets anything aside, nobody reads a tombstone.
+        if !self.config.set_aside || sets_aside(set).is_err() {
+            return Ok(());
+        }
+        let membership = membership.ok_or("who the members are is not known")?;
+        if membership.members.contains(member) {
+            return Err(format!("{slot} still has a member, {member}: it can have no tombstone"));
+        }
+        let key = tombstone::key(&membership.cluster, member)
+            .ok_or_else(|| format!("member {member} of {} can have no tombstone", membership.cluster))?;
+        let mut stone = Tombstone { pod: slot.to_string(), ..Tombstone::default() };
+        for claim in claims_of(set, slot).into_values() {
+            let path = format!("{}/{claim}", self.below("/api/v1", "persistentvolumeclaims"));
+            match self.server.read(&path).await {
+                Ok(object) => {
+                    let claim: PersistentVolumeClaim = parsed(Ok(object))?;
+                    stone.claims.extend(claim.metadata.uid);
+                }
+                Err(Failure::NotFound { .. }) => {}
+                Err(failure) => return Err(format!("claim {claim}: {failure}")),
+            }
+        }
+        match saying(self.pod(set, slot).await?.as_ref()) {
+            Saying::Said(said) => stone.data.extend([said.data]),
+            Saying::Never => {}
+            Saying::NotYet(why) => return Err(format!("{slot}: {why}")),
+        }
+        self.write_tombstone(&key, stone).await
+    }
+
+    async fn pod(&self, set: &StatefulSet, name: &str) -> Result<Option<Pod>, String> {
+        let path = format!("{}/{name}", self.below("/api/v1", "pods"));
+        match self.server.read(&path).await {
+            Ok(object) => {
+                let pod: Pod = parsed(Ok(object))?;
+                // One of nobody's says nothing of ours.
+                Ok(Some(pod).filter(|pod| report::is_controlled_by(pod, set)))
+            }
+            Err(Failure::NotFound { .. }) => Ok(None),
+            Err(failure) => Err(format!("pod {name}: {failure}")),
+        }
+    }
+
+    async fn write_tombstone(&self, key: &str, stone: Tombstone) -> Result<(), String> {
+        let mut why = String::new();
+        for _ in 0..TRIES {
+            let map = self.read_tombstones().await?;
+            let there = read(&map).remove(key);
+            let stone = there.clone().map_or_else(|| stone.clone(), |there| stone.clone().with(there));
+            if there.as_ref() == Some(&stone) {
+                return Ok(());
+            }
+            let text = serde_json::to_string(&stone).map_err(|error| error.to_string())?;
+            let mut patch = precondition(&map.metadata);
+            patch["data"] = json!({ key: text });
+            // Whatever came of it shows in the next read.
+            if let Err(failure) = self.server.write(Write::Merge(&self.config_map(), &patch)).await {
+                why = format!("writing a tombstone into ConfigMap {CONFIG_MAP}: {failure}");
+                if !matches!(failure, Failure::Conflict { .. } | Failure::Unknown { .. }) {
+                    return Err(why);
+                }
+            }
+        }
+        Err(why)
+    }
+}
+
+fn read(map: &ConfigMap) -> Tombstones {
+    let entries = map.data.iter().flatten();
+    // One that a person made by hand and that cannot be read names nothing.
+    entries.map(|(key, text)| (key.clone(), tombstone::read(text).unwrap_or_default())).collect()
+}
