@@ -18,6 +18,8 @@ mod late;
 mod lone;
 #[path = "cycle/ordinal.rs"]
 mod ordinal;
+#[path = "cycle/patience.rs"]
+mod patience;
 #[path = "cycle/pause.rs"]
 mod pause;
 #[path = "cycle/reason.rs"]
