@@ -47,6 +47,22 @@ fn pages_name_paths_that_are_there() {
 }
 
 #[test]
+fn pages_name_tests_that_are_there() {
+    let sources = texts().into_iter().filter(|text| text.ends(".rs"));
+    let sources: String = sources.map(|text| text.content).collect();
+    let mut complaints = Vec::new();
+    for page in pages() {
+        let prose = prose(&page.content);
+        // Only the name of a test is a sentence, and that of a metric.
+        let named = quoted(&prose)
+            .filter(|quoted| quoted.matches('_').count() > 4 && !quoted.starts_with("plimsoll_"));
+        let gone = named.filter(|name| !sources.contains(&format!("fn {name}()")));
+        complaints.extend(gone.map(|gone| format!("{} names the test {gone}", page.path)));
+    }
+    none(&complaints);
+}
+
+#[test]
 fn links_lead_somewhere() {
     let root = root();
     let mut complaints = Vec::new();
