@@ -270,8 +270,11 @@ impl Identity {
     /// Waits until the policy is in force, which it is a moment after it was made. Whatever passes meanwhile does no harm,
     /// and what the API server's own rights refuse, because they are as new, is no answer yet.
     fn is_confined(&self) -> anyhow::Result<()> {
+        let mut tries = 0;
         wait_until("the policy is in force", || {
-            let said = self.patch(r#"{"metadata":{"labels":{"until":"it-is-refused"}}}"#);
+            // Another one each time: what is there already changes nothing, and may be written.
+            tries += 1;
+            let said = self.patch(&format!(r#"{{"metadata":{{"labels":{{"tries":"{tries}"}}}}}}"#));
             said.is_err_and(|error| format!("{error:#}").contains("the daemon stamps a workload"))
         })
     }
