@@ -160,6 +160,40 @@ fn its_token_can_do_what_it_must_and_nothing_else() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Verb, resource, and whether who has the cluster's `view` may, and who has its `edit`.
+const PEOPLES: &[(&str, &str, bool, bool)] = &[
+    ("list", "statefulautoscalers.plimsoll.dev", true, true),
+    ("get", "scalingplans.plimsoll.dev", true, true),
+    ("patch", "statefulautoscalers.plimsoll.dev", false, true),
+    ("patch", "statefulautoscalers.plimsoll.dev --subresource=scale", false, true),
+    ("patch", "scalingplans.plimsoll.dev", false, true),
+    ("delete", "scalingplans.plimsoll.dev", false, false),
+    ("patch", "scalingplans.plimsoll.dev --subresource=status", false, false),
+];
+
+#[test]
+fn people_see_what_they_may_view_and_give_orders_where_they_may_edit() -> anyhow::Result<()> {
+    let Some(identity) = Identity::install()? else { return Ok(()) };
+    let place = identity.governed.name();
+    for role in ["view", "edit"] {
+        let (role_of, user) = (format!("--clusterrole={role}"), format!("--user={place}-{role}"));
+        identity.governed.kubectl(&["create", "rolebinding", role, &role_of, &user])?;
+    }
+    let may = |role: &str, verb: &str, resource: &str| {
+        let user = format!("--as={place}-{role}");
+        let resource = resource.split(' ');
+        let question = ["auth", "can-i", &user, verb].into_iter().chain(resource).collect::<Vec<_>>();
+        identity.governed.kubectl(&question).is_ok_and(|said| said.trim() == "yes")
+    };
+    // The cluster adds our roles to its own a moment after they were made.
+    wait_until("the roles are added", || may("edit", "patch", "scalingplans.plimsoll.dev"))?;
+    for &(verb, resource, view, edit) in PEOPLES {
+        let found = (may("view", verb, resource), may("edit", verb, resource));
+        assert_eq!(found, (view, edit), "{verb} {resource}");
+    }
+    Ok(())
+}
+
 #[test]
 fn whatever_rights_it_has_it_writes_stamps_and_sizes_only() -> anyhow::Result<()> {
     let Some(identity) = Identity::install()? else { return Ok(()) };
