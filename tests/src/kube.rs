@@ -26,6 +26,22 @@ type Pods = BTreeMap<String, Option<String>>;
 /// The members whose pods went, each with the pod; one of the same name may have come since.
 type Gone = BTreeSet<(String, String)>;
 
+/// Runs a test where the cluster of all tests can be reached, with our definitions in place, in a namespace of its own.
+///
+/// # Errors
+/// When there is no cluster; else what the test says.
+pub fn in_cluster<F: Future<Output = anyhow::Result<()>>>(
+    test: impl FnOnce(Namespace) -> F + Send,
+) -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    define(&cluster)?;
+    let namespace = Namespace::create(&cluster)?;
+    cluster.inside(move || {
+        plimsoll::collect::install_crypto();
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(namespace))
+    })?
+}
+
 /// The etcd, with everything that follows its pods. It goes with its namespace.
 #[derive(Debug)]
 pub struct EtcdPods {

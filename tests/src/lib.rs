@@ -19,6 +19,7 @@ pub mod playground;
 pub mod process;
 pub mod prometheus;
 pub mod watch;
+pub mod witnesses;
 
 use std::path::PathBuf;
 

@@ -2,11 +2,10 @@
 //! cluster, a client that writes all the while, and a watcher that judges every change of membership.
 
 use anyhow::Context as _;
-use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::daemon::Daemon;
-use plimsoll_tests::kube::{EtcdPods, define};
-use plimsoll_tests::load::Load;
-use plimsoll_tests::watch::Watch;
+use plimsoll_tests::kube::{EtcdPods, in_cluster};
+use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -17,20 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(240);
 #[test]
 fn an_etcd_of_three_pods_grows_to_five_and_shrinks_again_past_a_daemon_that_lost_its_disk()
 -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    define(&cluster)?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(there_and_back(namespace))
-    })?
+    in_cluster(there_and_back)
 }
 
 async fn there_and_back(namespace: Namespace) -> anyhow::Result<()> {
     let etcd = EtcdPods::start(namespace).await?;
-    let founders = etcd.endpoints()();
-    let load = Load::start(&founders, "kube/", 30);
-    let watch = Watch::over(etcd.endpoints(), etcd.gone()).await?;
+    let witnesses = Witnesses::call(&etcd, "kube/").await?;
     let mut daemon = etcd.daemon()?;
     daemon.start()?;
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
@@ -47,16 +38,8 @@ async fn there_and_back(namespace: Namespace) -> anyhow::Result<()> {
         let pods = etcd.namespace().field("statefulset/etcd", ".spec.replicas")?;
         assert_eq!(pods, size.to_string());
     }
-    let findings = watch.finish_with(&etcd.logs()?).await?;
-    println!("{} changes of membership: {:#?}", findings.changes.len(), findings.violations);
-    assert_eq!(findings.violations, Vec::<String>::new());
     // Two learners, two votes, two removals.
-    assert_eq!(findings.changes.len(), 6, "{:?}", findings.changes);
-    let acknowledged = load.finish().await;
-    let lost = acknowledged.lost(&founders).await?;
-    println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
-    assert!(!acknowledged.is_empty());
-    assert_eq!(lost, Vec::<String>::new());
+    assert_eq!(witnesses.hear(&etcd).await?, 6);
     the_journal_is_in_the_cluster(&etcd)?;
     the_volumes_of_those_who_left_bar_the_way(&etcd, &daemon).await?;
     daemon.kill()

@@ -4,12 +4,11 @@
 //! Two kills a direction by default; with `PLIMSOLL_LONG=1` every phase in both directions.
 
 use anyhow::Context as _;
-use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::failover::Pair;
-use plimsoll_tests::kube::{EtcdPods, define};
-use plimsoll_tests::load::Load;
+use plimsoll_tests::kube::{EtcdPods, in_cluster};
 use plimsoll_tests::process::wait_until;
-use plimsoll_tests::watch::Watch;
+use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
 use serde_json::json;
@@ -21,36 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How often a phase may slip past.
 const ROUNDS: u32 = 5;
 
-/// A test in the cluster's network, on a runtime of its own.
-fn in_cluster<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Namespace) -> F + Send,
-) -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    define(&cluster)?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(test(namespace))
-    })?
-}
-
 /// An etcd, with those who watch and write.
 struct Scene {
     etcd: EtcdPods,
-    founders: Vec<String>,
-    load: Load,
-    watch: Watch,
+    witnesses: Witnesses,
     pair: Pair,
 }
 
 impl Scene {
     async fn set(namespace: Namespace) -> anyhow::Result<Self> {
         let etcd = EtcdPods::start(namespace).await?;
-        let founders = etcd.endpoints()();
-        let load = Load::start(&founders, "failover/", 30);
-        let watch = Watch::over(etcd.endpoints(), etcd.gone()).await?;
+        let witnesses = Witnesses::call(&etcd, "failover/").await?;
         let pair = Pair::start(&etcd, PATIENCE).await?;
-        Ok(Self { etcd, founders, load, watch, pair })
+        Ok(Self { etcd, witnesses, pair })
     }
 
     async fn wish(&self, size: u32) -> anyhow::Result<()> {
@@ -69,16 +51,8 @@ impl Scene {
     }
 
     async fn judge(self, changes: usize) -> anyhow::Result<()> {
-        let findings = self.watch.finish_with(&self.etcd.logs()?).await?;
-        println!("{} changes of membership: {:#?}", findings.changes.len(), findings.violations);
-        assert_eq!(findings.violations, Vec::<String>::new());
-        assert_eq!(findings.changes.len(), changes, "{:?}", findings.changes);
         println!("{} effects, each in a reign of its own", self.pair.one_actor()?);
-        let acknowledged = self.load.finish().await;
-        let lost = acknowledged.lost(&self.founders).await?;
-        println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
-        assert!(!acknowledged.is_empty());
-        assert_eq!(lost, Vec::<String>::new());
+        assert_eq!(self.witnesses.hear(&self.etcd).await?, changes);
         Ok(())
     }
 }

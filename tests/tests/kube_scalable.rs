@@ -2,12 +2,11 @@
 //! does. The daemon wishes at the resource and never touches what is behind it.
 
 use anyhow::Context as _;
-use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::daemon::Daemon;
-use plimsoll_tests::kube::{EtcdPods, define, established};
-use plimsoll_tests::load::Load;
+use plimsoll_tests::kube::{EtcdPods, established, in_cluster};
 use plimsoll_tests::process::wait_until;
-use plimsoll_tests::watch::Watch;
+use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
@@ -118,25 +117,16 @@ fn follow(kubectl: &impl Fn(&[&str]) -> anyhow::Result<String>) -> anyhow::Resul
 #[test]
 fn a_resource_in_front_of_a_statefulset_is_scaled_and_what_is_behind_it_is_left_to_its_controller()
 -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    define(&cluster)?;
-    cluster.apply(DEFINITION)?;
-    established(&cluster, "crd/etcdgroups.test.plimsoll.dev")?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        plimsoll::collect::install_crypto();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(out_and_in(namespace))
-    })?
+    in_cluster(out_and_in)
 }
 
 async fn out_and_in(namespace: Namespace) -> anyhow::Result<()> {
+    namespace.cluster().apply(DEFINITION)?;
+    established(namespace.cluster(), "crd/etcdgroups.test.plimsoll.dev")?;
     let etcd = EtcdPods::start(namespace).await?;
     etcd.namespace().apply(GROUP)?;
     let controller = Controller::start(&etcd)?;
-    let founders = etcd.endpoints()();
-    let load = Load::start(&founders, "front/", 30);
-    let watch = Watch::over(etcd.endpoints(), etcd.gone()).await?;
+    let witnesses = Witnesses::call(&etcd, "front/").await?;
     let mut daemon = etcd.daemon_in_front(OPENED, TARGET)?;
     daemon.start()?;
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
@@ -161,16 +151,8 @@ async fn out_and_in(namespace: Namespace) -> anyhow::Result<()> {
     let notes = |object: &str| etcd.namespace().field(object, ".metadata.annotations");
     assert!(notes("etcdgroup/group")?.contains("plimsoll.dev/epoch"));
     assert!(!notes("statefulset/etcd")?.contains("plimsoll.dev"));
-    let findings = watch.finish_with(&etcd.logs()?).await?;
-    println!("{} changes of membership: {:#?}", findings.changes.len(), findings.violations);
-    assert_eq!(findings.violations, Vec::<String>::new());
     // Two learners, two votes, two removals.
-    assert_eq!(findings.changes.len(), 6, "{:?}", findings.changes);
-    let acknowledged = load.finish().await;
-    let lost = acknowledged.lost(&founders).await?;
-    println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
-    assert!(!acknowledged.is_empty());
-    assert_eq!(lost, Vec::<String>::new());
+    assert_eq!(witnesses.hear(&etcd).await?, 6);
     daemon.kill()
 }
 

@@ -2,13 +2,12 @@
 //! metric. Both point at the StatefulAutoscaler instead of the StatefulSet, and go through the guard and the plan.
 
 use anyhow::Context as _;
-use plimsoll_tests::cluster::{self, Cluster, Namespace};
+use plimsoll_tests::cluster::{self, Namespace};
 use plimsoll_tests::daemon::Daemon;
-use plimsoll_tests::kube::{EtcdPods, define};
-use plimsoll_tests::load::Load;
+use plimsoll_tests::kube::{EtcdPods, in_cluster};
 use plimsoll_tests::metrics_api::MetricsApi;
 use plimsoll_tests::process::wait_until;
-use plimsoll_tests::watch::Watch;
+use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::status::Status;
 use std::time::Duration;
 
@@ -22,21 +21,12 @@ fn kubectl_and_a_real_hpa_wish_at_the_autoscaler_and_the_etcd_grows_and_shrinks_
         println!("a metrics API of the test's own cannot be put into a user's cluster");
         return Ok(());
     }
-    let cluster = Cluster::shared()?;
-    define(&cluster)?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        plimsoll::collect::install_crypto();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(up_and_down(namespace))
-    })?
+    in_cluster(up_and_down)
 }
 
 async fn up_and_down(namespace: Namespace) -> anyhow::Result<()> {
     let etcd = EtcdPods::start(namespace).await?;
-    let founders = etcd.endpoints()();
-    let load = Load::start(&founders, "wish/", 30);
-    let watch = Watch::over(etcd.endpoints(), etcd.gone()).await?;
+    let witnesses = Witnesses::call(&etcd, "wish/").await?;
     let mut daemon = etcd.daemon_of_objects()?;
     daemon.start()?;
     etcd.apply_autoscaler("externalWish: true")?;
@@ -53,16 +43,8 @@ async fn up_and_down(namespace: Namespace) -> anyhow::Result<()> {
     // A person looks at what the members that left have left behind, and takes it away (D22).
     etcd.namespace().kubectl(&["delete", "pvc", "data-etcd-3", "data-etcd-4"])?;
     an_hpa_drives_it(&etcd, &daemon).await?;
-    let findings = watch.finish_with(&etcd.logs()?).await?;
-    println!("{} changes of membership: {:#?}", findings.changes.len(), findings.violations);
-    assert_eq!(findings.violations, Vec::<String>::new());
     // Twice two learners, two votes, two removals.
-    assert_eq!(findings.changes.len(), 12, "{:?}", findings.changes);
-    let acknowledged = load.finish().await;
-    let lost = acknowledged.lost(&founders).await?;
-    println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
-    assert!(!acknowledged.is_empty());
-    assert_eq!(lost, Vec::<String>::new());
+    assert_eq!(witnesses.hear(&etcd).await?, 12);
     daemon.kill()
 }
 

@@ -20,7 +20,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The plan was made for this very cluster.",
-        advice: "Cancel the plan. When the cluster was made anew on purpose, the next plan is for it.",
+        advice: "See what is there first. A plan for what was there before goes no further: take it away (docs/kubernetes.md, When the workload is made anew).",
         check: cluster,
     },
     Invariant {

@@ -4,7 +4,8 @@ use plimsoll::actuate::Licence;
 use plimsoll::kubernetes::{Access, ApiServer, Scalable};
 use plimsoll::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
 use plimsoll_core::observation::{PlatformReport, Told};
-use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::cluster::Namespace;
+use plimsoll_tests::kube::in_cluster;
 use plimsoll_tests::process::wait_until;
 use plimsoll_wire::journal::{Outcome, Verb};
 use serde_json::{Value, json};
@@ -32,18 +33,6 @@ spec:
       containers:
         - {name: db, image: "plimsoll.test/busybox:1", imagePullPolicy: IfNotPresent, command: [sleep, "1000000"]}
 "#;
-
-/// Does something where the cluster can be reached.
-fn there<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Namespace) -> F + Send,
-) -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        plimsoll::collect::install_crypto();
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(namespace))
-    })?
-}
 
 async fn kube(namespace: &Namespace, kubeconfig: PathBuf) -> anyhow::Result<Kube> {
     let server = ApiServer::open(Access { kubeconfig: Some(kubeconfig), context: None }).await?;
@@ -109,7 +98,7 @@ fn size(namespace: &Namespace) -> anyhow::Result<String> {
 
 #[test]
 fn the_real_controller_starts_and_stops_the_highest_ordinal_under_our_stamp() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         namespace.apply(WORKLOAD)?;
         let kube = as_administrator(&namespace).await?;
         let report = rests_at(&kube, 2).await?;
@@ -150,7 +139,7 @@ fn the_real_controller_starts_and_stops_the_highest_ordinal_under_our_stamp() ->
 
 #[test]
 fn of_daemons_that_act_at_once_one_is_heard_and_none_goes_too_far() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         namespace.apply(WORKLOAD)?;
         let mut ready = Vec::new();
         for epoch in 1..=6 {
@@ -177,7 +166,7 @@ fn of_daemons_that_act_at_once_one_is_heard_and_none_goes_too_far() -> anyhow::R
 
 #[test]
 fn a_workload_that_was_made_anew_is_not_acted_on_before_it_was_seen() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         namespace.apply(WORKLOAD)?;
         let kube = as_administrator(&namespace).await?;
         rests_at(&kube, 2).await?;
@@ -195,7 +184,7 @@ fn a_workload_that_was_made_anew_is_not_acted_on_before_it_was_seen() -> anyhow:
 
 #[test]
 fn without_rights_nothing_is_taken_for_empty_and_with_them_given_back_all_is_seen() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         namespace.apply(WORKLOAD)?;
         rests_at(&as_administrator(&namespace).await?, 2).await?;
         namespace.kubectl(&["create", "serviceaccount", "daemon"])?;

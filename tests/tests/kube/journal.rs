@@ -3,24 +3,12 @@
 use anyhow::Context as _;
 use plimsoll::actuate::journal::{JournalStore, KubernetesJournals, Revision};
 use plimsoll::kubernetes::{Access, ApiServer};
-use plimsoll_tests::cluster::{Cluster, Namespace};
+use plimsoll_tests::cluster::Namespace;
+use plimsoll_tests::kube::in_cluster;
 use plimsoll_wire::FORMAT_VERSION;
 use plimsoll_wire::journal::{Intent, Journal, Outcome, Verb};
 use serde_json::json;
 use std::sync::Arc;
-
-/// Does something where the cluster can be reached, with the definition in place.
-fn there<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Namespace) -> F + Send,
-) -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    plimsoll_tests::kube::define(&cluster)?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        plimsoll::collect::install_crypto();
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(namespace))
-    })?
-}
 
 async fn store(namespace: &Namespace) -> anyhow::Result<JournalStore> {
     let kubeconfig = Some(namespace.cluster().kubeconfig().to_owned());
@@ -52,7 +40,7 @@ fn journal(namespace: &Namespace, sequence: u64) -> Journal {
 
 #[test]
 fn the_real_server_gives_back_what_was_written_and_lets_one_of_many_writers_succeed() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         let (store, target) = (store(&namespace).await?, target(&namespace));
         assert_eq!(store.load(&target).await?, None);
         for expected in [None, Some(Revision(1)), Some(Revision(2))] {
@@ -83,7 +71,7 @@ fn the_real_server_gives_back_what_was_written_and_lets_one_of_many_writers_succ
 
 #[test]
 fn the_real_server_takes_the_largest_journal_and_tells_of_an_edit() -> anyhow::Result<()> {
-    there(|namespace: Namespace| async move {
+    in_cluster(|namespace: Namespace| async move {
         let (store, target) = (store(&namespace).await?, target(&namespace));
         let mut large = journal(&namespace, 1);
         // What a write may be at most, less what stands around it.

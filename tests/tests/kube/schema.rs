@@ -5,14 +5,14 @@ use anyhow::Context as _;
 use plimsoll::config::{Configuration, Objects, load_daemon, reload};
 use plimsoll::kubernetes::{Access, ApiServer, Failure, Write};
 use plimsoll_tests::chart::documents;
-use plimsoll_tests::cluster::{Cluster, Namespace};
-use plimsoll_tests::kube::define;
+use plimsoll_tests::cluster::Namespace;
+use plimsoll_tests::kube::in_cluster;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-const DOCUMENTS: &str = include_str!("../data/documents.yaml");
+const DOCUMENTS: &str = include_str!("../../data/documents.yaml");
 const DAEMON: &str = "apiVersion: plimsoll.dev/v1alpha1
 kind: DaemonConfig
 kubernetes:
@@ -111,18 +111,6 @@ fn rows<'a>(table: &'a Value, key: &str) -> impl Iterator<Item = (&'a str, Value
         let spec = merged(&table["base"], &row["patch"]);
         (row["what"].as_str().unwrap_or_default(), spec, row["reader"].as_str())
     })
-}
-
-fn in_cluster<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Namespace) -> F + Send,
-) -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    define(&cluster)?;
-    let namespace = Namespace::create(&cluster)?;
-    cluster.inside(move || {
-        plimsoll::collect::install_crypto();
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(namespace))
-    })?
 }
 
 #[test]
