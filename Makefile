@@ -9,6 +9,15 @@ BUILD  = $(CARGO) build --locked --workspace --all-targets
 # The two together choose the features of the whole workspace, so that `make test` after `make demo` builds nothing twice.
 PROGRAMS = $(CARGO) build --locked -p plimsoll -p plimsoll-componentize
 
+LINT = set -e; $(CARGO) fmt --all --check; $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# Kubernetes and Helm are built beside Rust, whose last steps leave a core idle; then what is named, and all that is tested.
+beside = set -e; \
+	{ tests/cluster/tools.sh && tests/cluster/helm.sh; } >/dev/null & tools=$$!; \
+	trap 'kill $$tools 2>/dev/null || true' EXIT; \
+	$(BUILD); scripts/build-policies.sh; $(1); \
+	wait $$tools; trap - EXIT
+
 .PHONY: demo test test-long bench policies install-plugin lint build clean cluster-up cluster-down
 
 ## The whole loop on the built-in simulator, in under a minute after the build.
@@ -18,23 +27,15 @@ demo: .setup-build
 	target/debug/plimsoll demo
 
 ## Everything, with a short sample of every long run.
-test: .setup-test lint
-	$(BUILD)
-	scripts/build-policies.sh
-	scripts/build-python-policy.sh
-	tests/cluster/tools.sh >/dev/null
-	tests/cluster/helm.sh >/dev/null
+test: .setup-test
+	@$(call beside, $(LINT); scripts/build-python-policy.sh)
 	$(TESTS)
 
 ## The long form of soaks, fault runs, properties and kills: hours rather than minutes. Properties draw anew each time, and
 ## the seed is printed.
 CASES ?= 300000
 test-long: .setup-test
-	$(BUILD)
-	scripts/build-policies.sh
-	LONG=1 scripts/build-python-policy.sh
-	tests/cluster/tools.sh >/dev/null
-	tests/cluster/helm.sh >/dev/null
+	@$(call beside, LONG=1 scripts/build-python-policy.sh)
 	@seed=$$(od -An -N6 -tu8 /dev/urandom | tr -d ' '); \
 	echo "what the properties draw: PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$(CASES)"; \
 	PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$(CASES) PLIMSOLL_LONG=1 PLIMSOLL_SEEDS=500 SEEDS=500 $(TESTS)
@@ -67,8 +68,7 @@ cluster-down:
 	tests/cluster/cluster down $(NAME)
 
 lint:
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(LINT)
 
 build:
 	$(PROGRAMS)
