@@ -204,7 +204,7 @@ fn it_asks_for_no_more_rights_than_were_decided() -> anyhow::Result<()> {
         }
         let rules = rules(&ours);
         assert!(rules.len() > 10, "{} rules with {choice}", rules.len());
-        let found: Vec<String> = rules.iter().flat_map(|rule| complaints(rule)).collect();
+        let found: Vec<String> = rules.iter().flat_map(complaints).collect();
         assert_eq!(found, Vec::<String>::new(), "with {choice}");
         let bound = of_kind(&objects, "RoleBinding").chain(of_kind(&objects, "ClusterRoleBinding"));
         for binding in bound {
