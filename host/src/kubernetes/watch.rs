@@ -14,7 +14,7 @@ use super::failure::{Answered, of_answer};
 use super::{ApiServer, Failure, Incoming};
 use axum::body::Bytes;
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait after a failure. All watchers of a server that comes back are spread over it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What becomes of an object before it is kept: what nobody looks at need not be held in memory.
+/// What becomes of an object before it is kept: what nobody looks at need not be held in memory. Of `null` nothing is.
 pub type Keep = fn(Value) -> Value;
 
 /// Objects that are watched. The watch ends with the last handle.
@@ -216,7 +216,12 @@ impl Watch {
         let next = object["metadata"]["resourceVersion"].as_str().map(ToOwned::to_owned);
         match change["type"].as_str().unwrap_or_default() {
             "BOOKMARK" => self.store.fresh(now),
-            "ADDED" | "MODIFIED" => self.store.put((self.keep)(object), now),
+            "ADDED" | "MODIFIED" => {
+                let (name, namespace) = (&object["metadata"]["name"], &object["metadata"]["namespace"]);
+                let place = json!({ "metadata": { "name": name, "namespace": namespace } });
+                let kept = (self.keep)(object);
+                if kept.is_null() { self.store.remove(&place, now) } else { self.store.put(kept, now) }
+            }
             "DELETED" => self.store.remove(&object, now),
             "ERROR" => {
                 let status = u16::try_from(object["code"].as_u64().unwrap_or(500)).unwrap_or(500);

@@ -131,10 +131,10 @@ impl Kube {
         let budgets = self.below("/apis/policy/v1", "poddisruptionbudgets");
         // Claims by their names: one that somebody made by hand has no labels of ours.
         let (pods, claims, autoscalers, budgets) = tokio::join!(
-            look.list(&pods, &selector),
-            look.list(&claims, ""),
-            look.list(&autoscalers, ""),
-            look.list(&budgets, "")
+            look.some(&pods, &selector, |pod| report::selects(&scaled.set, pod)),
+            look.some(&claims, "", |claim| volumes::is_for(&scaled.set, claim)),
+            look.list(&autoscalers),
+            look.list(&budgets)
         );
         let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;
         let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
@@ -169,7 +169,7 @@ impl Kube {
             if look.is_direct() { self.server.read(&scale).await.map(Some) } else { Ok(None) }
         };
         let (object, sets, scale) =
-            tokio::join!(look.read(&objects, namespace, workload), look.list(&sets, ""), scale);
+            tokio::join!(look.read(&objects, namespace, workload), look.list(&sets), scale);
         let object = object.map_err(told)?;
         if let Some(scale) = scale.map_err(|failure| format!("its scale: {failure}"))? {
             kind.agrees(&object, &scale)?;

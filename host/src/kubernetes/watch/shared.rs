@@ -6,24 +6,26 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The watches of a server that somebody holds, by path and selector.
+/// The watches of a server that somebody holds, by path.
 #[derive(Debug, Default)]
-pub(in crate::kubernetes) struct Shared(Mutex<BTreeMap<(String, String), Weak<Watched>>>);
+pub(in crate::kubernetes) struct Shared(Mutex<BTreeMap<String, Weak<Watched>>>);
 
 impl ApiServer {
-    /// The watch of the objects below a path that a label selector fits: the one that is there, or a new one. It ends
-    /// with its last handle.
+    /// The watch of the objects below a path: the one that is there, or a new one. It ends with its last handle.
     #[must_use]
-    pub fn watched(self: &Arc<Self>, path: &str, selector: &str) -> Arc<Watched> {
+    pub fn watched(self: &Arc<Self>, path: &str) -> Arc<Watched> {
         let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         shared.retain(|_, watched| watched.strong_count() > 0);
-        let key = (path.to_owned(), selector.to_owned());
-        if let Some(watched) = shared.get(&key).and_then(Weak::upgrade) {
+        if let Some(watched) = shared.get(path).and_then(Weak::upgrade) {
             return watched;
         }
-        let keep: Keep = if path == "/api/v1/nodes" { place } else { |object| object };
-        let watched = Watched::keeping(self.clone(), path, selector, keep);
-        shared.insert(key, Arc::downgrade(&watched));
+        let keep: Keep = match path.rsplit('/').next() {
+            Some("nodes") => place,
+            Some("pods") => member,
+            Some(_) | None => |object| object,
+        };
+        let watched = Watched::keeping(self.clone(), path, "", keep);
+        shared.insert(path.to_owned(), Arc::downgrade(&watched));
         watched
     }
 }
@@ -34,4 +36,50 @@ fn place(machine: Value) -> Value {
     json!({ "metadata": {
         "name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": metadata["labels"],
     } })
+}
+
+/// What tells of a member; no other pod is held. One of a StatefulSet has its ordinal at the end of its name.
+fn member(mut pod: Value) -> Value {
+    let ordinal = pod["metadata"]["name"].as_str().and_then(|name| Some(name.rsplit_once('-')?.1));
+    if !ordinal.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Value::Null;
+    }
+    let (mut metadata, status) = (pod["metadata"].take(), pod["status"].take());
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.retain(|key, _| key != "managedFields" && key != "annotations");
+    }
+    json!({
+        "metadata": metadata,
+        "spec": { "nodeName": pod["spec"]["nodeName"], "containers": [] },
+        "status": {
+            "phase": status["phase"], "podIP": status["podIP"], "conditions": status["conditions"],
+            "containerStatuses": status["containerStatuses"],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_pods_only_members_are_held_and_of_those_what_tells_of_them() {
+        let pod = |name: &str| {
+            json!({
+                "metadata": { "name": name, "uid": "u", "managedFields": [1], "annotations": { "a": "b" } },
+                "spec": { "nodeName": "one", "containers": [{ "name": "db", "env": [] }] },
+                "status": { "phase": "Running", "podIP": "10.0.0.1", "qosClass": "Burstable" },
+            })
+        };
+        for name in ["web-7d4b9c6f5d-x2x9k", "alone", "db-", "db-1a"] {
+            assert_eq!(member(pod(name)), Value::Null, "{name}");
+        }
+        let held = member(pod("db-12"));
+        assert_eq!(held["metadata"], json!({ "name": "db-12", "uid": "u" }));
+        assert_eq!(held["spec"], json!({ "nodeName": "one", "containers": [] }));
+        assert_eq!(
+            (&held["status"]["podIP"], &held["status"]["qosClass"]),
+            (&json!("10.0.0.1"), &Value::Null)
+        );
+    }
 }

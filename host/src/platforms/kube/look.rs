@@ -1,8 +1,8 @@
 //! Where a look gets its objects: from the server itself, or from what is watched. A look that may begin something, and
 //! every look while a plan runs, is of the first kind; one of the other kind costs the server nothing.
 //!
-//! `StatefulSets`, claims, autoscalers, budgets and machines are watched once for all targets of a namespace; pods once for
-//! each selector, so that a namespace full of other pods is not held in memory.
+//! Everything is watched once for all targets of a namespace: a list costs the server the whole namespace, whatever selector
+//! comes with it. Of pods only those with an ordinal are held (`host/src/kubernetes/watch/shared.rs`).
 
 use crate::kubernetes::watch::{View, Watched};
 use crate::kubernetes::{ApiServer, Failure};
@@ -19,8 +19,8 @@ const FRESH: Duration = Duration::from_secs(90);
 /// What a target has watched, and when it was last looked at directly.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    /// By path, with the selector. They end with the target.
-    open: Mutex<BTreeMap<String, (String, Arc<Watched>)>>,
+    /// By path. They end with the target.
+    open: Mutex<BTreeMap<String, Arc<Watched>>>,
     direct: Mutex<Option<Instant>>,
 }
 
@@ -36,17 +36,10 @@ impl Watches {
         last.is_none_or(|at| at.elapsed() > FRESH)
     }
 
-    fn view(&self, server: &Arc<ApiServer>, path: &str, selector: &str) -> Option<View> {
+    fn view(&self, server: &Arc<ApiServer>, path: &str) -> Option<View> {
         let watched = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            match open.get(path) {
-                Some((of, watched)) if of == selector => watched.clone(),
-                Some(_) | None => {
-                    let watched = server.watched(path, selector);
-                    open.insert(path.to_owned(), (selector.to_owned(), watched.clone()));
-                    watched
-                }
-            }
+            open.entry(path.to_owned()).or_insert_with(|| server.watched(path)).clone()
         };
         // Not listed yet, forbidden, silent: the server is asked, and its own words are told.
         watched.view().ok().filter(|view| view.age <= FRESH)
@@ -77,22 +70,35 @@ impl Look {
         self.watches.is_none()
     }
 
-    /// All objects below a path that a label selector fits.
-    pub(super) async fn list(&self, path: &str, selector: &str) -> Result<Vec<Value>, Failure> {
-        match self.view(path, selector) {
-            Some(view) => Ok(view.objects.values().map(|object| Value::clone(object)).collect()),
-            None => self.server.list(path, selector).await,
+    /// All objects below a path.
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        self.some(path, "", |_| true).await
+    }
+
+    /// Those that a label selector fits, in the server's words and in ours.
+    pub(super) async fn some(
+        &self,
+        path: &str,
+        selector: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Value>, Failure> {
+        match self.view(path) {
+            Some(view) => {
+                let fitting = view.objects.values().filter(|object| fits(object));
+                Ok(fitting.map(|object| Value::clone(object)).collect())
+            }
+            None => Ok(self.server.list(path, selector).await?.into_iter().filter(fits).collect()),
         }
     }
 
-    fn view(&self, path: &str, selector: &str) -> Option<View> {
-        self.watches.as_ref()?.view(&self.server, path, selector)
+    fn view(&self, path: &str) -> Option<View> {
+        self.watches.as_ref()?.view(&self.server, path)
     }
 
     /// One object below a path, with its namespace (empty for what has none). One that is not seen is asked for.
     pub(super) async fn read(&self, path: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
         let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-        let view = self.view(path, "");
+        let view = self.view(path);
         match view.as_ref().and_then(|view| view.objects.get(&key)) {
             Some(object) => Ok(Value::clone(object)),
             None => self.server.read(&format!("{path}/{name}")).await,

@@ -10,6 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use plimsoll_core::observation::{PlatformReport, Slot, Source, Told, VacantSlot};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::snapshot::{Endpoints, Marker, Operation, OperationKind};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -76,6 +77,12 @@ pub(super) fn selector(workload: &StatefulSet) -> Result<String, String> {
         });
     }
     if text.is_empty() { Err("the StatefulSet selects no pods".to_owned()) } else { Ok(text) }
+}
+
+/// Whether that selector fits a pod that was not read by it.
+pub(super) fn selects(workload: &StatefulSet, pod: &Value) -> bool {
+    let labels = &pod["metadata"]["labels"];
+    workload.spec.as_ref().is_some_and(|spec| workload::selects(&spec.selector, |key| labels[key].as_str()))
 }
 
 /// The failure domain of a machine: its zone, where it tells one, and itself.

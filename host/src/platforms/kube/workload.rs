@@ -91,7 +91,7 @@ fn covering(budgets: &[PodDisruptionBudget], pods: &[Pod]) -> Result<Vec<Budget>
     for budget in budgets {
         let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
         let covered: Vec<&Pod> =
-            pods.iter().filter(|pod| selector.is_some_and(|it| selects(it, pod))).collect();
+            pods.iter().filter(|pod| selector.is_some_and(|it| covers(it, pod))).collect();
         if covered.is_empty() {
             continue;
         }
@@ -123,14 +123,18 @@ fn is_ready(pod: &Pod) -> bool {
         && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Whether a selector fits a pod. An empty one fits all; an operator that is not known fits, since a budget too many
+fn covers(selector: &LabelSelector, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    selects(selector, |key| labels.and_then(|labels| labels.get(key)).map(String::as_str))
+}
+
+/// Whether a selector fits these labels. An empty one fits all; an operator that is not known fits, since a budget too many
 /// only makes us wait.
-fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
-    let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+pub(super) fn selects<'a>(selector: &LabelSelector, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let equal = selector.match_labels.iter().flatten().all(|(key, value)| label(key) == Some(value));
     equal
         && selector.match_expressions.iter().flatten().all(|expression| {
-            let value = labels.get(&expression.key);
+            let value = label(&expression.key);
             let listed =
                 value.is_some_and(|value| expression.values.iter().flatten().any(|one| one == value));
             match expression.operator.as_str() {
