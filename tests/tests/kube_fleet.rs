@@ -115,6 +115,13 @@ systems:
         Ok(())
     });
     told.await.with_context(|| daemon.tail())?;
+    // Its controller takes longer to make thousands of pods than we to look at them, and what it does is news.
+    let made = wait_until("all pods", PATIENCE, async || {
+        let shown = namespace.kubectl(&["get", "pods", "--no-headers", "--output", "name"])?;
+        anyhow::ensure!(shown.lines().count() == 3 * fleet, "{} pods", shown.lines().count());
+        Ok(())
+    });
+    made.await?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let memory: Vec<&str> = status.lines().filter(|line| line.starts_with("Vm")).collect();
     println!("{fleet} statuses after {:.0} s", began.elapsed().as_secs_f64());
