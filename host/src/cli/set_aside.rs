@@ -27,7 +27,7 @@ const MAX_NAME: usize = 64;
   plimsoll set-aside --system etcd --data-dir /var/lib/etcd --tombstones /tombstones
 
 What was done is told on the standard error, and to Kubernetes in the termination message.
-It fails only where data should be set aside and could not be.")]
+It fails only where the data directory cannot be read or written.")]
 pub(super) struct SetAside {
     /// Whose data it is.
     #[arg(long, value_enum)]

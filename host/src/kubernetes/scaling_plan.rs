@@ -5,7 +5,7 @@ mod about;
 
 pub use about::{About, Pause, Running};
 
-use super::structural::{OPEN, structural};
+use super::structural::{OPEN, column, structural};
 use plimsoll_wire::journal::Journal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,6 @@ pub fn definition() -> Value {
 
 /// What it is doing and why, at one glance; the rest with `-o wide`.
 fn columns() -> Value {
-    let column = |name: &str, kind: &str, priority: u8, path: &str| json!({ "name": name, "type": kind, "jsonPath": path, "priority": priority });
     json!([
         column("Target", "string", 0, ".spec.target"),
         column("Change", "string", 0, ".status.about.change"),

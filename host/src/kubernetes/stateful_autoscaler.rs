@@ -14,7 +14,7 @@ pub use status::{
 };
 
 use super::scaling_plan::{GROUP, VERSION};
-use super::structural::structural;
+use super::structural::{column, structural};
 use serde_json::{Value, json};
 
 /// The kind.
@@ -86,7 +86,6 @@ pub fn definition(mut spec: Value) -> Value {
 
 /// What it is doing and why, at one glance; the rest with `-o wide`.
 fn columns() -> Value {
-    let column = |name: &str, kind: &str, priority: u8, path: &str| json!({ "name": name, "type": kind, "jsonPath": path, "priority": priority });
     let ready = r#".status.conditions[?(@.type=="Ready")].status"#;
     json!([
         column("Mode", "string", 0, ".spec.mode"),

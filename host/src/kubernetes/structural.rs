@@ -25,6 +25,11 @@ const KEPT: [&str; 12] = [
     "x-kubernetes-list-map-keys",
 ];
 
+/// A column of `kubectl get`; one of priority 1 with `-o wide` only.
+pub(super) fn column(name: &str, kind: &str, priority: u8, path: &str) -> Value {
+    json!({ "name": name, "type": kind, "jsonPath": path, "priority": priority })
+}
+
 /// The structural schema of a type.
 pub(super) fn structural<T: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::draft2020_12();

@@ -218,8 +218,7 @@ fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgem
 /// holds like any other that makes no progress.
 fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
     let Some((at_ms, applied)) = &state.applied_at else { return false };
-    if applied != verb || now.mono_ms.saturating_sub(*at_ms) >= state.spec.safety.hold_ms.clamp(1_000, 60_000)
-    {
+    if applied != verb || now.mono_ms.saturating_sub(*at_ms) >= a_while_ms(state) {
         return false;
     }
     waits(state, now, format!("{} was accepted and is not to be seen yet", verb.kind()));
@@ -229,7 +228,7 @@ fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
 /// DRAIN-7: what the system has refused is not asked again until the world has stood for a while.
 fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
     let Some((at, message)) = &state.refused_at else { return false };
-    if now.mono_ms.saturating_sub(*at) >= state.spec.safety.hold_ms.clamp(1_000, 60_000) {
+    if now.mono_ms.saturating_sub(*at) >= a_while_ms(state) {
         state.refused_at = None;
         return false;
     }
@@ -268,11 +267,16 @@ fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSt
     }
 }
 
+/// For how long the world may take to show what was done, or to come right by itself.
+fn a_while_ms(state: &State) -> u64 {
+    state.spec.safety.hold_ms.clamp(1_000, 60_000)
+}
+
 /// Whether what is wrong has been so for a while: a member that fails to answer once is no reason to give up a plan, which
 /// may leave a volume behind that bars the next one.
 fn has_lasted(state: &mut State, now: &Now) -> bool {
     let since = *state.denied_since.get_or_insert(now.mono_ms);
-    now.mono_ms.saturating_sub(since) >= state.spec.safety.hold_ms.clamp(1_000, 60_000)
+    now.mono_ms.saturating_sub(since) >= a_while_ms(state)
 }
 
 /// Keeps the plan's place and says why, once for each kind of reason. A plan that is being given up stays so.
