@@ -4,6 +4,8 @@
 use plimsoll::policy::{Class, Evaluation, Host, Launch, Limits, Loaded, Rejection, Sandbox};
 use plimsoll_tests::guest::{answering, assemble, counting, program, snapshot, wish, write};
 use plimsoll_wire::proposal::Answer;
+use std::sync::Arc;
+use tokio::task::JoinSet;
 
 fn host() -> Host {
     let launch =
@@ -404,6 +406,37 @@ async fn nothing_survives_an_evaluation() {
     for _ in 0..3 {
         assert_eq!(verdict(&loaded.evaluate(&snapshot()).await), "members Some(2)");
     }
+}
+
+/// Targets that one policy serves, all of which ask it at the same moment.
+const FLEET: usize = 1_000;
+
+#[tokio::test]
+async fn a_fleet_that_asks_at_once_is_answered_one_after_the_other() {
+    let loaded = Arc::new(load(&answering(&wish("5"))).await.expect("it loads"));
+    let mut asked = JoinSet::new();
+    for _ in 0..FLEET {
+        let loaded = loaded.clone();
+        asked.spawn(async move { verdict(&loaded.evaluate(&snapshot()).await) });
+    }
+    assert_eq!(asked.join_all().await, vec!["members Some(5)"; FLEET]);
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_keep_up_holds_those_that_would_wait_too_long() {
+    // Never ends, and has the fuel to go on until the child is killed.
+    let limits = Limits { fuel: Limits::ceiling().fuel, ..Limits::of(Class::Compiled) };
+    let module = program("", "(loop $for_ever (br $for_ever))");
+    let loaded = Arc::new(host().load_bytes(&module, Class::Compiled, limits).await.expect("it loads"));
+    let mut asked = JoinSet::new();
+    for _ in 0..12 {
+        let loaded = loaded.clone();
+        asked.spawn(async move { loaded.evaluate(&snapshot()).await });
+    }
+    let evaluations = asked.join_all().await;
+    let busy = evaluations.iter().filter(|it| verdict(it) == "BUSY").count();
+    let ended = evaluations.iter().filter(|it| ["WALL", "FUEL"].contains(&&*verdict(it))).count();
+    assert!(busy > 0 && ended > 0 && busy + ended == evaluations.len(), "{evaluations:#?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ pub use event::{EVENT_KINDS, Kind};
 
 use super::cluster::{Cluster, Watches};
 use super::hands::Tools;
-use super::view::{Autoscaler, Published, View};
+use super::view::{Autoscaler, Published};
 use crate::clock::Clock;
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
 use crate::kubernetes::stateful_autoscaler::{ExternalWish, Moment, PLURAL, Seen, Status};
@@ -33,6 +33,9 @@ const BETWEEN: Duration = Duration::from_secs(1);
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Writes at a time: a fleet's first statuses are written within seconds, and the server's other clients hardly notice.
 const WRITERS: usize = 8;
+/// How long nothing is worked out again where nothing has changed: a text that was held back for its numbers alone is
+/// written when its time has come.
+const SETTLED: Duration = Duration::from_secs(15);
 /// How long it is believed which pods a workload has; it cannot change but by making the workload anew.
 const SELECTOR_AGE: Duration = Duration::from_secs(600);
 
@@ -49,6 +52,26 @@ struct Written {
     /// What the target was doing when events were last made of it.
     told: Option<Arc<wire::Status>>,
     refused: Option<String>,
+    /// From what nothing was due, and until when that holds.
+    settled: Option<(Known, Instant)>,
+}
+
+/// What a status is made of.
+#[derive(Clone)]
+struct Known {
+    autoscaler: Autoscaler,
+    object: Arc<Value>,
+    target: Option<Arc<wire::Status>>,
+    unbuilt: Option<String>,
+}
+
+impl Known {
+    /// Whether nothing was published and nothing was seen since.
+    fn is_still(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.object, &other.object)
+            && self.target.as_ref().map(Arc::as_ptr) == other.target.as_ref().map(Arc::as_ptr)
+            && (&self.autoscaler, &self.unbuilt) == (&other.autoscaler, &other.unbuilt)
+    }
 }
 
 /// One thing to write or to read.
@@ -114,6 +137,7 @@ impl Reporter {
         let (view, objects) = (self.published.get(), self.autoscalers.sight().objects);
         self.written.retain(|name, _| view.autoscalers.contains_key(name));
         let mut jobs: Vec<(Arc<str>, Arc<Value>, Job)> = Vec::new();
+        let now = (Instant::now(), self.clock.now().wall_ms);
         for (name, autoscaler) in view.autoscalers.iter() {
             let Some(object) = objects.get(&**name) else { continue };
             if object["metadata"]["uid"].as_str() != Some(&autoscaler.uid) {
@@ -124,8 +148,13 @@ impl Reporter {
                 *written = Written { uid: autoscaler.uid.clone(), ..Written::default() };
             }
             self.recorder.tell(object, news(written, autoscaler, view.targets.get(name)));
-            let now = (Instant::now(), self.clock.now().wall_ms);
-            let due = due(written, autoscaler, object, &view, name, now);
+            let known = Known {
+                autoscaler: autoscaler.clone(),
+                object: object.clone(),
+                target: view.targets.get(name).cloned(),
+                unbuilt: view.unbuilt.get(name).cloned(),
+            };
+            let due = written.due(known, now);
             jobs.extend(due.into_iter().map(|job| (name.clone(), object.clone(), job)));
         }
         let mut jobs = jobs.into_iter();
@@ -194,18 +223,26 @@ fn news(
     notes
 }
 
-/// What is to be written or read for an object now.
-fn due(
-    written: &Written,
-    autoscaler: &Autoscaler,
-    object: &Value,
-    view: &View,
-    name: &Arc<str>,
-    (now, wall_ms): (Instant, i64),
-) -> Vec<Job> {
+impl Written {
+    /// What is to be written or read for an object now.
+    fn due(&mut self, known: Known, now: (Instant, i64)) -> Vec<Job> {
+        let still = |(before, until): &(Known, Instant)| now.0 < *until && before.is_still(&known);
+        if self.settled.as_ref().is_some_and(still) {
+            return Vec::new();
+        }
+        let jobs = due(self, &known, now);
+        let waits = [self.status_due, self.seed_due].into_iter().flatten().any(|at| at > now.0);
+        self.settled = (jobs.is_empty() && !waits).then(|| (known, now.0 + SETTLED));
+        jobs
+    }
+}
+
+/// The same, worked out.
+fn due(written: &Written, known: &Known, (now, wall_ms): (Instant, i64)) -> Vec<Job> {
     let is_due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
-    let target = view.targets.get(name).map(|status| &**status);
-    let unbuilt = view.unbuilt.get(name).map(|why| format!("it cannot be run: {why}"));
+    let Known { autoscaler, object, target, unbuilt } = known;
+    let target = target.as_deref();
+    let unbuilt = unbuilt.as_ref().map(|why| format!("it cannot be run: {why}"));
     let refused = autoscaler.refused.clone().or(unbuilt);
     let mut jobs = Vec::new();
     if let Some(path) =

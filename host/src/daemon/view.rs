@@ -106,9 +106,8 @@ impl Published {
 
     fn change(&self, change: impl FnOnce(&mut View)) {
         let mut place = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        let mut view = View::clone(&place);
-        change(&mut view);
-        *place = Arc::new(view);
+        // In place, unless somebody reads the one before: that stays as it was.
+        change(Arc::make_mut(&mut place));
     }
 
     pub(super) fn set(&self, status: Status, snapshot: Option<Arc<Snapshot>>) {

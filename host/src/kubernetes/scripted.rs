@@ -210,13 +210,17 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// Puts an object there as somebody else would, with a new uid where it has none.
+    /// Puts an object there as somebody else would, with a new uid where it has none, and the namespace of its path.
     pub(crate) fn put(&mut self, path: &str, mut object: Value) {
         self.version += 1;
         let uid =
             object["metadata"]["uid"].as_str().map_or_else(|| format!("uid-{}", self.version), str::to_owned);
         object["metadata"]["uid"] = json!(uid);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let below = path.split_once("/namespaces/").and_then(|(_, rest)| rest.split_once('/'));
+        if let Some((namespace, _)) = below {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
         self.objects.insert(path.to_owned(), object);
     }
 

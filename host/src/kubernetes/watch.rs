@@ -25,10 +25,12 @@ use tokio::time::Instant;
 
 /// For how long the server is asked to keep a stream open; then it is opened anew where it stood.
 const STREAM: Duration = Duration::from_secs(290);
+/// The longest that nothing was heard of what is still gone by.
+pub const FRESH: Duration = Duration::from_secs(90);
 /// The longest that a stream may say nothing. The server sends a bookmark a minute, but none of a kind of which it has
 /// heard nothing itself since it runs, where its store does not tell it how far it is (etcd before 3.4.31 and 3.5.13). Then
 /// everything is read anew, which also tells whether the connection lives: soon enough that what is seen stays good
-/// enough to go by (90 s, `host/src/platforms/kube/look.rs`), and not of all kinds at once.
+/// enough to go by ([`FRESH`]), and not of all kinds at once.
 const SILENCE: Duration = Duration::from_secs(70);
 /// Over how long they are spread.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -88,6 +90,12 @@ impl Watched {
         self.store.view(Instant::now())
     }
 
+    /// What is seen and is good enough to go by. What is not, or not yet, is waited for: it is read anew already, once for
+    /// all who wait. None after so long, and where the server does not let us see it.
+    pub async fn recent(&self, patience: Duration) -> Option<View> {
+        tokio::time::timeout(patience, self.store.recent(FRESH)).await.ok().flatten()
+    }
+
     /// Waits for the next change. What happens between two calls is missed; to miss nothing, see [`Self::changes`].
     pub async fn changed(&self) {
         // The sender lives as long as we do.
@@ -125,15 +133,16 @@ impl Watch {
     async fn run(self) {
         let mut failed: u32 = 0;
         loop {
+            let now = Instant::now();
             let (items, mut version) = match self.server.list_at(&self.path, &self.selector).await {
                 Ok(listed) => listed,
                 Err(failure) => {
-                    self.store.failed(&failure, Instant::now());
+                    self.store.failed(&failure);
                     self.rest(&mut failed, &failure).await;
                     continue;
                 }
             };
-            self.store.listed(items.into_iter().map(self.keep), Instant::now());
+            self.store.listed(items.into_iter().map(self.keep), now);
             failed = 0;
             self.follow(&mut version, &mut failed).await;
         }
@@ -148,7 +157,7 @@ impl Watch {
                 Ok(Ended::Over) => {}
                 Ok(Ended::Expired | Ended::Silent) | Err(Failure::Expired { .. }) => return,
                 Err(failure) => {
-                    self.store.failed(&failure, Instant::now());
+                    self.store.failed(&failure);
                     starts = if *version == before { starts + 1 } else { 0 };
                     self.rest(failed, &failure).await;
                     if starts >= STARTS {
@@ -167,7 +176,8 @@ impl Watch {
         let mut line: Vec<u8> = Vec::new();
         let silence = SILENCE + SPREAD / 1_000 * self.share();
         loop {
-            let bytes = match tokio::time::timeout(silence, next(&mut body)).await {
+            let until = self.store.heard().unwrap_or_else(Instant::now) + silence;
+            let bytes = match tokio::time::timeout_at(until, next(&mut body)).await {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) => break,
                 Ok(Err(failure)) => return Err(failure),

@@ -129,11 +129,19 @@ impl Kube {
         let [pods, claims] = ["pods", "persistentvolumeclaims"].map(|plural| self.below("/api/v1", plural));
         let autoscalers = self.below("/apis/autoscaling/v2", "horizontalpodautoscalers");
         let budgets = self.below("/apis/policy/v1", "poddisruptionbudgets");
-        // Claims by their names: one that somebody made by hand has no labels of ours.
+        let namespace = &*self.config.namespace;
+        let (members, volumes) = ([format!("{}-", scaled.pods())], volumes::beginnings(&scaled.set));
+        let names = [&scaled.metadata.name, &scaled.set.metadata.name];
+        let is_at = |autoscaler: &Value| {
+            let target = autoscaler["spec"]["scaleTargetRef"]["name"].as_str();
+            names.iter().any(|name| name.as_deref() == target)
+        };
+        let selects = |pod: &Value| report::selects(&scaled.set, pod);
+        // Claims by their names alone: one that somebody made by hand has no labels of ours.
         let (pods, claims, autoscalers, budgets) = tokio::join!(
-            look.some(&pods, &selector, |pod| report::selects(&scaled.set, pod)),
-            look.some(&claims, "", |claim| volumes::is_for(&scaled.set, claim)),
-            look.list(&autoscalers),
+            look.named(&pods, (namespace, &members), (&selector, selects)),
+            look.named(&claims, (namespace, &volumes), ("", |_: &Value| true)),
+            look.some(&autoscalers, is_at),
             look.list(&budgets)
         );
         let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;

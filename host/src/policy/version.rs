@@ -11,10 +11,12 @@ use plimsoll_wire::Snapshot;
 use plimsoll_wire::proposal::Answer;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
-/// Evaluations that may wait for one version. More mean that it cannot keep up; they hold at once.
-const QUEUE: usize = 64;
+/// Evaluations that may wait for one version: as many targets may ask it at the same moment.
+const QUEUE: usize = 4_096;
+/// How long one waits for its turn: when nothing came of it by then, the version cannot keep up, and the target holds.
+const TURN: Duration = Duration::from_secs(10);
 
 /// What came of asking a policy once.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,16 +154,13 @@ impl Version {
     }
 
     async fn ask(&self, snapshot: &Snapshot) -> Result<Evaluation, Failure> {
+        let mut seat = self.turn(TURN).await?;
+        // Those that wait hold no copy of their snapshots.
         let input = plimsoll_wire::canonical(snapshot)
             .map_err(|error| Failure::new(Fault::Input, format!("writing the snapshot: {error}")))?;
         if input.len() > SNAPSHOT_BYTES {
             return Err(Failure::new(Fault::Input, format!("the snapshot has {} bytes", input.len())));
         }
-        let _place = self
-            .queue
-            .try_acquire()
-            .map_err(|_| Failure::new(Fault::Busy, format!("{QUEUE} evaluations wait already")))?;
-        let mut seat = self.seat.lock().await;
         let mut child = match seat.take() {
             Some(child) => child,
             None => {
@@ -185,6 +184,20 @@ impl Version {
             },
         };
         Ok(Evaluation { module: self.digest().to_owned(), fuel, wall_us: 0, guest_us, log, ignored, result })
+    }
+}
+
+impl Version {
+    /// The child, or its empty seat, when it is our turn.
+    async fn turn(&self, patience: Duration) -> Result<MutexGuard<'_, Option<Process>>, Failure> {
+        let busy = |why: String| Failure::new(Fault::Busy, why);
+        let _place =
+            self.queue.try_acquire().map_err(|_| busy(format!("{QUEUE} evaluations wait already")))?;
+        let turn = tokio::time::timeout(patience, self.seat.lock()).await;
+        turn.map_err(|_| {
+            let waiting = QUEUE - self.queue.available_permits();
+            busy(format!("no turn within {} s, {waiting} evaluations wait", patience.as_secs()))
+        })
     }
 }
 

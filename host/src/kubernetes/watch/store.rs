@@ -3,9 +3,10 @@
 use crate::kubernetes::Failure;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// What is older says nothing any more: two bookmarks were missed, the stream was opened anew, and that failed too.
@@ -25,6 +26,8 @@ pub struct View {
 pub(super) struct Store {
     inner: Mutex<Inner>,
     changes: watch::Sender<u64>,
+    /// Told whenever there is news of how old this is, a change or not.
+    heard: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -33,19 +36,26 @@ struct Inner {
     /// When the server was heard last; none before the first list.
     heard: Option<Instant>,
     /// What is wrong since.
-    problem: Option<String>,
+    problem: Option<Problem>,
+}
+
+#[derive(Debug)]
+struct Problem {
+    words: String,
+    /// The server does not let us see this, however long we wait.
+    barred: bool,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { inner: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { inner: Mutex::default(), changes: watch::Sender::new(0), heard: Notify::new() }
     }
 }
 
 impl Store {
     pub(super) fn view(&self, now: Instant) -> Result<View, String> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = inner.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+        let why = inner.problem.as_ref().map_or_else(String::new, |problem| format!(": {}", problem.words));
         let Some(heard) = inner.heard else { return Err(format!("not listed yet{why}")) };
         let age = now.duration_since(heard);
         if age > TOO_OLD {
@@ -54,11 +64,36 @@ impl Store {
         Ok(View { objects: inner.objects.clone(), age })
     }
 
+    /// What is seen, as soon as it is at most as old as this; none where the server does not let us see it.
+    pub(super) async fn recent(&self, within: Duration) -> Option<View> {
+        loop {
+            let mut heard = pin!(self.heard.notified());
+            // From here on nothing that is told is missed.
+            heard.as_mut().enable();
+            match self.view(Instant::now()) {
+                Ok(view) if view.age <= within => return Some(view),
+                Err(_) if self.is_barred() => return None,
+                Ok(_) | Err(_) => heard.await,
+            }
+        }
+    }
+
+    /// When the server was heard last.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).heard
+    }
+
+    /// Whether the server said that we may not see this.
+    fn is_barred(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.heard.is_none() && inner.problem.as_ref().is_some_and(|problem| problem.barred)
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Everything was read.
+    /// Everything was read, as it was at this moment or later.
     pub(super) fn listed(&self, objects: impl Iterator<Item = Value>, now: Instant) {
         let objects = objects.filter_map(|object| Some((key(&object)?, Arc::new(object)))).collect();
         self.change(now, |inner| inner.objects = Arc::new(objects));
@@ -82,11 +117,13 @@ impl Store {
     pub(super) fn fresh(&self, now: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         (inner.heard, inner.problem) = (Some(now), None);
+        drop(inner);
+        self.heard.notify_waiters();
     }
 
     /// The server did not tell. What was seen grows old; what we may not see is not seen from now on, however fresh it
     /// was: forbidden is not empty, and is not old either.
-    pub(super) fn failed(&self, failure: &Failure, _now: Instant) {
+    pub(super) fn failed(&self, failure: &Failure) {
         let barred = match failure {
             Failure::Forbidden { .. } | Failure::NotFound { .. } | Failure::Invalid { .. } => true,
             Failure::Conflict { .. }
@@ -100,12 +137,13 @@ impl Store {
         };
         {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.problem = Some(failure.to_string());
+            inner.problem = Some(Problem { words: failure.to_string(), barred });
             if barred {
                 inner.heard = None;
             }
         }
         if barred {
+            self.heard.notify_waiters();
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -116,6 +154,7 @@ impl Store {
             change(&mut inner);
             (inner.heard, inner.problem) = (Some(now), None);
         }
+        self.heard.notify_waiters();
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

@@ -145,13 +145,34 @@ fn what_nothing_was_heard_of_for_minutes_is_too_old() {
     let now = Instant::now();
     assert!(store.view(now).unwrap_err().contains("not listed yet"));
     store.listed(std::iter::once(object("a", "1")), now);
-    store.failed(&Failure::unknown("gone"), now);
+    store.failed(&Failure::unknown("gone"));
     let later = now + Duration::from_secs(299);
     assert_eq!(store.view(later).map(|view| (view.objects.len(), view.age.as_secs())), Ok((1, 299)));
     let why = store.view(now + Duration::from_secs(301)).map(|_| ()).unwrap_err();
     assert!(why.contains("nothing was heard for 301 s: unknown: gone"), "{why}");
     store.fresh(now + Duration::from_secs(301));
     assert!(store.view(now + Duration::from_secs(301)).is_ok());
+}
+
+#[tokio::test]
+async fn what_is_too_old_to_go_by_is_waited_for_and_what_we_may_not_see_is_not() {
+    let store = Store::default();
+    let at_once = || tokio::time::timeout(Duration::ZERO, store.recent(FRESH));
+    assert!(at_once().await.is_err(), "never listed");
+    let old = Instant::now() - FRESH - Duration::from_secs(1);
+    store.listed(std::iter::once(object("a", "1")), old);
+    assert!(at_once().await.is_err(), "too old");
+    store.failed(&Failure::unknown("gone"));
+    assert!(at_once().await.is_err(), "it may come back");
+    // Heard once, and all who wait have it.
+    let told = async { store.fresh(Instant::now()) };
+    let (one, other, ()) = tokio::join!(store.recent(FRESH), store.recent(FRESH), told);
+    assert_eq!((one.unwrap().objects.len(), other.unwrap().objects.len()), (1, 1));
+    assert!(at_once().await.unwrap().is_some());
+    store.fresh(old);
+    let barred = async { store.failed(&Failure::Forbidden { message: "no".to_owned() }) };
+    assert!(tokio::join!(store.recent(FRESH), barred).0.is_none());
+    assert!(at_once().await.unwrap().is_none());
 }
 
 #[tokio::test]

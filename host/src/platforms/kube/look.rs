@@ -4,7 +4,7 @@
 //! Everything is watched once for all targets of a namespace: a list costs the server the whole namespace, whatever selector
 //! comes with it. Of pods only those with an ordinal are held (`host/src/kubernetes/watch/shared.rs`).
 
-use crate::kubernetes::watch::{View, Watched};
+use crate::kubernetes::watch::{FRESH, View, Watched};
 use crate::kubernetes::{ApiServer, Failure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,9 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest that nothing was heard of what is still gone by: the server sends a bookmark a minute. After a direct
-/// look the next ones are direct for as long, so that no later look is of an earlier world.
-const FRESH: Duration = Duration::from_secs(90);
+/// How long a look waits for what is watched to be read anew, before it asks for itself: a page of a list may take as long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a target has watched, and when it was last looked at directly.
 #[derive(Debug, Default)]
@@ -30,19 +29,19 @@ impl Watches {
         *self.direct.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether what is watched is surely not older than the last direct look.
+    /// Whether what is watched is surely not older than the last direct look: for as long as what is gone by may be old.
     fn may_serve(&self) -> bool {
         let last = *self.direct.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_none_or(|at| at.elapsed() > FRESH)
     }
 
-    fn view(&self, server: &Arc<ApiServer>, path: &str) -> Option<View> {
+    async fn view(&self, server: &Arc<ApiServer>, path: &str) -> Option<View> {
         let watched = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.entry(path.to_owned()).or_insert_with(|| server.watched(path)).clone()
         };
-        // Not listed yet, forbidden, silent: the server is asked, and its own words are told.
-        watched.view().ok().filter(|view| view.age <= FRESH)
+        // Forbidden, or silent for ever: the server is asked, and its own words are told.
+        watched.recent(PATIENCE).await
     }
 }
 
@@ -72,36 +71,59 @@ impl Look {
 
     /// All objects below a path.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
-        self.some(path, "", |_| true).await
+        self.some(path, |_| true).await
     }
 
-    /// Those that a label selector fits, in the server's words and in ours.
+    /// Those of which this holds.
     pub(super) async fn some(
         &self,
         path: &str,
-        selector: &str,
         fits: impl Fn(&Value) -> bool,
     ) -> Result<Vec<Value>, Failure> {
-        match self.view(path) {
-            Some(view) => {
-                let fitting = view.objects.values().filter(|object| fits(object));
-                Ok(fitting.map(|object| Value::clone(object)).collect())
-            }
-            None => Ok(self.server.list(path, selector).await?.into_iter().filter(fits).collect()),
+        match self.view(path).await {
+            Some(view) => Ok(cloned(view.objects.values().filter(|object| fits(object)))),
+            None => Ok(self.server.list(path, "").await?.into_iter().filter(fits).collect()),
         }
     }
 
-    fn view(&self, path: &str) -> Option<View> {
-        self.watches.as_ref()?.view(&self.server, path)
+    /// Those of a namespace whose names begin so, and that a label selector fits, in the server's words and in ours. Of
+    /// thousands that are watched only these are looked at.
+    pub(super) async fn named(
+        &self,
+        path: &str,
+        (namespace, beginnings): (&str, &[String]),
+        (selector, fits): (&str, impl Fn(&Value) -> bool),
+    ) -> Result<Vec<Value>, Failure> {
+        if let Some(view) = self.view(path).await {
+            let found = beginnings.iter().flat_map(|beginning| {
+                let key = format!("{namespace}/{beginning}");
+                let from = view.objects.range(key.clone()..);
+                from.take_while(move |(name, _)| name.starts_with(&key)).map(|(_, object)| object)
+            });
+            return Ok(cloned(found.filter(|object| fits(object))));
+        }
+        let is_named = |object: &Value| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            beginnings.iter().any(|beginning| name.starts_with(beginning)) && fits(object)
+        };
+        Ok(self.server.list(path, selector).await?.into_iter().filter(is_named).collect())
+    }
+
+    async fn view(&self, path: &str) -> Option<View> {
+        self.watches.as_ref()?.view(&self.server, path).await
     }
 
     /// One object below a path, with its namespace (empty for what has none). One that is not seen is asked for.
     pub(super) async fn read(&self, path: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
         let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-        let view = self.view(path);
+        let view = self.view(path).await;
         match view.as_ref().and_then(|view| view.objects.get(&key)) {
             Some(object) => Ok(Value::clone(object)),
             None => self.server.read(&format!("{path}/{name}")).await,
         }
     }
+}
+
+fn cloned<'a>(objects: impl Iterator<Item = &'a Arc<Value>>) -> Vec<Value> {
+    objects.map(|object| Value::clone(object)).collect()
 }

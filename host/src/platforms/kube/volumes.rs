@@ -4,7 +4,6 @@
 use crate::tombstone::{COMMAND, CONFIG_MAP, Said, Tombstone, names_claim};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, PersistentVolumeClaim, Pod, PodSpec};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why an init container may not have begun yet, in the kubelet's words. For any other reason it cannot.
@@ -20,11 +19,10 @@ pub(super) fn claims_of(set: &StatefulSet, pod: &str) -> BTreeMap<String, String
     names.map(|volume| (volume.to_owned(), format!("{volume}-{pod}"))).collect()
 }
 
-/// Whether a claim has a name as those of a StatefulSet's pods have: others of the namespace need not be looked at.
-pub(super) fn is_for(set: &StatefulSet, claim: &Value) -> bool {
-    let name = claim["metadata"]["name"].as_str().unwrap_or_default();
+/// What the names of all claims of a StatefulSet's pods begin with: others of the namespace need not be looked at.
+pub(super) fn beginnings(set: &StatefulSet) -> Vec<String> {
     let pods = format!("{}-", set.metadata.name.as_deref().unwrap_or_default());
-    claims_of(set, &pods).into_values().any(|beginning| name.starts_with(&beginning))
+    claims_of(set, &pods).into_values().collect()
 }
 
 /// What a claim at a vacant place means for whoever would start there.

@@ -66,7 +66,8 @@ async fn targets_of_a_namespace_share_what_is_watched() {
 #[tokio::test]
 async fn a_change_is_seen_without_asking() {
     let cluster = Cluster::new().await;
-    let event = json!({ "type": "DELETED", "object": { "metadata": { "name": "db-main-2", "resourceVersion": "99" } } });
+    let gone = json!({ "metadata": { "namespace": "shop", "name": "db-main-2", "resourceVersion": "99" } });
+    let event = json!({ "type": "DELETED", "object": gone });
     let told: &'static str = String::leak(format!("{event}\n"));
     let (objects, told_once) = (cluster.objects.clone(), AtomicBool::new(false));
     cluster.server.script(move |call| match (is_watch(call), call.path.contains("/pods?")) {
