@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 NAME  ?= dev
-TESTS  = $(CARGO) test --locked --workspace --no-fail-fast
+TESTS  = CARGO='$(CARGO)' scripts/run-tests.sh
 # All at once: a build of one package chooses other features of what it shares with the rest, and builds that twice.
 BUILD  = $(CARGO) build --locked --workspace --all-targets
 # The two together choose the features of the whole workspace, so that `make test` after `make demo` builds nothing twice.

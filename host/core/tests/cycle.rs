@@ -1,5 +1,5 @@
 //! The cycle, one behaviour a test: the production `step` at a desk where every effect is carried out, broken or kept
-//! back as the test wants it.
+//! back as the test wants it; and what it makes of the object that a platform scales.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 #[path = "cycle/approval.rs"]
@@ -28,5 +28,7 @@ mod reason;
 mod role;
 #[path = "cycle/wish.rs"]
 mod wish;
+#[path = "cycle/workload.rs"]
+mod workload;
 #[path = "cycle/written.rs"]
 mod written;

@@ -70,7 +70,7 @@ pub struct Kube {
     observed: Mutex<Option<String>>,
     watches: Arc<Watches>,
     /// The tombstones that were seen last.
-    kept: Mutex<volumes::Tombstones>,
+    kept: Mutex<Arc<volumes::Tombstones>>,
 }
 
 impl Kube {

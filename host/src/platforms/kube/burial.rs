@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use plimsoll_wire::journal::Verb;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// How often others may write the same `ConfigMap` between our read and our write.
 const TRIES: u32 = 4;
@@ -22,21 +22,22 @@ impl Kube {
         &self,
         is_direct: bool,
         claims: &BTreeSet<String>,
-    ) -> Result<Tombstones, String> {
+    ) -> Result<Arc<Tombstones>, String> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let named = claims.iter().all(|uid| tombstone::names_claim(&kept, uid));
         if claims.is_empty() || (named && !is_direct) {
             return Ok(kept);
         }
-        self.read_tombstones().await.map(|map| read(&map))
+        self.read_tombstones().await.map(|(_, tombstones)| tombstones)
     }
 
-    async fn read_tombstones(&self) -> Result<ConfigMap, String> {
+    async fn read_tombstones(&self) -> Result<(ConfigMap, Arc<Tombstones>), String> {
         match self.server.read(&self.config_map()).await {
             Ok(object) => {
                 let map: ConfigMap = parsed(Ok(object))?;
-                *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = read(&map);
-                Ok(map)
+                let tombstones = Arc::new(read(&map));
+                *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = tombstones.clone();
+                Ok((map, tombstones))
             }
             Err(failure @ Failure::NotFound { .. }) => Err(format!(
                 "{failure}; hint: make it, `kubectl create configmap {CONFIG_MAP} --namespace {}`",
@@ -107,10 +108,10 @@ impl Kube {
     async fn write_tombstone(&self, key: &str, stone: Tombstone) -> Result<(), String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            let map = self.read_tombstones().await?;
-            let there = read(&map).remove(key);
-            let stone = there.clone().map_or_else(|| stone.clone(), |there| stone.clone().with(there));
-            if there.as_ref() == Some(&stone) {
+            let (map, tombstones) = self.read_tombstones().await?;
+            let there = tombstones.get(key);
+            let stone = there.cloned().map_or_else(|| stone.clone(), |there| stone.clone().with(there));
+            if there == Some(&stone) {
                 return Ok(());
             }
             let text = serde_json::to_string(&stone).map_err(|error| error.to_string())?;

@@ -13,6 +13,7 @@ use plimsoll_wire::snapshot::{Endpoints, Marker, Operation, OperationKind};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// How many places ahead are told: more than any plan adds.
 const VACANT: i32 = 16;
@@ -29,7 +30,7 @@ pub(super) struct Seen {
     pub(super) autoscalers: Result<Vec<HorizontalPodAutoscaler>, String>,
     pub(super) budgets: Result<Vec<PodDisruptionBudget>, String>,
     /// None where returning volumes bar the way anyhow.
-    pub(super) tombstones: Option<Result<Tombstones, String>>,
+    pub(super) tombstones: Option<Result<Arc<Tombstones>, String>>,
     /// Failure domains by machine.
     pub(super) domains: BTreeMap<String, Result<String, String>>,
 }
@@ -217,12 +218,10 @@ impl<'a> View<'a> {
     fn marker(&self, ordinal: i32) -> Told<Marker> {
         let set = &self.seen.scaled.set;
         let names: BTreeSet<String> = claims_of(set, &self.name(ordinal)).into_values().collect();
-        let claims = match &self.seen.claims {
-            Ok(claims) => claims,
-            Err(why) => return Told::gap(Gap::Error, format!("claims: {why}")),
-        };
-        let there =
-            claims.iter().filter(|claim| claim.metadata.name.as_ref().is_some_and(|it| names.contains(it)));
+        if let Err(why) = &self.seen.claims {
+            return Told::gap(Gap::Error, format!("claims: {why}"));
+        }
+        let there = there(self.seen, &names);
         let in_the_way = there.filter_map(|claim| is_in_the_way(set, claim, self.seen.tombstones.as_ref()));
         if let Some(detail) = in_the_way.min() {
             return Told::gap(Gap::NotScraped, detail);
@@ -284,9 +283,14 @@ pub(super) fn left_behind(seen: &Seen) -> BTreeSet<String> {
     let places =
         (next..next.saturating_add(VACANT)).map(|ordinal| format!("{}-{ordinal}", seen.scaled.pods()));
     let names: BTreeSet<String> = places.flat_map(|pod| claims_of(set, &pod).into_values()).collect();
-    let claims = seen.claims.iter().flatten();
-    let there = claims.filter(|claim| claim.metadata.name.as_ref().is_some_and(|it| names.contains(it)));
-    there.filter_map(|claim| claim.metadata.uid.clone()).collect()
+    there(seen, &names).filter_map(|claim| claim.metadata.uid.clone()).collect()
+}
+
+/// Of the claims that were read those of these names.
+fn there<'a>(seen: &'a Seen, names: &BTreeSet<String>) -> impl Iterator<Item = &'a PersistentVolumeClaim> {
+    let is_one =
+        |claim: &&PersistentVolumeClaim| claim.metadata.name.as_ref().is_some_and(|it| names.contains(it));
+    seen.claims.iter().flatten().filter(is_one)
 }
 
 /// Whether a pod is this very StatefulSet's.

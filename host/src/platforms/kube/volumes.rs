@@ -5,6 +5,7 @@ use crate::tombstone::{COMMAND, CONFIG_MAP, Said, Tombstone, names_claim};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, PersistentVolumeClaim, Pod, PodSpec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why an init container may not have begun yet, in the kubelet's words. For any other reason it cannot.
 const ABOUT_TO: [&str; 2] = ["PodInitializing", "ContainerCreating"];
@@ -29,7 +30,7 @@ pub(super) fn beginnings(set: &StatefulSet) -> Vec<String> {
 pub(super) fn is_in_the_way(
     set: &StatefulSet,
     claim: &PersistentVolumeClaim,
-    tombstones: Option<&Result<Tombstones, String>>,
+    tombstones: Option<&Result<Arc<Tombstones>, String>>,
 ) -> Option<String> {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     if claim.metadata.deletion_timestamp.is_some() {

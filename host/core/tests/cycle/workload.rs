@@ -1,5 +1,4 @@
 //! What the judge makes of the object that a platform scales: another one of its name, and another hand on its size.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
 use plimsoll_core::{profile, workload};
