@@ -7,6 +7,7 @@ use crate::invariant::{self, Finding, Invariant, Severity, mutex};
 use crate::plan;
 use crate::profile::Profile;
 use crate::quorum::Standing;
+use crate::snapshot::sorted;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{Bearing, PlanState, Subject, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Violation};
@@ -244,6 +245,7 @@ pub fn judge(
     if moment == Moment::Destroy && !direct {
         return Judged::NeedFacts;
     }
+    let snapshot = &*sorted(snapshot);
     match change {
         Change::Resize { to, .. } => Judged::Verdict(admit(change, *to, snapshot, profile)),
         Change::Effect { plan, subject, verb, .. } => {

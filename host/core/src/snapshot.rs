@@ -1,8 +1,10 @@
 //! From readings to one snapshot: ages, how long a value has stood, and members of platform and system as one.
 
 mod compact;
+mod sorted;
 
 use self::compact::Compact;
+pub(crate) use self::sorted::sorted;
 use crate::judge::unit_sizes;
 use crate::observation::{
     Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
@@ -230,7 +232,7 @@ fn members(
     let placed: std::collections::BTreeSet<&str> = slots.iter().map(|slot| &*slot.slot).collect();
     let homeless = |member: &&SystemMember| member.slot.as_deref().is_none_or(|slot| !placed.contains(slot));
     rows.extend(known.iter().filter(homeless).map(|member| row(pass, None, Some(member), platform)));
-    rows.sort_by(|a, b| (order(a.slot.as_deref()), id_of(a)).cmp(&(order(b.slot.as_deref()), id_of(b))));
+    rows.sort_by(sorted::by_place);
     let told = match system {
         Told::Value { source, .. } => source.tells(()),
         Told::Gap { .. } | Told::NotApplicable => Told::default(),
@@ -345,7 +347,7 @@ fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
 fn groups(pass: &mut Pass, told: &Told<Vec<SystemGroup>>, promote_permille: u32) -> Fact<Vec<Group>> {
     let list = told.value().map_or(&[][..], Vec::as_slice);
     let mut groups: Vec<Group> = list.iter().map(|group| one_group(pass, group, promote_permille)).collect();
-    groups.sort_by(|a, b| a.id.cmp(&b.id));
+    groups.sort_by(sorted::by_name);
     pass.plain(&told.as_unit()).map(|()| groups)
 }
 
@@ -353,7 +355,7 @@ fn one_group(pass: &mut Pass, group: &SystemGroup, promote_permille: u32) -> Gro
     let told = group.placements.value().map_or(&[][..], Vec::as_slice);
     let mut placements: Vec<Placement> =
         told.iter().map(|placement| one_placement(pass, &group.id, placement, promote_permille)).collect();
-    placements.sort_by(|a, b| a.member.cmp(&b.member));
+    placements.sort_by(sorted::by_member);
     // Whole and in sync since when: lags change all the time, membership and states should not.
     let key = (group.id.clone(), pass.none.clone(), "placements");
     let (stable_ms, reads) = pass.note(key, |bytes| {

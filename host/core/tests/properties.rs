@@ -249,6 +249,30 @@ fn is_required(at: &str, asked: &Needs) -> bool {
     }
 }
 
+/// What the property of order would find by chance in one of a hundred thousand cases: which of several is named.
+#[test]
+fn of_several_of_which_nothing_is_known_the_same_one_is_named_in_any_order() {
+    for (start, base) in STARTS.iter().enumerate() {
+        let asked = Asked { start, resize: None, named: false };
+        let mut value = base.value.clone();
+        for row in value["members"]["value"].as_array_mut().into_iter().flatten() {
+            row["cpuPermille"] = unknown("stale");
+            row["loadBytes"] = unknown("stale");
+        }
+        for group in value["groups"]["value"].as_array_mut().into_iter().flatten() {
+            group["leader"] = unknown("stale");
+            group["placements"]["value"].as_array_mut().into_iter().flatten().for_each(|placement| {
+                placement["lag"] = unknown("stale");
+            });
+        }
+        let straight = asked.judged(&parse(&value));
+        for by in 1..3 {
+            turn(&mut value, by);
+            assert_eq!(straight, asked.judged(&parse(&value)), "{}", base.name);
+        }
+    }
+}
+
 /// Oracle 1: every required fact, every reason why it may be missing, and an old one besides.
 #[test]
 fn no_effect_is_licensed_on_a_fact_that_is_not_known() {
