@@ -32,6 +32,8 @@ pub const FRESH: Duration = Duration::from_secs(90);
 /// everything is read anew, which also tells whether the connection lives: soon enough that what is seen stays good
 /// enough to go by ([`FRESH`]), and not of all kinds at once.
 const SILENCE: Duration = Duration::from_secs(70);
+/// A stream has at least so long, also after a list that took longer than all that.
+const LEAST: Duration = Duration::from_secs(20);
 /// Over how long they are spread.
 const SPREAD: Duration = Duration::from_secs(10);
 /// The most bytes of one change: an object's own limit in the store is a tenth of it.
@@ -174,9 +176,9 @@ impl Watch {
     async fn stream(&self, version: &mut String) -> Result<Ended, Failure> {
         let mut body = self.server.stream(&self.question(version)?).await?;
         let mut line: Vec<u8> = Vec::new();
-        let silence = SILENCE + SPREAD / 1_000 * self.share();
+        let (silence, least) = (SILENCE + SPREAD / 1_000 * self.share(), Instant::now() + LEAST);
         loop {
-            let until = self.store.heard().unwrap_or_else(Instant::now) + silence;
+            let until = self.store.heard().map_or(least, |heard| (heard + silence).max(least));
             let bytes = match tokio::time::timeout_at(until, next(&mut body)).await {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) => break,
