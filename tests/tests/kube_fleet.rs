@@ -158,7 +158,7 @@ fn asked(namespace: &Namespace) -> anyhow::Result<BTreeMap<String, u64>> {
 }
 
 /// At rest nothing is asked again and again, and nothing is written without news: what is left is that a watch ends and begins
-/// anew, that policies' state is saved every ten minutes, and what the cluster's own parts ask.
+/// anew, that each journal is written once an hour, and what the cluster's own parts ask.
 async fn at_rest(namespace: &Namespace, fleet: usize) -> anyhow::Result<()> {
     tokio::time::sleep(SETTLED).await;
     let usual = if is_long() { 3_600 } else { 90 };

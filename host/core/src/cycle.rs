@@ -102,6 +102,8 @@ pub struct State {
     next_decision_ms: u64,
     next_look_ms: u64,
     next_save_ms: u64,
+    /// What a successor would go by, of the journal as it was last given to be written.
+    saved: u64,
     audit_head: String,
     pending_plan: Option<plimsoll_wire::journal::PlanState>,
     last: Option<LastDecision>,
@@ -123,6 +125,9 @@ pub struct State {
 const RETRY_MS: u64 = 5_000;
 /// How often policy state is saved when nothing else is (`decisions.md` D5), in milliseconds.
 const SAVE_MS: u64 = 600_000;
+/// How much later when nothing is new but the newest record of the audit log and the count of decisions: two requests an
+/// hour are what a target at rest costs its store.
+const SAVE_REST_MS: u64 = 3_000_000;
 
 impl State {
     /// A machine that knows nothing yet and leads: it reads its journal first.
@@ -144,6 +149,7 @@ impl State {
             next_decision_ms: 0,
             next_look_ms: 0,
             next_save_ms: 0,
+            saved: 0,
             audit_head: String::new(),
             pending_plan: None,
             last: None,
@@ -375,7 +381,7 @@ fn wants_direct(state: &State) -> bool {
     state.journal.as_ref().is_some_and(|journal| journal.plan.is_some())
 }
 
-fn issue(state: &State, request: u64, chore: Chore) -> Effect {
+fn issue(state: &mut State, request: u64, chore: Chore) -> Effect {
     match chore {
         Chore::Load => Effect::Load { request },
         Chore::Observe { direct } => Effect::Observe { request, direct },
@@ -383,6 +389,7 @@ fn issue(state: &State, request: u64, chore: Chore) -> Effect {
         Chore::Store => {
             let mut journal = state.journal.clone().unwrap_or_default();
             heads::note(&mut journal, &state.audit_head);
+            state.saved = journal_essence(&journal);
             Effect::Store { request, expected: state.revision, journal: Box::new(journal) }
         }
         Chore::Record(record, snapshot) => Effect::Record { request, record, snapshot },

@@ -178,7 +178,11 @@ async fn pursue(ours: &Installed, size: u32, aims: &mut Aims, kills: &mut Vec<St
     let reached = ours.until(&format!("{size} members"), PATIENCE, reached).await?;
     let ended = reached.history.last().context("no ended plan")?;
     assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
-    assert!(plan.is_none_or(|plan| plan == *ended.id), "the plan that was killed is not the one that ended");
+    assert!(
+        plan.as_ref().is_none_or(|plan| *plan == *ended.id),
+        "{plan:?} was killed: {:#?}",
+        reached.history
+    );
     assert_eq!(reached.history.len(), (before.len() + 1).min(16), "one wish, one plan");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
-use super::{Chore, Evaluated, PolicyRef, State, advance, ghost, rest, stamp};
+use super::{Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, ghost, journal_essence, rest, stamp};
 use crate::combine::{OUTSIDE, OnError, combine};
 use crate::judge::{Change, Direction, Judged, Moment, judge};
 use crate::reason::{self, Word};
@@ -201,7 +201,7 @@ fn conclude(
         }
         Mode::Dryrun if goes => ghost::pretend(state, now, size, counted, decided),
         Mode::Off | Mode::Dryrun | Mode::Enforce => {
-            if reached || now.mono_ms >= state.next_save_ms {
+            if reached || save_is_due(state, now) {
                 state.queue([Chore::Store]);
             }
         }
@@ -210,6 +210,13 @@ fn conclude(
         withdraw(state, &wish, &module);
         advance::advance(state, now, snapshot);
     }
+}
+
+/// Whether it is time to write the journal though nothing asks for it.
+fn save_is_due(state: &State, now: &Now) -> bool {
+    let is_old = |journal| journal_essence(journal) == state.saved;
+    let rest_ms = if state.journal.as_ref().is_some_and(is_old) { SAVE_REST_MS } else { 0 };
+    now.mono_ms >= state.next_save_ms.saturating_add(rest_ms)
 }
 
 /// A person's wish is forgotten once it is reached: from then on the policies are followed again.

@@ -48,6 +48,7 @@ impl State {
             next_decision_ms,
             next_look_ms,
             next_save_ms,
+            saved,
             audit_head: _,
             pending_plan,
             last: _,
@@ -69,6 +70,7 @@ impl State {
         chores.iter().for_each(|chore| note_chore(&mut sieve, chore));
         note!(sieve, role, left_out.is_some(), waiting.as_ref().map(|waiting| waiting.acts));
         note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
+        note!(sieve, journal.as_ref().is_some_and(|journal| journal_essence(journal) == *saved));
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
         note!(sieve, refused_at.as_ref().map(|(at_ms, _)| at_ms), applied_at, trouble.is_some());
         note!(sieve, denied_since);

@@ -241,3 +241,25 @@ fn a_plan_goes_on_after_a_reboot() {
     desk.restart(Some("another"));
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
 }
+
+/// Writes of the journal while so much time passes.
+fn writes(desk: &mut Desk, ms: u64) -> usize {
+    let before = desk.stores;
+    desk.pass(ms);
+    desk.stores - before
+}
+
+#[test]
+fn at_rest_the_journal_is_written_once_an_hour_and_what_a_policy_keeps_within_ten_minutes() {
+    let mut desk = Desk::quorum(3);
+    desk.kept = Some("1".to_owned());
+    desk.pass(HOUR);
+    assert_eq!(writes(&mut desk, 12 * HOUR), 12);
+    desk.kept = Some("2".to_owned());
+    desk.pass(11 * MINUTE);
+    let durable = |desk: &Desk| desk.durable.clone().unwrap().0;
+    assert_eq!(durable(&desk).memory.policy_state.values().collect::<Vec<_>>(), ["2"]);
+    let head = durable(&desk).audit_head;
+    assert_eq!(writes(&mut desk, 2 * HOUR), 2);
+    assert_ne!(durable(&desk).audit_head, head, "a tail that is cut off shows after an hour at the latest");
+}
