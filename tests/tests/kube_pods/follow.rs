@@ -166,7 +166,8 @@ async fn pursue(ours: &Installed, size: u32, aims: &mut Aims, kills: &mut Vec<St
                     println!("unit {unit}: killed {moment:?}; its successor took {took:?} to take over");
                     kills.push(format!("to {size}, unit {unit}: {moment:?}, {took:?}"));
                     let same = plan.as_ref().is_none_or(|known| *known == id);
-                    anyhow::ensure!(same, "another plan took over: {plan:?}, {id}");
+                    let journal = ours.journal().await?.context("no journal")?;
+                    anyhow::ensure!(same, "another plan took over: {plan:?}, {id}: {:#?}", journal.history);
                     plan = Some(id);
                 }
                 None => missed[usize::try_from(unit)?].push_back(moment),
