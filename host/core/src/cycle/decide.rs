@@ -335,9 +335,9 @@ fn withdraw(state: &mut State, wish: &Wish, module: &str) {
     let Some(wished) = wish.members else { return };
     let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
     let why = match plan.status {
-        PlanStatus::AwaitingApproval if plan.module != module => "another module wishes it now",
+        PlanStatus::AwaitingApproval if plan.module != module => "another module wishes it now".to_owned(),
         PlanStatus::Running | PlanStatus::Held | PlanStatus::AwaitingApproval if turns(plan, wished) => {
-            "the wish was withdrawn"
+            format!("the wish was withdrawn: {} wishes {wished}", wish.from)
         }
         PlanStatus::AwaitingApproval
         | PlanStatus::Running
@@ -347,7 +347,7 @@ fn withdraw(state: &mut State, wish: &Wish, module: &str) {
         | PlanStatus::Aborted => return,
     };
     if !plan.undoing {
-        rest::give_up(plan, why);
+        rest::give_up(plan, &why);
         state.queue([Chore::Store]);
     }
 }

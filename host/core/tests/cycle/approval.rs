@@ -220,7 +220,7 @@ fn a_waiting_plan_dies_when_another_module_wishes_it() {
 fn a_waiting_plan_dies_when_the_wish_turns() {
     let mut desk = waiting();
     desk.wished = Some(5);
-    assert_eq!(replaced(&mut desk).2, "the wish was withdrawn");
+    assert_eq!(replaced(&mut desk).2, "the wish was withdrawn: load wishes 5");
 }
 
 #[test]
