@@ -83,7 +83,10 @@ fn a_wish_for_the_size_that_there_was_turns_the_plan() {
     desk.wished = Some(5);
     desk.until_about_to("start");
     desk.scale(3).unwrap();
-    assert_eq!(desk.until_ended(), (PlanStatus::Aborted, 3, "the wish was withdrawn: person wishes 3".to_owned()));
+    assert_eq!(
+        desk.until_ended(),
+        (PlanStatus::Aborted, 3, "the wish was withdrawn: person wishes 3".to_owned())
+    );
 }
 
 #[test]
