@@ -4,19 +4,20 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-run() { "${CARGO:-cargo}" test --locked --workspace --no-fail-fast "$@"; }
+tests="${CARGO:-cargo} test --locked --workspace --no-fail-fast"
 
-run --no-run
+$tests --no-run
 
+# A group of its own, so that all of it ends with us.
 log=$(mktemp "${TMPDIR:-/tmp}/plimsoll-clusters.XXXXXX")
-run --test 'k*' >"$log" 2>&1 &
+setsid $tests --test 'k*' >"$log" 2>&1 &
 clusters=$!
-trap 'kill $clusters 2>/dev/null || true; rm -f "$log"' EXIT
+trap 'kill -- -$clusters 2>/dev/null || true; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 
 status=0
-run --lib --bins --test '[!k]*' || status=$?
-run --doc || status=$?
+$tests --lib --bins --test '[!k]*' || status=$?
+$tests --doc || status=$?
 
 echo 'Waiting for the programs with a cluster.'
 wait $clusters || status=$?

@@ -254,13 +254,13 @@ impl Daemon {
         }
         let of = |(name, seen): (&Arc<str>, &look::Seen)| {
             let config = configs.get(name).filter(|config| config.origin == Origin::Object);
-            let autoscaler = Autoscaler {
+            let autoscaler = Arc::new(Autoscaler {
                 uid: seen.uid.clone(),
                 generation: seen.generation,
                 refused: wrong.get(&*crate::config::object_place(name)).map(|wrong| wrong.join("; ")),
                 external_wish: config.is_some_and(|config| config.external_wish),
                 scale: config.and_then(|config| scale(&config.platform.kind, &config.key.namespace)),
-            };
+            });
             (name.clone(), autoscaler)
         };
         self.published.set_autoscalers(look.autoscalers().map(of).collect());

@@ -57,9 +57,8 @@ struct Written {
 }
 
 /// What a status is made of.
-#[derive(Clone)]
 struct Known {
-    autoscaler: Autoscaler,
+    autoscaler: Arc<Autoscaler>,
     object: Arc<Value>,
     target: Option<Arc<wire::Status>>,
     unbuilt: Option<String>,

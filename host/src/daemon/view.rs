@@ -23,7 +23,7 @@ pub struct View {
     /// Targets whose documents are right and which could not be built all the same, each with the reason.
     pub unbuilt: BTreeMap<Arc<str>, String>,
     /// The documents that are objects of the cluster, by name.
-    pub(super) autoscalers: Arc<BTreeMap<Arc<str>, Autoscaler>>,
+    pub(super) autoscalers: Arc<BTreeMap<Arc<str>, Arc<Autoscaler>>>,
 }
 
 /// A document that is an object of the cluster, as it was read last.
@@ -133,7 +133,7 @@ impl Published {
         });
     }
 
-    pub(super) fn set_autoscalers(&self, autoscalers: BTreeMap<Arc<str>, Autoscaler>) {
+    pub(super) fn set_autoscalers(&self, autoscalers: BTreeMap<Arc<str>, Arc<Autoscaler>>) {
         self.change(|view| view.autoscalers = Arc::new(autoscalers));
     }
 

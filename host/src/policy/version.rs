@@ -154,7 +154,7 @@ impl Version {
     }
 
     async fn ask(&self, snapshot: &Snapshot) -> Result<Evaluation, Failure> {
-        let mut seat = self.turn(TURN).await?;
+        let mut seat = self.turn().await?;
         // Those that wait hold no copy of their snapshots.
         let input = plimsoll_wire::canonical(snapshot)
             .map_err(|error| Failure::new(Fault::Input, format!("writing the snapshot: {error}")))?;
@@ -185,18 +185,16 @@ impl Version {
         };
         Ok(Evaluation { module: self.digest().to_owned(), fuel, wall_us: 0, guest_us, log, ignored, result })
     }
-}
 
-impl Version {
     /// The child, or its empty seat, when it is our turn.
-    async fn turn(&self, patience: Duration) -> Result<MutexGuard<'_, Option<Process>>, Failure> {
+    async fn turn(&self) -> Result<MutexGuard<'_, Option<Process>>, Failure> {
         let busy = |why: String| Failure::new(Fault::Busy, why);
         let _place =
             self.queue.try_acquire().map_err(|_| busy(format!("{QUEUE} evaluations wait already")))?;
-        let turn = tokio::time::timeout(patience, self.seat.lock()).await;
+        let turn = tokio::time::timeout(TURN, self.seat.lock()).await;
         turn.map_err(|_| {
             let waiting = QUEUE - self.queue.available_permits();
-            busy(format!("no turn within {} s, {waiting} evaluations wait", patience.as_secs()))
+            busy(format!("no turn within {} s, {waiting} evaluations wait", TURN.as_secs()))
         })
     }
 }

@@ -111,7 +111,7 @@ fn values(etcd: &EtcdPods, prometheus: &str) -> anyhow::Result<Value> {
     let place = etcd.namespace().name();
     let wish = "{signal: load, target: 10, type: AverageValue, window: 8s}";
     let document = document_of(place, wish, "max(rate(etcd_mvcc_put_total[8s]))");
-    // On a busy machine the load falters for some seconds, and a wish that falters takes a plan back, as it should.
+    // A wish that falters takes a plan back, and then one wish is two plans: seen on busy machines only, so far.
     let at_once = "scaleDown: {stabilizationWindowSeconds: 0,";
     anyhow::ensure!(document.contains(at_once), "{document}");
     let document = document.replace(at_once, "scaleDown: {stabilizationWindowSeconds: 20,");

@@ -214,8 +214,8 @@ fn conclude(
 
 /// Whether it is time to write the journal though nothing asks for it.
 fn save_is_due(state: &State, now: &Now) -> bool {
-    let is_old = |journal| journal_essence(journal) == state.saved;
-    let rest_ms = if state.journal.as_ref().is_some_and(is_old) { SAVE_REST_MS } else { 0 };
+    let is_old = state.journal.as_ref().map(journal_essence) == Some(state.saved);
+    let rest_ms = if is_old { SAVE_REST_MS } else { 0 };
     now.mono_ms >= state.next_save_ms.saturating_add(rest_ms)
 }
 

@@ -63,14 +63,12 @@ impl State {
         } = self;
         let mut sieve = Sieve::default();
         note!(sieve, (spec.mode, spec.min, spec.max, &spec.held, &spec.pauses));
-        if let Some(journal) = journal {
-            note_journal(&mut sieve, journal);
-        }
+        let durable = journal.as_ref().map(journal_essence);
+        note!(sieve, durable, durable == Some(*saved));
         note!(sieve, tracker.essence(spec.safety.observations), direct);
         chores.iter().for_each(|chore| note_chore(&mut sieve, chore));
         note!(sieve, role, left_out.is_some(), waiting.as_ref().map(|waiting| waiting.acts));
         note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
-        note!(sieve, journal.as_ref().is_some_and(|journal| journal_essence(journal) == *saved));
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
         note!(sieve, refused_at.as_ref().map(|(at_ms, _)| at_ms), applied_at, trouble.is_some());
         note!(sieve, denied_since);

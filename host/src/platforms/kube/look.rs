@@ -95,12 +95,15 @@ impl Look {
         (selector, fits): (&str, impl Fn(&Value) -> bool),
     ) -> Result<Vec<Value>, Failure> {
         if let Some(view) = self.view(path).await {
-            let found = beginnings.iter().flat_map(|beginning| {
-                let key = format!("{namespace}/{beginning}");
-                let from = view.objects.range(key.clone()..);
-                from.take_while(move |(name, _)| name.starts_with(&key)).map(|(_, object)| object)
-            });
-            return Ok(cloned(found.filter(|object| fits(object))));
+            // By name: one may begin as two do.
+            let found: BTreeMap<_, _> = beginnings
+                .iter()
+                .flat_map(|beginning| {
+                    let key = format!("{namespace}/{beginning}");
+                    view.objects.range(key.clone()..).take_while(move |(name, _)| name.starts_with(&key))
+                })
+                .collect();
+            return Ok(cloned(found.into_values().filter(|object| fits(object))));
         }
         let is_named = |object: &Value| {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
