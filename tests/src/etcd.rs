@@ -216,19 +216,32 @@ impl Rig {
     /// # Errors
     /// When no member runs in the slot, or it does not end.
     pub fn kill(&self, slot: &str) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self.list()?.members.iter().any(|entry| entry.slot == slot && entry.running),
-            "no member runs in slot {slot}"
-        );
-        let number: u32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(number)?).context("no process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        let number = self.signal(slot, rustix::process::Signal::KILL)?;
         let deadline = Instant::now() + PATIENCE;
         while is_running(number) {
             anyhow::ensure!(Instant::now() < deadline, "the member of slot {slot} does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Stops the process of a slot's member where it is: it takes connections, and answers nothing.
+    ///
+    /// # Errors
+    /// When no member runs in the slot.
+    pub fn freeze(&self, slot: &str) -> anyhow::Result<()> {
+        self.signal(slot, rustix::process::Signal::STOP).map(drop)
+    }
+
+    fn signal(&self, slot: &str, signal: rustix::process::Signal) -> anyhow::Result<u32> {
+        anyhow::ensure!(
+            self.list()?.members.iter().any(|entry| entry.slot == slot && entry.running),
+            "no member runs in slot {slot}"
+        );
+        let number: u32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(number)?).context("no process id")?;
+        rustix::process::kill_process(pid, signal)?;
+        Ok(number)
     }
 
     /// Starts a stopped member on the data that it has.

@@ -150,14 +150,15 @@ impl EtcdPods {
     }
 
     /// One of several daemons for it, with a folder and a way to the API server of its own. Who of them acts is said by
-    /// a lease in the namespace, with times as short as they may be.
+    /// a lease in the namespace. Half of its time is left to a last call: where all servers share a machine with the
+    /// test, a member takes seconds to answer now and then.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn daemon_of_several(&self, name: &str, kubeconfig: &Path) -> anyhow::Result<Daemon> {
         let namespace = self.namespace.name();
         let lease = format!(
-            ", lease: {{namespace: {namespace}, duration: 3s, renewDeadline: 2s, retryPeriod: 500ms}}"
+            ", lease: {{namespace: {namespace}, duration: 8s, renewDeadline: 4s, retryPeriod: 500ms}}"
         );
         self.daemon_with(name, &daemon_file(kubeconfig, &lease))
     }

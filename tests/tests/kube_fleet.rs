@@ -8,7 +8,7 @@ use plimsoll_tests::cluster::{Cluster, Namespace};
 use plimsoll_tests::daemon::Daemon;
 use plimsoll_tests::kube::define;
 use plimsoll_tests::process::wait_until;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -123,11 +123,11 @@ systems:
         Ok(())
     });
     made.await?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let memory: Vec<&str> = status.lines().filter(|line| line.starts_with("Vm")).collect();
     println!("{fleet} statuses after {:.0} s", began.elapsed().as_secs_f64());
-    println!("{}", memory.join("\n"));
-    at_rest(&namespace, fleet).await?;
+    println!("before the rest:\n{}", memory(pid)?);
+    let rested = at_rest(&namespace, fleet).await;
+    println!("after the rest:\n{}", memory(pid)?);
+    rested?;
     daemon.kill()?;
     // Their journals would keep the namespace.
     let plans = namespace.kubectl(&["get", "scalingplans", "--output", "name"])?;
@@ -137,6 +137,35 @@ systems:
         namespace.kubectl(&[&["patch"][..], some, &free[..]].concat())?;
     }
     Ok(())
+}
+
+fn memory(pid: u32) -> anyhow::Result<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let lines: Vec<&str> = status.lines().filter(|line| line.starts_with("Vm")).collect();
+    Ok(lines.join("\n"))
+}
+
+/// What every autoscaler's conditions say, and since when: a status is written when one of them turns.
+fn conditions(namespace: &Namespace) -> anyhow::Result<BTreeSet<String>> {
+    let path = "jsonpath={range .items[*]}{.metadata.name}{range .status.conditions[*]}\
+                {\" \"}{.type}={.status},{.reason},{.lastTransitionTime}{end}{\"\\n\"}{end}";
+    let shown = namespace.kubectl(&["get", "statefulautoscalers", "--output", path])?;
+    let of_one = |line: &str| {
+        let mut words = line.split(' ').map(str::to_owned);
+        let name = words.next().unwrap_or_default();
+        words.map(|condition| format!("{condition} of {name}")).collect::<Vec<_>>()
+    };
+    Ok(shown.lines().flat_map(of_one).collect())
+}
+
+/// How many conditions are what they were not, by what they say now.
+fn turned(before: &BTreeSet<String>, after: &BTreeSet<String>) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for condition in after.difference(before) {
+        let what = condition.rsplit_once(',').map_or(condition.as_str(), |(what, _since)| what);
+        *counts.entry(what.to_owned()).or_default() += 1;
+    }
+    counts
 }
 
 /// How often the server has been asked, by verb and resource, by its own count; what is watched is one request that lasts.
@@ -164,7 +193,11 @@ async fn at_rest(namespace: &Namespace, fleet: usize) -> anyhow::Result<()> {
     let usual = if is_long() { 3_600 } else { 90 };
     let window = Duration::from_secs(std::env::var("PLIMSOLL_REST").map_or(Ok(usual), |said| said.parse())?);
     let before = asked(namespace)?;
+    let told = conditions(namespace)?;
     tokio::time::sleep(window).await;
+    for (what, count) in turned(&told, &conditions(namespace)?) {
+        println!("{count:>6} turned to {what}");
+    }
     let mut total = 0;
     for (what, count) in asked(namespace)? {
         let more = count - before.get(&what).copied().unwrap_or(0);

@@ -105,7 +105,7 @@ impl Etcd {
     /// Ends within the deadline of one member's answer. What was not answered, or not by enough members, or not by all in the
     /// same way, is a gap.
     pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
-        let survey = self.survey(platform).await;
+        let survey = self.survey(platform, self.read_deadline).await;
         report::assemble(&survey, platform)
     }
 
@@ -116,9 +116,9 @@ impl Etcd {
     /// answered is [`Outcome::Unknown`].
     pub async fn act(&self, licence: &Licence, verb: &Verb, platform: &PlatformReport) -> Outcome {
         let deadline = Instant::now() + licence.deadline;
-        let Ok(survey) = tokio::time::timeout_at(deadline, self.survey(platform)).await else {
-            return call::not_sent("the members did not answer in time");
-        };
+        // A member that is silent is waited for, but not until nothing is left for the call itself.
+        let within = self.read_deadline.min(licence.deadline / 2);
+        let survey = self.survey(platform, within).await;
         match call::decide(verb, &licence.intent, &survey, platform) {
             call::Decision::Settled(outcome) => outcome,
             // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
@@ -129,13 +129,12 @@ impl Etcd {
         }
     }
 
-    /// Asks every member that the platform knows, all at once.
-    async fn survey(&self, platform: &PlatformReport) -> survey::Survey {
+    /// Asks every member that the platform knows, all at once, each of which may take so long.
+    async fn survey(&self, platform: &PlatformReport, within: Duration) -> survey::Survey {
         let Some(slots) = platform.slots.value() else {
             return survey::Survey::default();
         };
         let mut asked = tokio::task::JoinSet::new();
-        let within = self.read_deadline;
         for slot in slots {
             let config = self.config.clone();
             let slot = slot.clone();

@@ -58,12 +58,16 @@ impl Subject {
     }
 
     async fn act(&self, verb: Verb) -> anyhow::Result<Outcome> {
+        self.act_within(verb, Duration::from_secs(10)).await
+    }
+
+    async fn act_within(&self, verb: Verb, deadline: Duration) -> anyhow::Result<Outcome> {
         let licence = Licence {
             target: "test/etcd".into(),
             plan: "plan-1".into(),
             intent: "intent-1".into(),
             epoch: 1,
-            deadline: Duration::from_secs(10),
+            deadline,
             membership: None,
         };
         Ok(self.driver.act(&licence, &verb, &self.platform()?).await)
@@ -300,6 +304,20 @@ async fn tells_a_dead_member_from_a_dead_quorum() -> anyhow::Result<()> {
     subject.rig.restart("e1")?;
     subject.rig.restart("e2")?;
     subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
+    Ok(())
+}
+
+/// A lease leaves a call less time than a reading may take: who is silent does not use it up.
+#[tokio::test]
+async fn a_member_that_is_silent_leaves_time_for_the_call_itself() -> anyhow::Result<()> {
+    let rig = Rig::start(3, 7).await?;
+    let driver = Etcd::new(EtcdConfig::default()).reading_within(Duration::from_secs(60));
+    let subject = Subject { rig, driver: System::Etcd(driver) };
+    let report = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
+    let leader = control(&report).leader.value().expect("a leader");
+    let silent = members(&report).iter().find(|member| member.id != *leader);
+    subject.rig.freeze(silent.and_then(|member| member.slot.as_deref()).expect("it has a slot"))?;
+    assert_eq!(subject.act_within(Verb::Barrier, Duration::from_secs(10)).await?, Outcome::Applied);
     Ok(())
 }
 
