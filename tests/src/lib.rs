@@ -18,6 +18,7 @@ pub mod outage;
 pub mod playground;
 pub mod process;
 pub mod prometheus;
+pub mod requests;
 pub mod watch;
 pub mod witnesses;
 

@@ -5,10 +5,11 @@ use anyhow::Context as _;
 use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::daemon::Daemon;
 use plimsoll_tests::kube::{EtcdPods, in_cluster};
+use plimsoll_tests::requests::Asked;
 use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pods take their time on a busy machine; a wait ends as soon as it can.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -25,6 +26,7 @@ async fn there_and_back(namespace: Namespace) -> anyhow::Result<()> {
     let mut daemon = etcd.daemon()?;
     daemon.start()?;
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
+    let (asked, began) = (Asked::of(etcd.namespace().cluster())?, Instant::now());
     for size in [5, 3] {
         daemon.order(json!({ "verb": "scale", "members": size }))?;
         daemon.until("the middle of the first unit", PATIENCE, is_in_the_middle).await?;
@@ -38,11 +40,23 @@ async fn there_and_back(namespace: Namespace) -> anyhow::Result<()> {
         let pods = etcd.namespace().field("statefulset/etcd", ".spec.replicas")?;
         assert_eq!(pods, size.to_string());
     }
+    a_plan_looks_about_once_a_second(&Asked::of(etcd.namespace().cluster())?.since(&asked), began.elapsed())?;
     // Two learners, two votes, two removals.
     assert_eq!(witnesses.hear(&etcd).await?, 6);
     the_journal_is_in_the_cluster(&etcd)?;
     the_volumes_of_those_who_left_bar_the_way(&etcd, &daemon).await?;
     daemon.kill()
+}
+
+/// By the server's own count: a look a second, and one more after each of a plan's effects and choices, which does not wait
+/// for the second to be over.
+fn a_plan_looks_about_once_a_second(asked: &Asked, within: Duration) -> anyhow::Result<()> {
+    print!("while two plans ran, in {within:?}:\n{asked}");
+    for what in ["GET statefulsets/", "LIST persistentvolumeclaims/", "LIST poddisruptionbudgets/"] {
+        let count = asked.count(what);
+        anyhow::ensure!(count > 0 && count < 2 * within.as_secs(), "{count} times {what} in {within:?}");
+    }
+    Ok(())
 }
 
 /// A learner that catches up, or a member that is out and still runs: neither direction can be left like that.

@@ -8,6 +8,7 @@ use plimsoll_tests::cluster::{Cluster, Namespace};
 use plimsoll_tests::daemon::Daemon;
 use plimsoll_tests::kube::define;
 use plimsoll_tests::process::wait_until;
+use plimsoll_tests::requests::Asked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -20,17 +21,6 @@ const SAMPLE: usize = 20;
 const AT_A_TIME: usize = 100;
 /// After a direct look the next ones are direct for as long; then what is watched is gone by.
 const SETTLED: Duration = Duration::from_secs(100);
-/// What a daemon asks about, and next to nobody else in this cluster.
-const ASKED: [&str; 8] = [
-    "statefulautoscalers",
-    "scalingplans",
-    "statefulsets",
-    "pods",
-    "persistentvolumeclaims",
-    "horizontalpodautoscalers",
-    "poddisruptionbudgets",
-    "events",
-];
 /// For a thousand statuses on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -168,44 +158,21 @@ fn turned(before: &BTreeSet<String>, after: &BTreeSet<String>) -> BTreeMap<Strin
     counts
 }
 
-/// How often the server has been asked, by verb and resource, by its own count; what is watched is one request that lasts.
-fn asked(namespace: &Namespace) -> anyhow::Result<BTreeMap<String, u64>> {
-    let metrics = namespace.cluster().kubectl(["get", "--raw", "/metrics"])?;
-    let mut counts = BTreeMap::new();
-    for line in metrics.lines().filter_map(|line| line.strip_prefix("apiserver_request_total{")) {
-        let (labels, value) = line.rsplit_once("} ").context("an odd line")?;
-        let label = |name: &str| {
-            let (_, rest) = labels.split_once(&format!("{name}=\"")).unwrap_or_default();
-            rest.split('"').next().unwrap_or_default()
-        };
-        if ASKED.contains(&label("resource")) {
-            let key = format!("{} {}/{}", label("verb"), label("resource"), label("subresource"));
-            *counts.entry(key).or_default() += value.parse::<f64>()? as u64;
-        }
-    }
-    Ok(counts)
-}
-
 /// At rest nothing is asked again and again, and nothing is written without news: what is left is that a watch ends and begins
 /// anew, that each journal is written once an hour, and what the cluster's own parts ask.
 async fn at_rest(namespace: &Namespace, fleet: usize) -> anyhow::Result<()> {
     tokio::time::sleep(SETTLED).await;
     let usual = if is_long() { 3_600 } else { 90 };
     let window = Duration::from_secs(std::env::var("PLIMSOLL_REST").map_or(Ok(usual), |said| said.parse())?);
-    let before = asked(namespace)?;
+    let before = Asked::of(namespace.cluster())?;
     let told = conditions(namespace)?;
     tokio::time::sleep(window).await;
     for (what, count) in turned(&told, &conditions(namespace)?) {
         println!("{count:>6} turned to {what}");
     }
-    let mut total = 0;
-    for (what, count) in asked(namespace)? {
-        let more = count - before.get(&what).copied().unwrap_or(0);
-        if more > 0 {
-            println!("{more:>6} {what}");
-            total += if what.starts_with("WATCH") { 0 } else { more };
-        }
-    }
+    let since = Asked::of(namespace.cluster())?.since(&before);
+    print!("{since}");
+    let total = since.calls();
     let (targets, hours) = (f64::from(u32::try_from(fleet)?), window.as_secs_f64() / 3_600.0);
     let each = f64::from(u32::try_from(total)?) / targets / hours;
     println!(
