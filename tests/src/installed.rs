@@ -88,7 +88,7 @@ impl Installed {
         home.kubectl(&["create", "configmap", "policies", &module])?;
         values["policies"] = json!({ "configMaps": ["policies"] });
         // As short as it may be: what is waited for here is not what is tried.
-        let lease = json!({ "duration": "3s", "renewDeadline": "2s", "retryPeriod": "500ms" });
+        let lease = json!({ "duration": "6s", "renewDeadline": "3s", "retryPeriod": "500ms" });
         values["config"]["kubernetes"]["lease"] = lease;
         if home.cluster().name().is_some() {
             values["image"] = json!({ "tag": TAGS[0], "pullPolicy": "Never" });

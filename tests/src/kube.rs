@@ -158,7 +158,7 @@ impl EtcdPods {
     pub fn daemon_of_several(&self, name: &str, kubeconfig: &Path) -> anyhow::Result<Daemon> {
         let namespace = self.namespace.name();
         let lease = format!(
-            ", lease: {{namespace: {namespace}, duration: 8s, renewDeadline: 4s, retryPeriod: 500ms}}"
+            ", lease: {{namespace: {namespace}, duration: 6s, renewDeadline: 3s, retryPeriod: 500ms}}"
         );
         self.daemon_with(name, &daemon_file(kubeconfig, &lease))
     }

@@ -66,7 +66,7 @@ fn aims(long: bool) -> (Aims, Aims) {
     }
     // Who is killed early in a unit leaves the rest of it to a successor, which is killed there. Who stays has long been whole
     // when a member has gone, and the plan settles in that moment: a successor, which has watched for no time yet, waits
-    // there, but not for as long as the one that was killed needs to come back (`kube_pods` and `etcd_kill` kill there).
+    // there, but not for as long as the one that was killed needs to come back (`etcd_kill` kills there).
     let grow = [["register", "catch-up", "barrier"].into(), ["start", "promote", "settle"].into()];
     let shrink = [["deregister", "stop"].into(), ["barrier"].into()];
     (grow, shrink)

@@ -191,12 +191,15 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let word = word.to_lowercase();
     // One slip in three letters; a two-letter word is not guessed at, it is near to everything.
     let limit = (word.chars().count() / 3).min(3);
-    known
-        .into_iter()
-        .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(far, _)| *far <= limit)
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, candidate)| candidate)
+    let known: Vec<&str> = known.into_iter().collect();
+    let far = |candidate: &&str| distance(&word, &candidate.to_lowercase());
+    if let Some(candidate) = known.iter().copied().min_by_key(far).filter(|best| far(best) <= limit) {
+        return Some(candidate);
+    }
+    // Or the beginning of one, when nothing else begins so: `targets` for `targetsDir`.
+    let mut begun =
+        known.into_iter().filter(|known| word.len() > 3 && known.to_lowercase().starts_with(&word));
+    begun.next().filter(|_| begun.next().is_none())
 }
 
 /// How many letters must be changed, added or left out to come from one word to the other.

@@ -335,6 +335,11 @@ const TARGET_SLIPS: &[Slip] = &[
 #[rustfmt::skip]
 const DAEMON_SLIPS: &[Slip] = &[
     (
+        "sources:",
+        "targets: targets.d\nsources:",
+        &["plimsoll.yaml:3: targets: is not a known key (did you mean `targetsDir`?)"],
+    ),
+    (
         "etcd-main: {kind: etcd}",
         "etcd-main: {kind: etcd, endpoints: {client: \"http://{name}:1\", peer: \"http://x:2380\"}}",
         &[

@@ -22,6 +22,7 @@ impl ApiServer {
         let keep: Keep = match path.rsplit('/').next() {
             Some("nodes") => place,
             Some("pods") => member,
+            Some("persistentvolumeclaims" | "horizontalpodautoscalers" | "poddisruptionbudgets") => unmanaged,
             Some(_) | None => |object| object,
         };
         let watched = Watched::keeping(self.clone(), path, "", keep);
@@ -36,6 +37,14 @@ fn place(machine: Value) -> Value {
     json!({ "metadata": {
         "name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": metadata["labels"],
     } })
+}
+
+/// All but who wrote which of its fields: of a kind that is only read nobody asks for that, and it may be half of an object.
+fn unmanaged(mut object: Value) -> Value {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
 }
 
 /// What tells of a member; no other pod is held. One of a StatefulSet has its ordinal at the end of its name.
@@ -61,6 +70,17 @@ fn member(mut pod: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_is_only_read_it_is_not_held_who_wrote_it() {
+        let claim = json!({
+            "metadata": { "name": "data-db-0", "managedFields": [{ "manager": "kubectl" }], "annotations": { "a": "b" } },
+            "spec": { "volumeName": "v" },
+        });
+        let held = json!({ "metadata": { "name": "data-db-0", "annotations": { "a": "b" } }, "spec": { "volumeName": "v" } });
+        assert_eq!(unmanaged(claim), held);
+        assert_eq!(unmanaged(json!(7)), json!(7), "odd, and no reason to fall over");
+    }
 
     #[test]
     fn of_pods_only_members_are_held_and_of_those_what_tells_of_them() {
