@@ -192,18 +192,24 @@ impl ApiServer {
     /// # Errors
     /// See [`Failure`]; also when a page is missing: part of a list is no list.
     pub async fn list(&self, path: &str, selector: &str) -> Result<Vec<Value>, Failure> {
-        self.list_at(path, selector).await.map(|(items, _)| items)
+        self.list_keeping(path, selector, |object| object).await.map(|(items, _)| items)
     }
 
-    /// The same, with the version of the store that it is of: what a watch goes on from.
-    async fn list_at(&self, path: &str, selector: &str) -> Result<(Vec<Value>, String), Failure> {
+    /// The same, and of each object only what `keep` leaves, so that of thousands no more than a page is held whole; with the
+    /// version of the store that it is of: what a watch goes on from.
+    async fn list_keeping(
+        &self,
+        path: &str,
+        selector: &str,
+        keep: watch::Keep,
+    ) -> Result<(Vec<Value>, String), Failure> {
         let mut items = Vec::new();
         let mut from = String::new();
         for _ in 0..MAX_PAGES {
             let page = page_path(path, selector, &from)?;
             let mut page = self.call(&Method::GET, &page, None, self.deadlines.list).await?;
             match page["items"].take() {
-                Value::Array(some) => items.extend(some),
+                Value::Array(some) => items.extend(some.into_iter().map(keep)),
                 // Written by Go for an empty list.
                 Value::Null if page["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {}
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {

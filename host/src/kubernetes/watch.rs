@@ -136,15 +136,16 @@ impl Watch {
         let mut failed: u32 = 0;
         loop {
             let now = Instant::now();
-            let (items, mut version) = match self.server.list_at(&self.path, &self.selector).await {
-                Ok(listed) => listed,
-                Err(failure) => {
-                    self.store.failed(&failure);
-                    self.rest(&mut failed, &failure).await;
-                    continue;
-                }
-            };
-            self.store.listed(items.into_iter().map(self.keep), now);
+            let (items, mut version) =
+                match self.server.list_keeping(&self.path, &self.selector, self.keep).await {
+                    Ok(listed) => listed,
+                    Err(failure) => {
+                        self.store.failed(&failure);
+                        self.rest(&mut failed, &failure).await;
+                        continue;
+                    }
+                };
+            self.store.listed(items, now);
             failed = 0;
             self.follow(&mut version, &mut failed).await;
         }
