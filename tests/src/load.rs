@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How many clients write. One alone is bound by the time that a write takes.
-const WRITERS: u32 = 8;
+/// How many clients write. One alone is bound by the time that a write takes, and on a disk that others are busy with that may
+/// be a third of a second.
+const WRITERS: usize = 32;
 
 /// How long one write may take; after that nobody knows whether it happened, and nobody relies on it.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
@@ -33,6 +35,8 @@ struct Shared {
     /// Writes a second, of all writers together.
     rate: AtomicU32,
     stop: AtomicBool,
+    /// Writes that are due, for whoever is free.
+    due: Semaphore,
     next: AtomicU64,
     failed: AtomicU64,
     /// Value and revision by key.
@@ -49,14 +53,16 @@ impl Load {
             endpoints: endpoints.to_vec(),
             rate: AtomicU32::new(rate),
             stop: AtomicBool::new(false),
+            due: Semaphore::new(0),
             next: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             acknowledged: Mutex::default(),
         });
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {
-            writers.spawn(write(shared.clone(), number as usize));
+            writers.spawn(write(shared.clone(), number));
         }
+        writers.spawn(pace(shared.clone()));
         Self { shared, writers }
     }
 
@@ -155,10 +161,8 @@ impl Acknowledged {
     }
 }
 
-/// One client: writes its share of the rate, moves to the next endpoint when one fails.
-async fn write(shared: Arc<Shared>, number: usize) {
-    let mut at = number;
-    let mut client: Option<Client> = None;
+/// Says when a write is due, by the rate of that moment. What nobody is free for is not made up for.
+async fn pace(shared: Arc<Shared>) {
     let mut due = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
         let rate = shared.rate.load(Ordering::Relaxed);
@@ -167,16 +171,32 @@ async fn write(shared: Arc<Shared>, number: usize) {
             due = Instant::now();
             continue;
         }
-        // Behind its time a writer goes as fast as it can, but it does not make up for what it missed.
-        due = due.max(Instant::now() - Duration::from_millis(500)) + Duration::from_secs(1) * WRITERS / rate;
+        due = due.max(Instant::now() - Duration::from_millis(500)) + Duration::from_secs(1) / rate;
         tokio::time::sleep_until(due).await;
+        if shared.due.available_permits() < WRITERS {
+            shared.due.add_permits(1);
+        }
+    }
+    shared.due.close();
+}
+
+/// One client: writes what is due, moves to the next endpoint when one fails.
+async fn write(shared: Arc<Shared>, number: usize) {
+    let mut at = number;
+    let mut client: Option<Client> = None;
+    while !shared.stop.load(Ordering::Relaxed) {
         let used = match client.take() {
             Some(used) => used,
             None => match next_client(&shared, &mut at).await {
                 Ok(new) => new,
-                Err(_) => continue,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
             },
         };
+        let Ok(due) = shared.due.acquire().await else { return };
+        due.forget();
         match write_one(&shared, &used).await {
             Ok(()) => client = Some(used),
             Err(_) => {
