@@ -3,7 +3,7 @@
 
 use crate::daemon::Daemon;
 use crate::kube::EtcdPods;
-use crate::process::wait_until;
+use crate::process::{signal, wait_until};
 use anyhow::Context as _;
 use plimsoll_wire::record::Body;
 use serde_json::{Value, json};
@@ -127,10 +127,7 @@ impl Pair {
     /// # Errors
     /// When it does not run.
     pub fn signal(&self, which: usize, name: &str) -> anyhow::Result<()> {
-        let id = self.daemons[which].id().context("the daemon does not run")?;
-        let sent = std::process::Command::new("kill").args([format!("-{name}"), id.to_string()]).status()?;
-        anyhow::ensure!(sent.success(), "the signal {name} was not sent");
-        Ok(())
+        signal(self.daemons[which].id().context("the daemon does not run")?, name)
     }
 
     /// Its wire.

@@ -148,6 +148,16 @@ where
     }
 }
 
+/// Sends a process a signal by its name, such as `STOP` or `TERM`.
+///
+/// # Errors
+/// When it is not there.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status()?;
+    anyhow::ensure!(sent.success(), "the signal {name} was not sent");
+    Ok(())
+}
+
 /// Whether a process with this id exists and is not a zombie.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {

@@ -11,7 +11,7 @@ use plimsoll_tests::cluster::{Cluster, Namespace};
 use plimsoll_tests::daemon::Daemon;
 use plimsoll_tests::kube::{EtcdPods, define};
 use plimsoll_tests::outage::Identity;
-use plimsoll_tests::process::wait_until;
+use plimsoll_tests::process::{signal, wait_until};
 use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
@@ -201,7 +201,10 @@ impl Scene {
         let namespace = self.etcd.namespace();
         self.until("a decision", |status| !is_blind(status) && status.last_decision.is_some()).await?;
         self.wish(3).await?;
-        self.until("a plan", |status| status.plan.is_some()).await?;
+        // Before anything was done the plan would be given up, and one for the other workload made.
+        let is_out = |status: &Status| status.plan.as_ref().is_some_and(|plan| plan.point_of_no_return);
+        self.until("a member that is out", is_out).await?;
+        signal(self.daemon.id().context("the daemon does not run")?, "STOP")?;
         let text = namespace.kubectl(&["get", "statefulset/etcd", "--output", "json"])?;
         let mut object: Value = serde_json::from_str(&text)?;
         let uid = object["metadata"]["uid"].clone();
@@ -210,6 +213,7 @@ impl Scene {
         object["status"].take();
         namespace.apply(&object.to_string())?;
         assert_ne!(json!(namespace.field("statefulset/etcd", ".metadata.uid")?), uid);
+        signal(self.daemon.id().context("the daemon does not run")?, "CONT")?;
         let why =
             |status: &Status| status.plan.as_ref().map(|plan| format!("{} {}", plan.why, status.waiting_for));
         let status = self.until("it knows that it is another one", |status| {
