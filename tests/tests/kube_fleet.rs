@@ -166,6 +166,7 @@ async fn at_rest(namespace: &Namespace, fleet: usize) -> anyhow::Result<()> {
     let window = Duration::from_secs(std::env::var("PLIMSOLL_REST").map_or(Ok(usual), |said| said.parse())?);
     let before = Asked::of(namespace.cluster())?;
     let told = conditions(namespace)?;
+    anyhow::ensure!(told.len() >= fleet, "{} conditions", told.len());
     tokio::time::sleep(window).await;
     for (what, count) in turned(&told, &conditions(namespace)?) {
         println!("{count:>6} turned to {what}");
