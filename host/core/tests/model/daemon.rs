@@ -68,6 +68,8 @@ pub(crate) struct Aimed {
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
     machine: State,
+    /// Which one it is, of all that were ever elected.
+    pub(crate) reign: u32,
     pub(crate) pending: Option<Effect>,
     pub(crate) aimed: Option<Aimed>,
     pub(crate) wake_ms: u64,
@@ -76,9 +78,9 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// One that has just been elected: it knows nothing, and reads its journal.
-    pub(crate) fn elected(now: &Now) -> Self {
+    pub(crate) fn elected(now: &Now, reign: u32) -> Self {
         let machine = State::new(spec());
-        let mut daemon = Self { machine, pending: None, aimed: None, wake_ms: 0, essence: 0 };
+        let mut daemon = Self { machine, reign, pending: None, aimed: None, wake_ms: 0, essence: 0 };
         daemon.feed(now, 0, Event::Tick);
         daemon
     }

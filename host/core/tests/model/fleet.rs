@@ -105,7 +105,10 @@ impl Hash for Moment {
         let revision = self.revision();
         for daemon in daemons {
             daemon.is_some().hash(hasher);
-            daemon.iter().for_each(|daemon| daemon.note(world.version, revision, hasher));
+            daemon.iter().for_each(|daemon| {
+                daemon.reign.hash(hasher);
+                daemon.note(world.version, revision, hasher);
+            });
         }
         for late in late {
             match &**late {
@@ -114,11 +117,11 @@ impl Hash for Moment {
                 }
                 Late::Platform(call) => {
                     let again = world.effected.contains(&call.intent);
-                    (1, call.epoch, call.version == world.version, again).hash(hasher);
+                    (1, call.epoch, call.reign, call.version == world.version, again).hash(hasher);
                     format!("{:?}", call.verb).hash(hasher);
                 }
                 Late::System { from, call } => {
-                    (2, from, call.epoch, world.effected.contains(&call.intent)).hash(hasher);
+                    (2, from, call.epoch, call.reign, world.effected.contains(&call.intent)).hash(hasher);
                     format!("{:?}", call.verb).hash(hasher);
                 }
             }
@@ -187,8 +190,8 @@ impl Model for Fleet {
         let mut next = state.clone();
         match action {
             Action::Elect(at) => {
-                next.world.lease = Some(at);
-                next.daemons[at] = Some(Arc::new(Daemon::elected(&moment(at, next.jumps))));
+                let reign = next.world.elect(at);
+                next.daemons[at] = Some(Arc::new(Daemon::elected(&moment(at, next.jumps), reign)));
             }
             Action::Expire => {
                 let holder = next.world.lease.take()?;
@@ -391,19 +394,21 @@ impl Fleet {
                 let result = if next.world.fencing == Fencing::Whole && next.world.stamp > *epoch {
                     Err("another daemon has taken over".to_owned())
                 } else {
-                    next.world.stamp(*epoch);
+                    next.world.stamp(*epoch, daemon.reign);
                     Ok(())
                 };
                 Event::Stamped { request: *request, result }
             }
             Effect::Act { request, epoch, intent } if !Daemon::is_platforms(intent) => {
-                let outcome = next.world.take(&call(*epoch, intent, 0));
+                let outcome = next.world.take(&call((*epoch, daemon.reign), intent, 0));
                 Event::Acted { request: *request, outcome }
             }
             Effect::Act { request, epoch, intent } => {
                 let outcome = match daemon.aimed {
                     None => self.aim(next, at, *epoch, intent)?,
-                    Some(aimed) => Some(next.world.take(&call(*epoch, intent, aimed.version))),
+                    Some(aimed) => {
+                        Some(next.world.take(&call((*epoch, daemon.reign), intent, aimed.version)))
+                    }
                 };
                 // The hand goes on: it has read, and is about to write.
                 let Some(outcome) = outcome else { return Some(()) };
@@ -435,7 +440,7 @@ impl Fleet {
             return refused("it has another size than expected");
         }
         if next.world.fencing == Fencing::Whole && next.world.stamp < epoch {
-            next.world.stamp(epoch);
+            next.world.stamp(epoch, next.daemons[at].as_ref()?.reign);
         }
         let version = next.world.version;
         Arc::make_mut(next.daemons[at].as_mut()?).aimed = Some(Aimed { version });
@@ -454,8 +459,8 @@ impl Fleet {
             ),
             Effect::Act { request, epoch, intent } => {
                 let late = match daemon.aimed {
-                    Some(aimed) => Late::Platform(call(*epoch, intent, aimed.version)),
-                    None => Late::System { from: at, call: call(*epoch, intent, 0) },
+                    Some(aimed) => Late::Platform(call((*epoch, daemon.reign), intent, aimed.version)),
+                    None => Late::System { from: at, call: call((*epoch, daemon.reign), intent, 0) },
                 };
                 (late, Event::Acted { request: *request, outcome: Outcome::Unknown { message } })
             }
@@ -472,6 +477,6 @@ impl Fleet {
     }
 }
 
-fn call(epoch: u64, intent: &Intent, version: u32) -> Call {
-    Call { intent: intent.id.clone(), epoch, verb: intent.verb.clone(), version }
+fn call((epoch, reign): (u64, u32), intent: &Intent, version: u32) -> Call {
+    Call { intent: intent.id.clone(), epoch, reign, verb: intent.verb.clone(), version }
 }

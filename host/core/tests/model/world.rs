@@ -52,6 +52,10 @@ pub(crate) struct World {
     pub(crate) lease: Option<usize>,
     /// The newest epoch that has put its stamp there or had an effect.
     pub(crate) actor: u64,
+    /// Whose that was. One that raises its own epoch is no other.
+    actors_reign: u32,
+    /// How often a daemon was elected.
+    reigns: u32,
     /// Intents that had an effect.
     pub(crate) effected: BTreeSet<Arc<str>>,
     pub(crate) harm: Option<Harm>,
@@ -63,6 +67,8 @@ pub(crate) struct World {
 pub(crate) struct Call {
     pub(crate) intent: Arc<str>,
     pub(crate) epoch: u64,
+    /// Whose it is: what a daemon sends after it was elected anew is another's.
+    pub(crate) reign: u32,
     pub(crate) verb: Verb,
     /// The version that a write to the StatefulSet was bound to.
     pub(crate) version: u32,
@@ -83,6 +89,8 @@ impl World {
             journal: None,
             lease: None,
             actor: 0,
+            actors_reign: 0,
+            reigns: 0,
             effected: BTreeSet::new(),
             harm: None,
             fencing,
@@ -105,18 +113,31 @@ impl World {
         self.close();
     }
 
-    /// Our epoch on the object: it has another version from now on.
-    pub(crate) fn stamp(&mut self, epoch: u64) {
-        self.stamp = epoch;
-        self.version += 1;
-        self.actor = self.actor.max(epoch);
+    /// Somebody is elected. Which reign it is.
+    pub(crate) fn elect(&mut self, who: usize) -> u32 {
+        self.lease = Some(who);
+        self.reigns += 1;
+        self.reigns
     }
 
-    fn acts(&mut self, epoch: u64) {
-        if epoch < self.actor {
+    /// Our epoch on the object: it has another version from now on.
+    pub(crate) fn stamp(&mut self, epoch: u64, reign: u32) {
+        self.stamp = epoch;
+        self.version += 1;
+        self.is_newest(epoch, reign);
+    }
+
+    fn is_newest(&mut self, epoch: u64, reign: u32) {
+        if epoch > self.actor {
+            (self.actor, self.actors_reign) = (epoch, reign);
+        }
+    }
+
+    fn acts(&mut self, epoch: u64, reign: u32) {
+        if epoch < self.actor && reign != self.actors_reign {
             self.harm = self.harm.or(Some(Harm::TwoActors));
         }
-        self.actor = self.actor.max(epoch);
+        self.is_newest(epoch, reign);
     }
 
     /// A call arrives: whether it is accepted is the server's business, whether that does harm is ours.
@@ -126,7 +147,7 @@ impl World {
             Ok(subject) => subject,
             Err(message) => return Outcome::Refused { message: message.to_owned() },
         };
-        self.acts(call.epoch);
+        self.acts(call.epoch, call.reign);
         if !self.effected.insert(call.intent.clone()) {
             self.harm = self.harm.or(Some(Harm::IntentTwice));
         }
@@ -297,11 +318,13 @@ impl Hash for World {
             journal,
             lease,
             actor,
+            actors_reign,
+            reigns: _,
             effected: _,
             harm,
             fencing: _,
         } = self;
-        (view, before, stamp, next_id, open, lease, actor, harm).hash(hasher);
+        (view, before, stamp, next_id, open, lease, actor, actors_reign, harm).hash(hasher);
         journal.as_ref().map(|(journal, _)| journal_essence(journal)).hash(hasher);
     }
 }
