@@ -1,9 +1,10 @@
 //! A real etcd cluster on loopback, run by the commands of `examples/etcd`, so that what tests rely on is
 //! what users are shown.
 
-use crate::process::{Ports, Process, is_running, wait_until};
+use crate::process::{Ports, Process, is_running, signal, wait_until};
 use anyhow::Context as _;
 use etcd_client::{Client, ConnectOptions};
+use rustix::process::Signal;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -216,7 +217,7 @@ impl Rig {
     /// # Errors
     /// When no member runs in the slot, or it does not end.
     pub fn kill(&self, slot: &str) -> anyhow::Result<()> {
-        let number = self.signal(slot, rustix::process::Signal::KILL)?;
+        let number = self.signal(slot, Signal::KILL)?;
         let deadline = Instant::now() + PATIENCE;
         while is_running(number) {
             anyhow::ensure!(Instant::now() < deadline, "the member of slot {slot} does not end");
@@ -230,17 +231,17 @@ impl Rig {
     /// # Errors
     /// When no member runs in the slot.
     pub fn freeze(&self, slot: &str) -> anyhow::Result<()> {
-        self.signal(slot, rustix::process::Signal::STOP).map(drop)
+        self.signal(slot, Signal::STOP).map(drop)
     }
 
-    fn signal(&self, slot: &str, signal: rustix::process::Signal) -> anyhow::Result<u32> {
+    /// Sends the member of a slot a signal, and tells its process id.
+    fn signal(&self, slot: &str, sent: Signal) -> anyhow::Result<u32> {
         anyhow::ensure!(
             self.list()?.members.iter().any(|entry| entry.slot == slot && entry.running),
             "no member runs in slot {slot}"
         );
         let number: u32 = std::fs::read_to_string(self.slot_folder(slot).join("pid"))?.trim().parse()?;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(number)?).context("no process id")?;
-        rustix::process::kill_process(pid, signal)?;
+        signal(number, sent)?;
         Ok(number)
     }
 

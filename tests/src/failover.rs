@@ -6,6 +6,7 @@ use crate::kube::EtcdPods;
 use crate::process::{signal, wait_until};
 use anyhow::Context as _;
 use plimsoll_wire::record::Body;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,12 +123,12 @@ impl Pair {
         &mut self.daemons[which]
     }
 
-    /// Sends one of them a signal by its name, such as `STOP` or `TERM`.
+    /// Sends one of them a signal.
     ///
     /// # Errors
     /// When it does not run.
-    pub fn signal(&self, which: usize, name: &str) -> anyhow::Result<()> {
-        signal(self.daemons[which].id().context("the daemon does not run")?, name)
+    pub fn signal(&self, which: usize, sent: Signal) -> anyhow::Result<()> {
+        signal(self.daemons[which].id().context("the daemon does not run")?, sent)
     }
 
     /// Its wire.

@@ -4,6 +4,7 @@
 use crate::chart::{Release, told};
 use crate::cluster::{Cluster, Namespace};
 use crate::etcd::http_get;
+use crate::kube::lease;
 use crate::process::wait_until;
 use anyhow::Context as _;
 use plimsoll::kubernetes::{Access, ApiServer, scaling_plan};
@@ -87,9 +88,7 @@ impl Installed {
         let module = format!("--from-file={}", module.display());
         home.kubectl(&["create", "configmap", "policies", &module])?;
         values["policies"] = json!({ "configMaps": ["policies"] });
-        // As short as it may be: what is waited for here is not what is tried.
-        let lease = json!({ "duration": "6s", "renewDeadline": "3s", "retryPeriod": "500ms" });
-        values["config"]["kubernetes"]["lease"] = lease;
+        values["config"]["kubernetes"]["lease"] = lease();
         if home.cluster().name().is_some() {
             values["image"] = json!({ "tag": TAGS[0], "pullPolicy": "Never" });
         }

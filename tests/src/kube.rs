@@ -10,7 +10,7 @@ use crate::installed::{TAGS, bring_image};
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
 use follower::{Gone, Pods, follow, log, member};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -150,17 +150,14 @@ impl EtcdPods {
     }
 
     /// One of several daemons for it, with a folder and a way to the API server of its own. Who of them acts is said by
-    /// a lease in the namespace. Half of its time is left to a last call: where all servers share a machine with the
-    /// test, a member takes seconds to answer now and then.
+    /// a [`lease`] in the namespace.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn daemon_of_several(&self, name: &str, kubeconfig: &Path) -> anyhow::Result<Daemon> {
-        let namespace = self.namespace.name();
-        let lease = format!(
-            ", lease: {{namespace: {namespace}, duration: 6s, renewDeadline: 3s, retryPeriod: 500ms}}"
-        );
-        self.daemon_with(name, &daemon_file(kubeconfig, &lease))
+        let mut lease = lease();
+        lease["namespace"] = json!(self.namespace.name());
+        self.daemon_with(name, &daemon_file(kubeconfig, &format!(", lease: {lease}")))
     }
 
     /// A daemon for what is in front of it: the kind that is opened to it, and the reference of its target.
@@ -330,6 +327,12 @@ fn example(name: &str) -> anyhow::Result<String> {
 
 fn owned((before, after): (&str, &str)) -> (String, String) {
     (before.to_owned(), after.to_owned())
+}
+
+/// The times of a lease in tests: short, since what is waited for is not what is tried; and half of it is left to a last call,
+/// since where all servers share a machine with the test a member takes seconds to answer now and then.
+pub(crate) fn lease() -> Value {
+    json!({ "duration": "6s", "renewDeadline": "3s", "retryPeriod": "500ms" })
 }
 
 fn daemon_file(kubeconfig: &Path, further: &str) -> String {

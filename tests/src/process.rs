@@ -1,6 +1,7 @@
 //! Child processes of tests: free ports, log files, an end by their own id, and waiting with a deadline.
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -148,14 +149,13 @@ where
     }
 }
 
-/// Sends a process a signal by its name, such as `STOP` or `TERM`.
+/// Sends a process a signal.
 ///
 /// # Errors
 /// When it is not there.
-pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
-    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status()?;
-    anyhow::ensure!(sent.success(), "the signal {name} was not sent");
-    Ok(())
+pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
+    Ok(kill_process(pid, signal)?)
 }
 
 /// Whether a process with this id exists and is not a zombie.

@@ -11,6 +11,7 @@ use plimsoll_tests::process::wait_until;
 use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
+use rustix::process::Signal;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -220,13 +221,13 @@ async fn stopped_past_its_lease(scene: &Scene) -> anyhow::Result<u128> {
     let leader = pair.leader().await?;
     scene.wish(5).await?;
     pair.daemon(leader).until("the middle of growing", PATIENCE, is_in_the_middle).await?;
-    pair.signal(leader, "STOP")?;
+    pair.signal(leader, Signal::STOP)?;
     let since = Instant::now();
     pair.until_it_leads(1 - leader, true).await?;
     let took_ms = since.elapsed().as_millis();
     scene.reached(1 - leader, 5).await?;
     let before = pair.daemon(leader).records()?.len();
-    pair.signal(leader, "CONT")?;
+    pair.signal(leader, Signal::CONT)?;
     pair.until_it_leads(leader, false).await?;
     let follows = pair
         .daemon(leader)
@@ -302,7 +303,7 @@ async fn the_lease_is_deleted(scene: &Scene) -> anyhow::Result<()> {
 /// A daemon that is asked to end gives the lead back, and nobody waits for it to run out.
 async fn given_back(scene: Scene) -> anyhow::Result<()> {
     let leader = scene.pair.leader().await?;
-    scene.pair.signal(leader, "TERM")?;
+    scene.pair.signal(leader, Signal::TERM)?;
     let since = Instant::now();
     scene.pair.until_it_leads(1 - leader, true).await?;
     println!("from the request to end to the other's lead: {} ms", since.elapsed().as_millis());

@@ -15,6 +15,7 @@ use plimsoll_tests::process::{signal, wait_until};
 use plimsoll_tests::witnesses::Witnesses;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,7 +205,7 @@ impl Scene {
         // Before anything was done the plan would be given up, and one for the other workload made.
         let is_out = |status: &Status| status.plan.as_ref().is_some_and(|plan| plan.point_of_no_return);
         self.until("a member that is out", is_out).await?;
-        signal(self.daemon.id().context("the daemon does not run")?, "STOP")?;
+        signal(self.daemon.id().context("the daemon does not run")?, Signal::STOP)?;
         let text = namespace.kubectl(&["get", "statefulset/etcd", "--output", "json"])?;
         let mut object: Value = serde_json::from_str(&text)?;
         let uid = object["metadata"]["uid"].clone();
@@ -213,7 +214,7 @@ impl Scene {
         object["status"].take();
         namespace.apply(&object.to_string())?;
         assert_ne!(json!(namespace.field("statefulset/etcd", ".metadata.uid")?), uid);
-        signal(self.daemon.id().context("the daemon does not run")?, "CONT")?;
+        signal(self.daemon.id().context("the daemon does not run")?, Signal::CONT)?;
         let why =
             |status: &Status| status.plan.as_ref().map(|plan| format!("{} {}", plan.why, status.waiting_for));
         let status = self.until("it knows that it is another one", |status| {

@@ -135,7 +135,7 @@ fn memory(pid: u32) -> anyhow::Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// What every autoscaler's conditions say, and since when: a status is written when one of them turns.
+/// What every autoscaler's conditions say, and since when: one that turns is news, and a status is written.
 fn conditions(namespace: &Namespace) -> anyhow::Result<BTreeSet<String>> {
     let path = "jsonpath={range .items[*]}{.metadata.name}{range .status.conditions[*]}\
                 {\" \"}{.type}={.status},{.reason},{.lastTransitionTime}{end}{\"\\n\"}{end}";

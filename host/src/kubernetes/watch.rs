@@ -145,7 +145,7 @@ impl Watch {
                         continue;
                     }
                 };
-            self.store.listed(items, now);
+            self.store.listed(items.into_iter(), now);
             failed = 0;
             self.follow(&mut version, &mut failed).await;
         }

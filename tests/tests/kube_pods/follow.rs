@@ -205,7 +205,6 @@ async fn strike(
     unit: u32,
     moment: Moment,
 ) -> anyhow::Result<Option<(String, Duration)>> {
-    ours.ready().await?;
     let leader = ours.leader()?;
     let process = ours.process(&leader)?;
     if !lie_in_wait(ours, before, unit, moment).await? {
@@ -221,6 +220,7 @@ async fn strike(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let took = killed.elapsed();
+    ours.ready().await?;
     let plan = stood.plan.as_ref().filter(|plan| plan.unit == unit && moment.is(&stood));
     Ok(plan.map(|plan| (plan.id.to_string(), took)))
 }

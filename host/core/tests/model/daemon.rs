@@ -133,6 +133,7 @@ impl Daemon {
 
     /// What of it decides about what it does, next to a world of this version and revision.
     pub(crate) fn note<H: Hasher>(&self, version: u32, revision: Option<u64>, hasher: &mut H) {
+        self.reign.hash(hasher);
         let kind = match &self.pending {
             None => 0,
             Some(Effect::Load { .. }) => 1,

@@ -105,10 +105,7 @@ impl Hash for Moment {
         let revision = self.revision();
         for daemon in daemons {
             daemon.is_some().hash(hasher);
-            daemon.iter().for_each(|daemon| {
-                daemon.reign.hash(hasher);
-                daemon.note(world.version, revision, hasher);
-            });
+            daemon.iter().for_each(|daemon| daemon.note(world.version, revision, hasher));
         }
         for late in late {
             match &**late {

@@ -124,10 +124,10 @@ impl World {
     pub(crate) fn stamp(&mut self, epoch: u64, reign: u32) {
         self.stamp = epoch;
         self.version += 1;
-        self.is_newest(epoch, reign);
+        self.note_actor(epoch, reign);
     }
 
-    fn is_newest(&mut self, epoch: u64, reign: u32) {
+    fn note_actor(&mut self, epoch: u64, reign: u32) {
         if epoch > self.actor {
             (self.actor, self.actors_reign) = (epoch, reign);
         }
@@ -137,7 +137,7 @@ impl World {
         if epoch < self.actor && reign != self.actors_reign {
             self.harm = self.harm.or(Some(Harm::TwoActors));
         }
-        self.is_newest(epoch, reign);
+        self.note_actor(epoch, reign);
     }
 
     /// A call arrives: whether it is accepted is the server's business, whether that does harm is ours.

@@ -94,9 +94,8 @@ impl Store {
     }
 
     /// Everything was read, as it was at this moment or later.
-    pub(super) fn listed(&self, objects: impl IntoIterator<Item = Value>, now: Instant) {
-        let objects =
-            objects.into_iter().filter_map(|object| Some((key(&object)?, Arc::new(object)))).collect();
+    pub(super) fn listed(&self, objects: impl Iterator<Item = Value>, now: Instant) {
+        let objects = objects.filter_map(|object| Some((key(&object)?, Arc::new(object)))).collect();
         self.change(now, |inner| inner.objects = Arc::new(objects));
     }
 
