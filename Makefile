@@ -50,6 +50,7 @@ bench: .setup-build
 	$(BUILT)/examples/policy_bench bin/policies/hold.wasm bin/policies/target-utilization.wasm bin/policies/target-utilization.component.wasm
 	$(BUILT)/bench_core
 	$(BUILT)/bench_audit
+	$(BUILT)/bench_decisions
 
 ## The shipped policies and the Go example, into bin/policies.
 policies: .setup-build
