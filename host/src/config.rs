@@ -19,7 +19,7 @@ mod value;
 mod watch;
 
 pub use daemon::{
-    Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Log,
+    Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Listing, Log,
     LogFormat, LogLevel, Login, Namespaces, Platform, PlatformKind, PolicyHost, PrometheusSource, Sandbox,
     SimPlatform, World,
 };

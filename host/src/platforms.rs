@@ -22,7 +22,8 @@ impl Platform {
     /// a gap.
     pub async fn observe(&self, target: &str, direct: bool) -> PlatformReport {
         match self {
-            Self::Exec(exec) => exec.observe(target).await,
+            Self::Exec(exec) if direct => exec.observe(target).await,
+            Self::Exec(exec) => exec.glance(target).await,
             Self::Kube(kube) if direct => kube.observe().await,
             Self::Kube(kube) => kube.glance().await,
         }

@@ -5,6 +5,8 @@
 mod lab;
 #[path = "exec/list.rs"]
 mod list;
+#[path = "exec/shared.rs"]
+mod shared;
 
 use lab::{Lab, TARGET, licence, runs, send, start, until};
 use plimsoll::actuate::Licence;

@@ -38,13 +38,21 @@ pub struct Source {
     pub observer: Arc<str>,
     /// How long the speaker had been up, in milliseconds.
     pub observer_up_ms: u64,
+    /// How long before the reading began this was said, in milliseconds; none where it was asked for the reading.
+    pub age_ms: u64,
 }
 
 impl Source {
-    /// A source.
+    /// A source that speaks now.
     #[must_use]
     pub fn new(authority: Authority, observer: impl Into<Arc<str>>, observer_up_ms: u64) -> Self {
-        Self { authority, observer: observer.into(), observer_up_ms }
+        Self { authority, observer: observer.into(), observer_up_ms, age_ms: 0 }
+    }
+
+    /// The same source, that had spoken so long before the reading began.
+    #[must_use]
+    pub fn aged(self, age_ms: u64) -> Self {
+        Self { age_ms, ..self }
     }
 
     /// This source saying `value`.
@@ -91,7 +99,7 @@ impl<T> Default for Told<T> {
 /// Everything that was read for one target in one go.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// When the reading began: the age of everything in it counts from here.
+    /// When the reading began: the age of everything in it counts from here, and from earlier where its source says so.
     pub at: Now,
     /// Whether it was read past every cache.
     pub direct: bool,

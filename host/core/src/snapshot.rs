@@ -80,7 +80,7 @@ impl Pass<'_> {
             Told::Value { value, source } => Fact::Known(Known {
                 value: value.clone(),
                 authority: source.authority,
-                age_ms: self.age_ms(),
+                age_ms: self.age_ms().saturating_add(source.age_ms),
                 observer: source.observer.clone(),
                 observer_up_ms: source.observer_up_ms,
                 epoch: self.epoch.clone(),
@@ -233,9 +233,12 @@ fn members(
     let homeless = |member: &&SystemMember| member.slot.as_deref().is_none_or(|slot| !placed.contains(slot));
     rows.extend(known.iter().filter(homeless).map(|member| row(pass, None, Some(member), platform)));
     rows.sort_by(sorted::by_place);
-    let told = match system {
-        Told::Value { source, .. } => source.tells(()),
-        Told::Gap { .. } | Told::NotApplicable => Told::default(),
+    // The list is as old as the older of the two that it is made of.
+    let told = match (system, platform_source(platform)) {
+        (Told::Value { source, .. }, Some(platform)) => {
+            source.clone().aged(source.age_ms.max(platform.age_ms)).tells(())
+        }
+        (Told::Value { .. } | Told::Gap { .. } | Told::NotApplicable, _) => Told::default(),
     };
     let mut ids: Vec<&str> = known.iter().map(|member| &*member.id).collect();
     ids.sort_unstable();
@@ -410,10 +413,11 @@ fn operations(
     system: &Told<Vec<Operation>>,
 ) -> Fact<Vec<Operation>> {
     match (platform, system) {
-        (Told::Value { value: first, .. }, Told::Value { value: second, source }) => {
+        (Told::Value { value: first, source: one }, Told::Value { value: second, source }) => {
+            let age_ms = one.age_ms.max(source.age_ms);
             let mut all: Vec<Operation> = first.iter().chain(second).cloned().collect();
             all.sort_by(|a, b| a.id.cmp(&b.id));
-            pass.tracked(&pass.none.clone(), "operations", &source.tells(all))
+            pass.tracked(&pass.none.clone(), "operations", &source.clone().aged(age_ms).tells(all))
         }
         (Told::Gap { reason, detail }, _) | (_, Told::Gap { reason, detail }) => {
             Fact::unknown(reason.clone(), detail.clone())

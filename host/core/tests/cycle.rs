@@ -2,6 +2,8 @@
 //! back as the test wants it; and what it makes of the object that a platform scales.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "cycle/age.rs"]
+mod age;
 #[path = "cycle/approval.rs"]
 mod approval;
 #[path = "cycle/cancel.rs"]

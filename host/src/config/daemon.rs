@@ -10,7 +10,10 @@ pub(super) use document::read;
 pub use kubernetes::Kubernetes;
 pub use lease::Lease;
 
+use super::problem::quote;
+use super::target::TargetKey;
 use crate::kubernetes::Scalable;
+use crate::platforms::exec;
 use crate::policy::Allowances;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -105,6 +108,37 @@ pub struct Platform {
     pub kind: PlatformKind,
 }
 
+impl Platform {
+    /// What tells a target's members there from others: two targets of which it is the same have the same members.
+    pub(super) fn members_of(&self, key: &TargetKey) -> Vec<String> {
+        let target = key.to_string();
+        let mut members = vec![self.name.clone()];
+        match &self.kind {
+            PlatformKind::Exec(ExecPlatform { list: Listing::Each(command), .. }) => {
+                // A command that does not hear of the target lists the same for all of them.
+                members.extend(exec::argv_for(&command.argv, &target).unwrap_or_default());
+            }
+            PlatformKind::Exec(ExecPlatform { list: Listing::All { .. }, .. }) | PlatformKind::Sim(_) => {
+                members.push(target);
+            }
+            PlatformKind::Workload { .. } => {}
+        }
+        members
+    }
+
+    /// What is said of two documents for the same members, and what to do.
+    pub(super) fn shared_by_two(&self) -> (String, &'static str) {
+        let what = format!("platform {} is scaled by two documents", quote(&self.name));
+        let hint = match self.kind {
+            PlatformKind::Exec(_) => {
+                "keep one, name another platform, or give this one's `list` the argument \"{target}\""
+            }
+            PlatformKind::Sim(_) | PlatformKind::Workload { .. } => "keep one, or name another platform",
+        };
+        (what, hint)
+    }
+}
+
 /// What a platform is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlatformKind {
@@ -125,13 +159,27 @@ pub enum PlatformKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecPlatform {
     /// Says which members there are.
-    pub list: Command,
+    pub list: Listing,
     /// Starts one; absent where the platform may only be looked at.
     pub add: Option<Command>,
     /// Stops one; absent where the platform may only be looked at.
     pub remove: Option<Command>,
     /// Where the commands run.
     pub working_directory: PathBuf,
+}
+
+/// What says which members there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// A command that is asked for one target.
+    Each(Command),
+    /// A command that tells all targets' at once.
+    All {
+        /// The command.
+        command: Command,
+        /// For how long an answer is told to further targets.
+        keep: Duration,
+    },
 }
 
 /// One command.

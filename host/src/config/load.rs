@@ -140,10 +140,10 @@ pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink,
 /// Two documents of one name, or for the same members, are two hands on one thing: neither is used.
 fn refuse_twins(loaded: &mut LoadedTargets) {
     let mut names: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut members: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
     for (index, target) in loaded.targets.iter().enumerate() {
         names.entry(target.key.to_string()).or_default().push(index);
-        members.entry(target.platform.name.clone()).or_default().push(index);
+        members.entry(target.platform.members_of(&target.key)).or_default().push(index);
     }
     let mut refused = std::collections::BTreeSet::new();
     for (name, twins) in names.iter().filter(|(_, twins)| twins.len() > 1) {
@@ -151,13 +151,14 @@ fn refuse_twins(loaded: &mut LoadedTargets) {
         twin_problems(loaded, twins, "metadata.name", &what, "keep one, or give it another name");
         refused.extend(twins.iter().copied());
     }
-    for (platform, twins) in members.iter().filter(|(_, twins)| twins.len() > 1) {
+    for twins in members.values().filter(|twins| twins.len() > 1) {
         // Of one name and for the same members: that was said already.
         if twins.iter().all(|twin| refused.contains(twin)) {
             continue;
         }
-        let what = format!("platform {} is scaled by two documents", quote(platform));
-        twin_problems(loaded, twins, "spec.targetRef.name", &what, "keep one, or name another platform");
+        let Some(first) = twins.first().and_then(|first| loaded.targets.get(*first)) else { continue };
+        let (what, hint) = first.platform.shared_by_two();
+        twin_problems(loaded, twins, "spec.targetRef.name", &what, hint);
         refused.extend(twins.iter().copied());
     }
     let mut index = 0;

@@ -67,7 +67,11 @@ impl Raw for Scalar {
                 None
             }
             Value::Map(_) => {
-                sink.add(&at, "is a map where one value belongs", "");
+                sink.add(
+                    &at,
+                    "is a map where one value belongs",
+                    "text in braces needs quotes, like `\"{target}\"`",
+                );
                 None
             }
         }

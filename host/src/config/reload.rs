@@ -171,10 +171,17 @@ fn second_hand(old: &Configuration, loaded: &LoadedTargets) -> Option<(usize, Ta
     let is_broken = |target: &TargetConfig| loaded.broken.iter().any(|broken| may_be(broken, target));
     let kept = old.targets.values().filter(|target| !is_loaded(&target.key) && is_broken(target));
     kept.flat_map(|kept| {
-        let same = |(_, target): &(usize, &TargetConfig)| target.platform.name == kept.platform.name;
+        let same = |(_, target): &(usize, &TargetConfig)| may_share_members(kept, target);
         loaded.targets.iter().enumerate().find(same).map(|(index, _)| (index, kept.key.clone()))
     })
     .next()
+}
+
+/// Whether two targets may have the same members; of a platform that has been changed meanwhile, nobody knows.
+fn may_share_members(kept: &TargetConfig, target: &TargetConfig) -> bool {
+    let members = |of: &TargetConfig| of.platform.members_of(&of.key);
+    kept.platform.name == target.platform.name
+        && (kept.platform != target.platform || members(kept) == members(target))
 }
 
 /// Whether a broken document may be that of a target.

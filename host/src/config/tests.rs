@@ -199,14 +199,18 @@ fn everything_that_the_reference_file_comments_out_can_be_used() {
         .replace("\n#kubernetes", "\nkubernetes");
     let config = read_daemon(&text).expect("a good file");
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["main"]);
-    assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["playground", "vms"]);
+    assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["fleet", "playground", "vms"]);
     assert_eq!(config.systems.keys().collect::<Vec<_>>(), ["etcd-main"]);
     assert!(config.systems["etcd-main"].identity.is_some() && config.systems["etcd-main"].login.is_some());
     let kubernetes = config.kubernetes.as_ref().expect("a Kubernetes");
     assert_eq!(kubernetes.context.as_deref(), Some("production"));
     assert!(kubernetes.namespaces.allow("default") && !kubernetes.namespaces.allow("billing"));
     let PlatformKind::Exec(exec) = &config.platforms["vms"].kind else { panic!("commands") };
-    assert_eq!(exec.list.argv, ["/usr/local/bin/members", "list"]);
+    let Listing::Each(list) = &exec.list else { panic!("for one target") };
+    assert_eq!(list.argv, ["/usr/local/bin/members", "list", "{target}"]);
+    let PlatformKind::Exec(fleet) = &config.platforms["fleet"].kind else { panic!("commands") };
+    let Listing::All { command, keep } = &fleet.list else { panic!("for all targets") };
+    assert_eq!((&*command.argv[1], *keep), ("list-all", std::time::Duration::from_secs(5)));
     assert_eq!(exec.add.as_ref().map(|add| add.timeout), Some(std::time::Duration::from_secs(300)));
 }
 

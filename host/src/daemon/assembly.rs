@@ -64,6 +64,7 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
         library: Arc::new(library),
         collector: collector(daemon)?,
         counters: Arc::default(),
+        lists: Arc::default(),
     };
     Ok((tools, election))
 }
@@ -196,7 +197,7 @@ pub fn is_same_site(one: &TargetConfig, other: &TargetConfig) -> bool {
 pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Site> {
     Ok(match (&target.system, &target.platform.kind) {
         (config::System::Etcd(system), PlatformKind::Exec(commands)) => {
-            let (platform, deadlines) = platform(target, commands, daemon)?;
+            let (platform, deadlines) = platform(target, commands, daemon, &tools.lists)?;
             Site::Servers(Box::new(Servers::new(
                 platform,
                 System::Etcd(etcd_driver(system).led_by(tools.lead.clone())),
@@ -256,6 +257,7 @@ fn platform(
     target: &TargetConfig,
     commands: &config::ExecPlatform,
     daemon: &DaemonConfig,
+    lists: &exec::SharedLists,
 ) -> anyhow::Result<(Platform, Deadlines)> {
     // The guard ends the command at its own deadline; ours is later, so that we hear of it. Where there is no
     // command, the refusal takes no time.
@@ -267,7 +269,12 @@ fn platform(
     let exec = exec::Exec::new(
         exec::ExecConfig {
             name: target.platform.name.clone(),
-            list: command(&commands.list),
+            list: match &commands.list {
+                config::Listing::Each(list) => exec::Lister::Each(command(list)),
+                config::Listing::All { command: all, keep } => {
+                    exec::Lister::All(lists.of(&command(all), &commands.working_directory, *keep))
+                }
+            },
             add: commands.add.as_ref().map(command),
             remove: commands.remove.as_ref().map(command),
             working_dir: commands.working_directory.clone(),

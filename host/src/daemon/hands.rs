@@ -9,6 +9,7 @@ use crate::kubernetes::ApiServer;
 use crate::lead::{Lead, NOT_LEADING};
 use crate::metrics::Counters;
 use crate::platforms::Platform;
+use crate::platforms::exec::SharedLists;
 use crate::platforms::sim::Playground;
 use crate::policy::Library;
 use crate::systems::System;
@@ -48,6 +49,8 @@ pub struct Tools {
     pub collector: Collector,
     /// What is counted of every record, for metrics.
     pub counters: Arc<Counters>,
+    /// The lists that targets of one platform have in common.
+    pub lists: Arc<SharedLists>,
 }
 
 /// The hands of one target.

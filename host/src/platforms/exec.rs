@@ -2,7 +2,9 @@
 //!
 //! A command is an argument vector of the daemon's file. It reads one JSON document from its standard input
 //! and knows `PLIMSOLL_TARGET`, for `add` and `remove` also `PLIMSOLL_PLAN` and `PLIMSOLL_STEP`; nothing that a
-//! policy, a target's document or a system said is ever an argument, and no shell is started.
+//! policy, a target's document or a system said is ever an argument, and no shell is started. The one thing that the
+//! owner may have filled in is the target's key, checked to be of names, where an argument is `{target}`, `{namespace}`
+//! or `{name}` and nothing else.
 //!
 //! `list` reads `{"formatVersion":1,"target":"lab/web"}` and answers with every slot that the target has:
 //!
@@ -20,6 +22,9 @@
 //! doubtful (an exit code, a time-out, junk, a slot or an address that is there twice) makes the whole listing
 //! unknown, never empty.
 //!
+//! A platform with many targets may have a command that lists all of them at once ([`SharedList`]). It reads
+//! `{"formatVersion":1}` and answers `{"formatVersion":1,"targets":{"lab/web":{"members":[],"vacant":[]}}}`.
+//!
 //! `add` reads `{"formatVersion":1,"target","plan","step","slot","sizeAfter","join"}`, where `join` is what the
 //! system's driver says that the member needs; `remove` reads `memberId` in its place. Both must be idempotent,
 //! start members through a service manager or detached (`setsid`, output to a file of their own), and exit with
@@ -30,12 +35,14 @@ mod guard;
 mod listing;
 mod process;
 mod settings;
+mod shared;
 mod status;
 mod store;
 
 pub use guard::guard_main;
 pub use process::Process;
-pub use settings::{Command, ExecConfig, ExecError};
+pub use settings::{Command, ExecConfig, ExecError, Lister, argument_problem, argv_for, is_placeholder};
+pub use shared::{SharedList, SharedLists};
 pub use status::{End, GuardStatus};
 
 use crate::actuate::Licence;
@@ -51,6 +58,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,6 +66,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// How long a command waits for one of an earlier step that still runs. A guard that a killed daemon left
 /// behind ends by itself; waiting longer than this is for the next cycle.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of an answer for one target: some hundred bytes for each of a thousand slots.
+const MAX_ANSWER: usize = 1024 * 1024;
 /// Bytes of a request.
 const MAX_REQUEST: usize = 256 * 1024;
 /// A list command reads the world anew each time and has nothing to warm up (EVID-4), so its word is that of
@@ -71,6 +81,8 @@ pub struct Exec {
     state: PathBuf,
     guard: PathBuf,
     source: Source,
+    /// The number of the run of a shared list that this target was told last; 0 before the first.
+    told: AtomicU64,
 }
 
 /// What a verb asks of a command.
@@ -96,7 +108,7 @@ impl Exec {
         }
         let source = Source::new(Authority::Platform, format!("exec/{}", config.name), OBSERVER_UP_MS);
         // Also right after the file was replaced by an upgrade: it is the program that runs.
-        Ok(Self { config, state, guard: PathBuf::from("/proc/self/exe"), source })
+        Ok(Self { config, state, guard: PathBuf::from("/proc/self/exe"), source, told: AtomicU64::new(0) })
     }
 
     /// The same with another program whose `exec-guard` mode is the guard, for callers that are not `plimsoll`.
@@ -106,14 +118,23 @@ impl Exec {
         self
     }
 
-    /// What the `list` command says, and which commands of ours still run.
+    /// What the `list` command says now, and which commands of ours still run.
     pub async fn observe(&self, target: &str) -> PlatformReport {
+        self.look(target, true).await
+    }
+
+    /// The same, where what a list for all targets has said a moment ago will do; it tells its age.
+    pub async fn glance(&self, target: &str) -> PlatformReport {
+        self.look(target, false).await
+    }
+
+    async fn look(&self, target: &str, direct: bool) -> PlatformReport {
         if let Err(why) = self.admit(target) {
             return report(Err((Gap::Error, why.clone())), Told::gap(Gap::Error, why));
         }
         // Looked at before and after: a command that ended meanwhile may be missing from the list.
         let before = self.operations(target).await;
-        let listing = self.list(target).await;
+        let listing = self.list(target, direct).await;
         let after = self.operations(target).await;
         let operations = match (before, after) {
             (Ok(before), Ok(after)) => self.source.tells(if before.is_empty() { after } else { before }),
@@ -124,27 +145,38 @@ impl Exec {
         report(listing, operations)
     }
 
-    async fn list(&self, target: &str) -> Result<(Listing, Source), (Gap, String)> {
-        let command = &self.config.list;
-        let program = command.argv.first().map_or("", String::as_str);
-        let request = json!({ "formatVersion": 1, "target": target }).to_string();
+    async fn list(&self, target: &str, direct: bool) -> Result<(Listing, Source), (Gap, String)> {
+        let program = self.config.list.command().program();
+        let junk = |what: String| (Gap::Unparsable, format!("{} {what}", listing::no_listing(program)));
+        match &self.config.list {
+            Lister::Each(command) => {
+                let bytes = self.ask(command, target).await?;
+                let listing = listing::decode(&bytes, &self.source).map_err(junk)?;
+                Ok((listing, self.source.clone()))
+            }
+            Lister::All(shared) => {
+                let (run, age) = shared.ask(direct, self.told.load(Ordering::Relaxed)).await;
+                self.told.store(run.number(), Ordering::Relaxed);
+                let source = self.source.clone().aged(ms(age));
+                let listing = listing::judge(run.of(target, program)?, &source);
+                Ok((listing.map_err(|what| junk(format!("{target}: {what}")))?, source))
+            }
+        }
+    }
+
+    async fn ask(&self, command: &Command, target: &str) -> Result<Vec<u8>, (Gap, String)> {
+        let argv = argv_for(&command.argv, target).map_err(|why| (Gap::Error, why))?;
         let mut env = command.env.clone();
         env.insert("PLIMSOLL_TARGET".to_owned(), target.to_owned());
-        let answer = capture::capture(command, &env, &self.config.working_dir, request.as_bytes()).await;
-        let bytes = answer.map_err(|failure| {
-            let reason = match failure {
-                capture::Failure::TooLong | capture::Failure::LeftOpen => Gap::Unparsable,
-                capture::Failure::NotStarted(_)
-                | capture::Failure::TimedOut(_)
-                | capture::Failure::Unreadable(_)
-                | capture::Failure::Failed { .. } => Gap::Error,
-            };
-            (reason, format!("list command {program} {failure}"))
-        })?;
-        let listing = listing::decode(&bytes, &self.source).map_err(|what| {
-            (Gap::Unparsable, format!("list command {program} answered what is no listing: {what}"))
-        })?;
-        Ok((listing, self.source.clone()))
+        let call = capture::Call {
+            argv: &argv,
+            env,
+            working_dir: &self.config.working_dir,
+            timeout: command.timeout,
+        };
+        let request = json!({ "formatVersion": 1, "target": target }).to_string();
+        let answer = capture::capture(&call, request.as_bytes(), MAX_ANSWER).await;
+        answer.map_err(|failure| (failure.gap(), format!("list command {} {failure}", command.program())))
     }
 
     async fn operations(&self, target: &str) -> io::Result<Vec<Operation>> {
@@ -231,7 +263,7 @@ impl Exec {
             intent: licence.intent.to_string(),
             slot: request.slot.to_owned(),
             verb: verb.kind().to_owned(),
-            argv: request.command.argv.clone(),
+            argv: argv_for(&request.command.argv, &licence.target)?,
             env: environment(request.command, licence),
             working_dir: self.config.working_dir.clone(),
             request: body,

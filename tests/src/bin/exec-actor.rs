@@ -4,7 +4,7 @@
 //! Its one argument is a JSON document with what the test chose.
 
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec, ExecConfig};
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
 use plimsoll_wire::journal::Verb;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let config = ExecConfig {
         name: "actor".into(),
-        list: command.clone(),
+        list: Lister::Each(command.clone()),
         add: Some(command.clone()),
         remove: Some(command),
         working_dir: "/".into(),

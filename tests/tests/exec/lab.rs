@@ -1,7 +1,7 @@
 //! A folder with the scripts, the state and the traces of one test.
 
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec, ExecConfig};
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
 use plimsoll_wire::journal::Verb;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ impl Lab {
     pub(crate) fn config(&self) -> ExecConfig {
         ExecConfig {
             name: "lab".into(),
-            list: self.command("list"),
+            list: Lister::Each(self.command("list")),
             add: Some(self.command("add")),
             remove: Some(self.command("remove")),
             working_dir: self.folder.path().to_owned(),

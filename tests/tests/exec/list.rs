@@ -1,7 +1,7 @@
 //! Listing: every doubtful answer is a gap.
 
 use crate::lab::{Lab, TARGET, runs, until};
-use plimsoll::platforms::exec::Command;
+use plimsoll::platforms::exec::{Command, Lister};
 use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_wire::fact::{Authority, Gap};
 use std::time::Duration;
@@ -70,7 +70,8 @@ async fn a_list_that_fails_is_a_gap_and_never_an_empty_list() {
     }
     for program in [lab.path("nowhere"), lab.path("list"), lab.path("")] {
         let mut config = lab.config();
-        config.list.argv = vec![program.display().to_string()];
+        config.list =
+            Lister::Each(Command { argv: vec![program.display().to_string()], ..lab.command("list") });
         let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
         assert_eq!(gap, Gap::Error);
         assert!(detail.contains("could not be started"), "{detail}");
@@ -82,7 +83,7 @@ async fn a_hanging_list_is_ended_with_its_whole_group() {
     let lab = Lab::new();
     lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
     let mut config = lab.config();
-    config.list = Command { timeout: Duration::from_millis(500), ..config.list };
+    config.list = Lister::Each(Command { timeout: Duration::from_millis(500), ..lab.command("list") });
     let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
     assert_eq!(gap, Gap::Error);
     assert!(detail.contains("did not answer within 500 ms"), "{detail}");

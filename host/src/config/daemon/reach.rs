@@ -3,11 +3,12 @@
 use super::document::{path, wait};
 use super::kubernetes::{RawEndpoints, endpoints};
 use super::{
-    ClientIdentity, Command, EtcdSystem, ExecPlatform, Login, Namespaces, Platform, PlatformKind,
+    ClientIdentity, Command, EtcdSystem, ExecPlatform, Listing, Login, Namespaces, Platform, PlatformKind,
     PrometheusSource, SimPlatform, World,
 };
 use crate::config::problem::{At, Sink, quote};
 use crate::config::raw::{Field, List, Named, Scalar, raw};
+use crate::platforms::exec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +28,7 @@ raw! {
     struct RawPlatform {
         kind: Scalar = "kind",
         list: RawCommand = "list",
+        list_all: RawListAll = "listAll",
         add: RawCommand = "add",
         remove: RawCommand = "remove",
         working_directory: Scalar = "workingDirectory",
@@ -41,6 +43,15 @@ raw! {
         command: List<Scalar> = "command",
         timeout: Scalar = "timeout",
         env: Named<Scalar> = "env",
+    }
+}
+
+raw! {
+    struct RawListAll {
+        command: List<Scalar> = "command",
+        timeout: Scalar = "timeout",
+        env: Named<Scalar> = "env",
+        keep: Scalar = "keep",
     }
 }
 
@@ -130,14 +141,12 @@ fn address(scalar: &Scalar, sink: &mut Sink) -> String {
 pub(super) fn platform(name: &str, raw: &RawPlatform, base: &Path, sink: &mut Sink) -> Platform {
     let kind = raw.kind.required(&raw.at, "kind", "one of: exec, sim", sink);
     let is_sim = kind.is_some_and(|kind| kind.choice(&[("exec", false), ("sim", true)], false, sink));
-    let kind = if is_sim { sim(raw, sink) } else { exec(raw, base, sink) };
+    let kind = if is_sim { sim(raw, sink) } else { commands(raw, base, sink) };
     Platform { name: name.to_owned(), namespaces: namespaces(&raw.namespaces, sink), kind }
 }
 
-fn exec(raw: &RawPlatform, base: &Path, sink: &mut Sink) -> PlatformKind {
+fn commands(raw: &RawPlatform, base: &Path, sink: &mut Sink) -> PlatformKind {
     misplaced(&raw.at, &[("seed", &raw.seed), ("world", &raw.world)], "sim", sink);
-    let hint = "write `list: {command: [/path/to/program]}`";
-    let list = raw.list.required(&raw.at, "list", hint, sink);
     if raw.add.is_absent() != raw.remove.is_absent() {
         let (there, missing) = if raw.add.is_absent() { ("remove", "add") } else { ("add", "remove") };
         let hint = format!(
@@ -146,11 +155,7 @@ fn exec(raw: &RawPlatform, base: &Path, sink: &mut Sink) -> PlatformKind {
         sink.add(&raw.at.child(missing), "is missing", hint);
     }
     PlatformKind::Exec(ExecPlatform {
-        list: list.map(|list| command(list, 10 * SECOND, sink)).unwrap_or(Command {
-            argv: Vec::new(),
-            timeout: SECOND,
-            env: BTreeMap::new(),
-        }),
+        list: listing(raw, sink),
         // A machine may have to be made first.
         add: raw.add.get().map(|add| command(add, 5 * MINUTE, sink)),
         remove: raw.remove.get().map(|remove| command(remove, 5 * MINUTE, sink)),
@@ -158,13 +163,47 @@ fn exec(raw: &RawPlatform, base: &Path, sink: &mut Sink) -> PlatformKind {
     })
 }
 
+fn listing(raw: &RawPlatform, sink: &mut Sink) -> Listing {
+    let Some(all) = raw.list_all.get() else {
+        // Where it is there and wrong, that is told already.
+        let hint = "write `list: {command: [/path/to/program]}`";
+        let list = match &raw.list_all {
+            Field::Absent => raw.list.required(&raw.at, "list", hint, sink),
+            Field::Bad | Field::Good(_) => raw.list.get(),
+        };
+        let none = || Command { argv: Vec::new(), timeout: SECOND, env: BTreeMap::new() };
+        return Listing::Each(list.map_or_else(none, |list| command(list, 10 * SECOND, sink)));
+    };
+    if !raw.list.is_absent() {
+        let hint = "a platform has a command for one target or one for all: remove one of them";
+        sink.add(&all.at, "stands beside `list`", hint);
+    }
+    let parts = (&all.command, &all.timeout, &all.env);
+    let command = called(&all.at, parts, 10 * SECOND, sink);
+    let listed = all.command.get().map_or(&[][..], |list| &list.items);
+    if let Some(odd) = listed.iter().find(|item| exec::is_placeholder(&item.text)) {
+        let message = format!("{} stands for one target", quote(&odd.text));
+        sink.add(&odd.at, message, "this command lists all of them at once; remove it");
+    }
+    // Well below an interval, and far above what it takes to tell a thousand targets.
+    let keep = wait(&all.keep, 5 * SECOND, SECOND, MINUTE, sink);
+    Listing::All { command, keep }
+}
+
 fn command(raw: &RawCommand, default: Duration, sink: &mut Sink) -> Command {
+    called(&raw.at, (&raw.command, &raw.timeout, &raw.env), default, sink)
+}
+
+type RawCall<'a> = (&'a Field<List<Scalar>>, &'a Field<Scalar>, &'a Field<Named<Scalar>>);
+
+fn called(at: &At, raw: RawCall<'_>, default: Duration, sink: &mut Sink) -> Command {
+    let (command, timeout, env) = raw;
     let hint = "write the program and its arguments as a list, like `[/usr/local/bin/members, list]`";
-    let list = raw.command.required(&raw.at, "command", hint, sink);
+    let list = command.required(at, "command", hint, sink);
     let argv: Vec<String> = list.map(|list| argv(list, hint, sink)).unwrap_or_default();
     // An hour: whoever waits longer for a machine should answer at once and report it in `list`.
-    let timeout = wait(&raw.timeout, default, SECOND / 10, 60 * MINUTE, sink);
-    Command { argv, timeout, env: environment(&raw.env, sink) }
+    let timeout = wait(timeout, default, SECOND / 10, 60 * MINUTE, sink);
+    Command { argv, timeout, env: environment(env, sink) }
 }
 
 /// What the owner adds to a command's environment. Values are fixed here: nothing is expanded.
@@ -213,20 +252,24 @@ fn argv(list: &List<Scalar>, hint: &str, sink: &mut Sink) -> Vec<String> {
     if let Some(odd) = list.items.iter().find(|item| item.text.contains('\0')) {
         sink.add(&odd.at, "has a zero byte", "no program can be given one; remove it");
     }
-    list.items.iter().map(|item| item.text.clone()).collect()
+    let argv: Vec<String> = list.items.iter().map(|item| item.text.clone()).collect();
+    for (at, item) in list.items.iter().enumerate() {
+        if let Some(problem) = exec::argument_problem(&argv, at) {
+            sink.add(&item.at, problem, "no shell and no program but yours may take it apart");
+        }
+    }
+    argv
 }
 
 fn sim(raw: &RawPlatform, sink: &mut Sink) -> PlatformKind {
     misplaced(&raw.at, &[("workingDirectory", &raw.working_directory)], "exec", sink);
-    for (key, field) in [("list", &raw.list), ("add", &raw.add), ("remove", &raw.remove)] {
-        if let Some(command) = field.get() {
-            let at = At { line: command.at.line, column: command.at.column, ..raw.at.child(key) };
-            sink.add(
-                &at,
-                "belongs to a platform of the kind `exec`",
-                "the simulator needs no commands; remove it",
-            );
-        }
+    let all = raw.list_all.get().map(|all| ("listAll", &all.at));
+    let commands = [("list", &raw.list), ("add", &raw.add), ("remove", &raw.remove)];
+    let each = commands.into_iter().filter_map(|(key, field)| Some((key, &field.get()?.at)));
+    for (key, place) in each.chain(all) {
+        let at = At { line: place.line, column: place.column, ..raw.at.child(key) };
+        let hint = "the simulator needs no commands; remove it";
+        sink.add(&at, "belongs to a platform of the kind `exec`", hint);
     }
     let worlds = [("quorum", World::Quorum), ("sharded", World::Sharded)];
     PlatformKind::Sim(SimPlatform {

@@ -408,6 +408,35 @@ const DAEMON_SLIPS: &[Slip] = &[
         ],
     ),
     (
+        "{command: [/bin/members, add]}",
+        "{command: [/bin/members, \"--for={target}\", \"{name}\"]}",
+        &["plimsoll.yaml:10: platforms.vms.add.command[1]: {target} is only part of it; write it as an argument of its own (no shell and no program but yours may take it apart)"],
+    ),
+    (
+        "{command: [/bin/members, add]}",
+        "{command: [/bin/members, {name}]}",
+        &["plimsoll.yaml:10: platforms.vms.add.command[1]: is a map where one value belongs (text in braces needs quotes, like `\"{target}\"`)"],
+    ),
+    (
+        "{command: [/bin/members, add]}",
+        "{command: [/bin/sh, -c, \"{name}\"]}",
+        &["plimsoll.yaml:10: platforms.vms.add.command[2]: {name} would be read by sh as a line of commands; write it behind that line (no shell and no program but yours may take it apart)"],
+    ),
+    (
+        "list: {command: [/bin/members, list]}",
+        "list: {command: [/bin/members, list]}\n    listAll: {command: [/bin/members, \"{target}\"], keep: 2m}",
+        &[
+            "plimsoll.yaml:10: platforms.vms.listAll: stands beside `list` (a platform has a command for one target or one for all: remove one of them)",
+            "plimsoll.yaml:10: platforms.vms.listAll.command[1]: `{target}` stands for one target (this command lists all of them at once; remove it)",
+            "plimsoll.yaml:10: platforms.vms.listAll.keep: `2m` is above the most that is allowed (write a value from `1s` to `1m`)",
+        ],
+    ),
+    (
+        "{kind: sim}",
+        "{kind: sim, listAll: {command: [/x]}}",
+        &["plimsoll.yaml:15: platforms.playground.listAll: belongs to a platform of the kind `exec` (the simulator needs no commands; remove it)"],
+    ),
+    (
         "{kind: etcd}",
         "{kind: etcd, deadline: 20s}",
         &["plimsoll.yaml:17: systems.etcd-main.deadline: `20s` is above the most that is allowed (write a value from `100ms` to `15s`)"],

@@ -187,6 +187,48 @@ fn two_documents_for_the_same_members_are_both_refused() {
     assert!(messages(&loaded)[0].starts_with("platform `vms` is scaled by two documents"));
 }
 
+/// The daemon's file with another list command for `vms`.
+fn listed_by(files: &Files, list: &str) {
+    let old = "list: {command: [/bin/members, list]}";
+    assert!(super::DAEMON.contains(old));
+    files.daemon(&super::DAEMON.replacen(old, list, 1));
+}
+
+#[test]
+fn a_platform_whose_list_hears_of_the_target_serves_many_documents() {
+    for list in [
+        "list: {command: [/bin/members, list, \"{target}\"]}",
+        "list: {command: [/bin/members, list, \"{namespace}\", \"{name}\"]}",
+        "listAll: {command: [/bin/members, list-all]}",
+    ] {
+        let files = Files::new();
+        listed_by(&files, list);
+        files.write("users", &second("users", "vms"));
+        let before = load(&files.daemon_file()).expect("a good daemon's file");
+        assert_eq!(messages(&before), [""; 0], "{list}");
+        assert_eq!(keys(&before), ["default/orders", "default/users"], "{list}");
+        // A broken document bars its own target, and no other of the platform.
+        files.write("orders", &EXAMPLE_TARGET.replace("maxReplicas: 7", "maxReplicas: seven"));
+        let after = reload(&before.configuration);
+        assert_eq!(keys(&after), ["default/orders", "default/users"], "{list}");
+        // But where the entry is another one now, nobody knows whose members those are.
+        listed_by(&files, "list: {command: [/bin/other, \"{target}\"]}");
+        let changed = reload(&before.configuration);
+        let still = "target `default/orders`, whose document is broken, still scales `vms`";
+        assert!(messages(&changed).iter().any(|message| *message == still), "{:?}", messages(&changed));
+    }
+}
+
+#[test]
+fn two_documents_with_the_same_arguments_for_list_are_refused() {
+    let files = Files::new();
+    listed_by(&files, "list: {command: [/bin/members, list, \"{namespace}\"]}");
+    files.write("users", &second("users", "vms"));
+    let loaded = load(&files.daemon_file()).expect("a good daemon's file");
+    assert!(loaded.configuration.targets.is_empty());
+    assert!(loaded.problems.to_string().contains("give this one's `list` the argument \"{target}\""));
+}
+
 #[test]
 fn members_of_a_target_that_is_kept_get_no_second_hand() {
     let files = Files::new();

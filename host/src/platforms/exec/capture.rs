@@ -1,8 +1,9 @@
 //! Running a command that only reads, bounded in time and output. It needs no guard: nothing is lost with it.
 
+use super::COMMAND_PATH;
 use super::guard::memory_file;
 use super::status::last_words;
-use super::{COMMAND_PATH, Command};
+use plimsoll_wire::fact::Gap;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,8 +13,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-/// Bytes of an answer: some hundred bytes for each of a thousand slots.
-const MAX_ANSWER: usize = 1024 * 1024;
 /// Bytes of standard error that may end up in a message.
 const MAX_COMPLAINT: usize = 4096;
 /// How long the outputs may stay open after the command itself has ended.
@@ -29,8 +28,8 @@ pub(super) enum Failure {
     #[error("did not answer within {} ms and was ended", .0.as_millis())]
     TimedOut(Duration),
     /// It wrote too much.
-    #[error("wrote more than {MAX_ANSWER} bytes and was ended")]
-    TooLong,
+    #[error("wrote more than {0} bytes and was ended")]
+    TooLong(usize),
     /// Something that it started keeps its output open.
     #[error("left a process that keeps its output open, so that the answer may be torn")]
     LeftOpen,
@@ -47,6 +46,24 @@ pub(super) enum Failure {
     },
 }
 
+impl Failure {
+    /// What it means for whatever was to be read.
+    pub(super) fn gap(&self) -> Gap {
+        match self {
+            Self::TooLong(_) | Self::LeftOpen => Gap::Unparsable,
+            Self::NotStarted(_) | Self::TimedOut(_) | Self::Unreadable(_) | Self::Failed { .. } => Gap::Error,
+        }
+    }
+}
+
+/// A command as it is called once.
+pub(super) struct Call<'a> {
+    pub(super) argv: &'a [String],
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) working_dir: &'a Path,
+    pub(super) timeout: Duration,
+}
+
 /// Ends a command's whole process group unless it was seen to end by itself.
 struct Group(Option<Pid>);
 
@@ -58,23 +75,18 @@ impl Drop for Group {
     }
 }
 
-/// What `command` writes to its standard output when it is given `request`.
+/// What a command writes to its standard output when it is given `request`: `most` bytes at most.
 ///
 /// # Errors
 /// See [`Failure`]. The process group is ended in every case but a clean end of the command.
-pub(super) async fn capture(
-    command: &Command,
-    env: &BTreeMap<String, String>,
-    working_dir: &Path,
-    request: &[u8],
-) -> Result<Vec<u8>, Failure> {
-    let mut child = start(command, env, working_dir, request).map_err(Failure::NotStarted)?;
+pub(super) async fn capture(call: &Call<'_>, request: &[u8], most: usize) -> Result<Vec<u8>, Failure> {
+    let mut child = start(call, request).map_err(Failure::NotStarted)?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     // Declared after the child, so that it is dropped first: while the child is not waited for, its number
     // belongs to nobody else.
     let mut group = Group(group);
-    let ended = timeout(command.timeout, read(&mut child)).await;
-    let (status, out, err) = ended.map_err(|_| Failure::TimedOut(command.timeout))??;
+    let ended = timeout(call.timeout, read(&mut child, most)).await;
+    let (status, out, err) = ended.map_err(|_| Failure::TimedOut(call.timeout))??;
     group.0 = None;
     if status.success() {
         Ok(out)
@@ -83,19 +95,14 @@ pub(super) async fn capture(
     }
 }
 
-fn start(
-    command: &Command,
-    env: &BTreeMap<String, String>,
-    working_dir: &Path,
-    request: &[u8],
-) -> std::io::Result<Child> {
-    let (program, args) = command.argv.split_first().ok_or_else(|| std::io::Error::other("no program"))?;
+fn start(call: &Call<'_>, request: &[u8]) -> std::io::Result<Child> {
+    let (program, args) = call.argv.split_first().ok_or_else(|| std::io::Error::other("no program"))?;
     tokio::process::Command::new(program)
         .args(args)
         .env_clear()
         .env("PATH", COMMAND_PATH)
-        .envs(env)
-        .current_dir(working_dir)
+        .envs(&call.env)
+        .current_dir(call.working_dir)
         .stdin(memory_file(request)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -104,9 +111,9 @@ fn start(
         .spawn()
 }
 
-async fn read(child: &mut Child) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Failure> {
+async fn read(child: &mut Child, most: usize) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Failure> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let outputs = async { tokio::try_join!(answer(stdout), complaint(stderr)) };
+    let outputs = async { tokio::try_join!(answer(stdout, most), complaint(stderr)) };
     tokio::pin!(outputs);
     tokio::select! {
         biased;
@@ -123,13 +130,13 @@ async fn read(child: &mut Child) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Failu
     }
 }
 
-async fn answer(from: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Failure> {
+async fn answer(from: Option<impl AsyncRead + Unpin>, most: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     if let Some(from) = from {
-        let limit = MAX_ANSWER as u64 + 1;
+        let limit = most as u64 + 1;
         from.take(limit).read_to_end(&mut bytes).await.map_err(Failure::Unreadable)?;
     }
-    if bytes.len() > MAX_ANSWER { Err(Failure::TooLong) } else { Ok(bytes) }
+    if bytes.len() > most { Err(Failure::TooLong(most)) } else { Ok(bytes) }
 }
 
 /// Keeps the last part and reads on, so that a talkative command is not blocked.

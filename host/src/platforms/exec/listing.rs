@@ -7,10 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Slots in one answer. A target has tens of members; a list of thousands is a mistake of the command.
 const MAX_SLOTS: usize = 1024;
+/// Targets in one answer: ten times what one daemon is meant for.
+const MAX_TARGETS: usize = 10_000;
 /// Addresses of one slot.
 const MAX_ENDPOINTS: usize = 16;
 /// Characters of one address, domain, incarnation or id.
@@ -25,6 +28,13 @@ pub(super) struct Listing {
     pub(super) vacant: Vec<VacantSlot>,
 }
 
+/// What was said of one target, and not yet judged.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entries {
+    members: Vec<MemberEntry>,
+    vacant: Vec<VacantEntry>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -34,6 +44,13 @@ struct Answer {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerOfAll {
+    format_version: u32,
+    targets: Once<Entries, MAX_TARGETS>,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MemberEntry {
     slot: String,
@@ -46,7 +63,7 @@ struct MemberEntry {
     volume: Option<Option<Volume>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VacantEntry {
     slot: String,
@@ -57,7 +74,7 @@ struct VacantEntry {
     volume: Option<Option<Volume>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Volume {
     fingerprint: String,
@@ -70,75 +87,135 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Volume>>,
     Option::<Volume>::deserialize(from).map(Some)
 }
 
-/// Addresses by purpose. A purpose that is given twice is refused: a map would keep the last one silently.
-#[derive(Default)]
-struct Addresses(Endpoints);
+/// Addresses by purpose.
+type Addresses = Once<String, MAX_ENDPOINTS>;
 
-impl<'de> Deserialize<'de> for Addresses {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Addresses;
+/// An object with so many keys at most, each of them once: a map would keep the last one silently.
+#[derive(Debug)]
+struct Once<T, const MOST: usize>(BTreeMap<String, T>);
 
-            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-                to.write_str("an object of addresses by purpose")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Addresses, A::Error> {
-                let mut found = BTreeMap::new();
-                while let Some((purpose, address)) = map.next_entry::<String, String>()? {
-                    if found.len() == MAX_ENDPOINTS {
-                        return Err(A::Error::custom(format!("more than {MAX_ENDPOINTS} endpoints")));
-                    }
-                    if found.contains_key(&purpose) {
-                        return Err(A::Error::custom("an endpoint's purpose is given twice"));
-                    }
-                    found.insert(purpose, address);
-                }
-                Ok(Addresses(found))
-            }
-        }
-        from.deserialize_map(Collect)
+impl<T, const MOST: usize> Default for Once<T, MOST> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
     }
 }
 
-/// Decodes an answer.
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Once<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Collect<T, const MOST: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Collect<T, MOST> {
+            type Value = Once<T, MOST>;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut found = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if found.len() == MOST {
+                        return Err(A::Error::custom(format!("an object has more than {MOST} keys")));
+                    }
+                    if found.contains_key(&key) {
+                        return Err(A::Error::custom(format!("{} is there twice", clip(&key))));
+                    }
+                    found.insert(key, map.next_value()?);
+                }
+                Ok(Once(found))
+            }
+        }
+        from.deserialize_map(Collect(PhantomData))
+    }
+}
+
+/// Decodes the answer for one target.
 ///
 /// # Errors
 /// One line for people that names what is wrong with it.
 pub(super) fn decode(bytes: &[u8], source: &Source) -> Result<Listing, String> {
-    let answer: Answer = serde_json::from_slice(bytes).map_err(|error| clip(&error.to_string()))?;
-    if answer.format_version != 1 {
-        return Err(format!("formatVersion is {}, this daemon reads 1", answer.format_version));
+    let answer: Answer = parse(bytes)?;
+    of_version(answer.format_version)?;
+    judge(&Entries { members: answer.members, vacant: answer.vacant }, source)
+}
+
+/// Decodes the answer for all targets of a platform, by their keys; what is said of each is not judged here, so that
+/// a slip in one is not the others' trouble.
+///
+/// # Errors
+/// One line for people that names what is wrong with it.
+pub(super) fn decode_all(bytes: &[u8]) -> Result<BTreeMap<String, Entries>, String> {
+    let answer: AnswerOfAll = parse(bytes)?;
+    of_version(answer.format_version)?;
+    Ok(answer.targets.0)
+}
+
+/// Of each target that has an address in common with another one, what is wrong with it: one of the two might get the
+/// other's member stopped.
+pub(super) fn claimed_twice(targets: &BTreeMap<String, Entries>) -> BTreeMap<String, String> {
+    let (mut owners, mut wrong) = (BTreeMap::<&str, &str>::new(), BTreeMap::new());
+    for (target, entries) in targets {
+        for (_, address) in entries.endpoints().flat_map(|endpoints| &endpoints.0) {
+            let owner = *owners.entry(address).or_insert(target);
+            if owner != target {
+                let why = |other: &str| {
+                    format!("it has the address {} in common with {}", clip(address), clip(other))
+                };
+                wrong.entry(owner.to_owned()).or_insert_with(|| why(target));
+                wrong.entry(target.clone()).or_insert_with(|| why(owner));
+            }
+        }
     }
-    if answer.members.len() + answer.vacant.len() > MAX_SLOTS {
+    wrong
+}
+
+impl Entries {
+    fn endpoints(&self) -> impl Iterator<Item = &Addresses> {
+        let members = self.members.iter().map(|entry| &entry.endpoints);
+        members.chain(self.vacant.iter().map(|entry| &entry.endpoints))
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| clip(&error.to_string()))
+}
+
+fn of_version(version: u32) -> Result<(), String> {
+    if version == 1 { Ok(()) } else { Err(format!("formatVersion is {version}, this daemon reads 1")) }
+}
+
+/// What was said of one target, on the word of `source`.
+///
+/// # Errors
+/// One line for people that names what is wrong with it.
+pub(super) fn judge(entries: &Entries, source: &Source) -> Result<Listing, String> {
+    if entries.members.len() + entries.vacant.len() > MAX_SLOTS {
         return Err(format!("more than {MAX_SLOTS} slots"));
     }
     let mut unique = Unique::default();
-    let mut slots = Vec::with_capacity(answer.members.len());
-    for entry in answer.members {
+    let mut slots = Vec::with_capacity(entries.members.len());
+    for entry in &entries.members {
         unique.admit(&entry.slot, &entry.endpoints.0)?;
         text("incarnation", &entry.slot, &entry.incarnation)?;
         if entry.running && entry.incarnation.is_empty() {
             return Err(format!("slot {}: incarnation is empty although the member runs", entry.slot));
         }
         slots.push(Slot {
-            domain: domain(source, &entry.slot, entry.domain)?,
-            marker: marker(source, &entry.slot, entry.volume)?,
-            slot: Arc::from(entry.slot),
-            endpoints: entry.endpoints.0,
+            domain: domain(source, &entry.slot, entry.domain.as_ref())?,
+            marker: marker(source, &entry.slot, entry.volume.as_ref())?,
+            slot: Arc::from(&*entry.slot),
+            endpoints: entry.endpoints.0.clone(),
             running: entry.running,
-            incarnation: entry.incarnation,
+            incarnation: entry.incarnation.clone(),
         });
     }
-    let mut vacant = Vec::with_capacity(answer.vacant.len());
-    for entry in answer.vacant {
+    let mut vacant = Vec::with_capacity(entries.vacant.len());
+    for entry in &entries.vacant {
         unique.admit(&entry.slot, &entry.endpoints.0)?;
         vacant.push(VacantSlot {
-            domain: domain(source, &entry.slot, entry.domain)?,
-            marker: marker(source, &entry.slot, entry.volume)?,
-            slot: Arc::from(entry.slot),
-            endpoints: entry.endpoints.0,
+            domain: domain(source, &entry.slot, entry.domain.as_ref())?,
+            marker: marker(source, &entry.slot, entry.volume.as_ref())?,
+            slot: Arc::from(&*entry.slot),
+            endpoints: entry.endpoints.0.clone(),
         });
     }
     Ok(Listing { slots, vacant })
@@ -201,34 +278,37 @@ fn text(what: &str, slot: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn domain(source: &Source, slot: &str, said: Option<String>) -> Result<Told<String>, String> {
+fn domain(source: &Source, slot: &str, said: Option<&String>) -> Result<Told<String>, String> {
     match said {
         None => Ok(Told::gap(Gap::NotScraped, "the list command does not tell the failure domain")),
         Some(domain) => {
-            text("domain", slot, &domain)?;
+            text("domain", slot, domain)?;
             if domain.split('/').any(str::is_empty) {
                 return Err(format!("slot {slot}: domain has an empty part"));
             }
-            Ok(source.tells(domain))
+            Ok(source.tells(domain.clone()))
         }
     }
 }
 
-fn marker(source: &Source, slot: &str, said: Option<Option<Volume>>) -> Result<Told<Marker>, String> {
-    let volume = match said {
-        None => {
-            return Ok(Told::gap(Gap::NotScraped, "the list command does not tell what is on the volume"));
-        }
-        Some(None) => Volume { fingerprint: String::new(), member_id: String::new(), tombstoned: false },
-        Some(Some(volume)) => volume,
+fn marker(source: &Source, slot: &str, said: Option<&Option<Volume>>) -> Result<Told<Marker>, String> {
+    let Some(volume) = said else {
+        return Ok(Told::gap(Gap::NotScraped, "the list command does not tell what is on the volume"));
     };
+    let blank = || Marker { fingerprint: String::new(), member_id: String::new(), tombstoned: false };
+    let Some(volume) = volume else { return Ok(source.tells(blank())) };
     text("volume.fingerprint", slot, &volume.fingerprint)?;
     text("volume.memberId", slot, &volume.member_id)?;
     Ok(source.tells(Marker {
-        fingerprint: volume.fingerprint,
-        member_id: volume.member_id,
+        fingerprint: volume.fingerprint.clone(),
+        member_id: volume.member_id.clone(),
         tombstoned: volume.tombstoned,
     }))
+}
+
+/// What is said of an answer that cannot be used.
+pub(super) fn no_listing(program: &str) -> String {
+    format!("list command {program} answered what is no listing:")
 }
 
 /// Foreign text for a message: escaped and cut.
@@ -303,6 +383,47 @@ mod tests {
             r#"{{"formatVersion":1,"members":[{member}],"vacant":[{{"slot":"b","endpoints":{{"x":"http://x:1"}}}}]}}"#
         );
         assert!(read(&both).unwrap_err().contains("same address"));
+    }
+
+    fn entries(addresses: &[&str]) -> String {
+        let slot = |(at, address): (usize, &&str)| {
+            format!(
+                r#"{{"slot":"s{at}","running":true,"incarnation":"1","endpoints":{{"client":"{address}"}}}}"#
+            )
+        };
+        let members: Vec<String> = addresses.iter().enumerate().map(slot).collect();
+        format!(r#"{{"members":[{}],"vacant":[]}}"#, members.join(","))
+    }
+
+    fn all(targets: &[(&str, &[&str])]) -> Result<BTreeMap<String, Entries>, String> {
+        let targets: Vec<String> =
+            targets.iter().map(|(key, slots)| format!(r#""{key}":{}"#, entries(slots))).collect();
+        decode_all(format!(r#"{{"formatVersion":1,"targets":{{{}}}}}"#, targets.join(",")).as_bytes())
+    }
+
+    #[test]
+    fn an_answer_for_all_names_each_target_once_and_bounds_each_of_them() {
+        let source = Source::new(Authority::Platform, "exec/test", 0);
+        let told = all(&[("a/x", &["http://x:1"]), ("a/y", &[])]).unwrap();
+        assert_eq!(judge(&told["a/x"], &source).unwrap().slots.len(), 1);
+        assert_eq!(judge(&told["a/y"], &source).unwrap().slots.len(), 0);
+        assert!(all(&[("a/x", &[]), ("a/x", &[])]).unwrap_err().contains("a/x is there twice"));
+        let names: Vec<String> = (0..=MAX_TARGETS).map(|at| format!("a/t{at}")).collect();
+        let many: Vec<(&str, &[&str])> = names.iter().map(|name| (&**name, &[][..])).collect();
+        assert!(all(&many).unwrap_err().contains("more than 10000 keys"));
+        assert_eq!(all(&many[1..]).unwrap().len(), MAX_TARGETS);
+        let crowd = vec!["http://x:1"; MAX_SLOTS + 1];
+        let told = all(&[("a/x", &crowd), ("a/y", &["http://y:1"])]).unwrap();
+        assert!(judge(&told["a/x"], &source).unwrap_err().contains("more than 1024 slots"));
+        assert!(judge(&told["a/y"], &source).is_ok());
+    }
+
+    #[test]
+    fn an_address_that_two_targets_have_is_both_targets_trouble_and_nobody_elses() {
+        let told = all(&[("a/x", &["http://1"]), ("a/y", &["http://1", "http://2"]), ("a/z", &["http://3"])]);
+        let wrong = claimed_twice(&told.unwrap());
+        assert_eq!(wrong.keys().collect::<Vec<_>>(), ["a/x", "a/y"]);
+        assert!(wrong["a/x"].contains("in common with a/y") && wrong["a/y"].contains("in common with a/x"));
     }
 
     #[test]

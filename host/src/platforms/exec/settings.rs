@@ -1,7 +1,9 @@
 //! What the daemon's file says about an `exec` platform.
 
+use super::shared::SharedList;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The search path of commands: that of the machine's own programs, whatever the daemon was started with.
@@ -22,14 +24,32 @@ pub struct Command {
     pub env: BTreeMap<String, String>,
 }
 
+/// What tells which slots there are.
+#[derive(Clone, Debug)]
+pub enum Lister {
+    /// A command that is asked for one target.
+    Each(Command),
+    /// A command that tells all targets' at once.
+    All(Arc<SharedList>),
+}
+
+impl Lister {
+    pub(super) fn command(&self) -> &Command {
+        match self {
+            Self::Each(command) => command,
+            Self::All(shared) => &shared.command,
+        }
+    }
+}
+
 /// A platform of the owner's own commands. It comes from the daemon's file and from nowhere else
 /// (`decisions.md` D12): who may write here may run programs as the daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ExecConfig {
     /// By which targets refer to it.
     pub name: String,
     /// Tells which slots there are.
-    pub list: Command,
+    pub list: Lister,
     /// Starts the member of a slot; absent where members are only looked at.
     pub add: Option<Command>,
     /// Stops the member of a slot, keeping its volume; absent where members are only looked at.
@@ -55,7 +75,12 @@ impl ExecConfig {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let all = [("list", Some(&self.list)), ("add", self.add.as_ref()), ("remove", self.remove.as_ref())];
+        let list = match &self.list {
+            Lister::Each(_) => "list",
+            Lister::All(_) => "listAll",
+        };
+        let all =
+            [(list, Some(self.list.command())), ("add", self.add.as_ref()), ("remove", self.remove.as_ref())];
         for (key, command) in all {
             if let Some(command) = command {
                 command.problems(key, &mut found);
@@ -78,7 +103,72 @@ impl ExecConfig {
     }
 }
 
+/// What stands for a part of the target's key where it is a whole argument.
+const PLACEHOLDERS: [&str; 3] = ["{target}", "{namespace}", "{name}"];
+/// Programs that read the argument behind `-c` as a program of its own.
+const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "fish", "ksh", "sh", "zsh"];
+
+/// What is wrong with an argument that stands for a target, if something is.
+#[must_use]
+pub fn argument_problem(argv: &[String], at: usize) -> Option<String> {
+    let argument = argv.get(at)?;
+    let placeholder = PLACEHOLDERS.into_iter().find(|word| argument.contains(word))?;
+    if argument != placeholder {
+        return Some(format!("{placeholder} is only part of it; write it as an argument of its own"));
+    }
+    let program = argv.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+    let before = at.checked_sub(1).and_then(|before| argv.get(before)).map_or("", String::as_str);
+    let is_line = SHELLS.contains(&program) && before.starts_with('-') && before.ends_with('c');
+    is_line.then(|| {
+        format!("{placeholder} would be read by {program} as a line of commands; write it behind that line")
+    })
+}
+
+/// Whether an argument stands for a target.
+#[must_use]
+pub fn is_placeholder(argument: &str) -> bool {
+    PLACEHOLDERS.contains(&argument)
+}
+
+/// Whether this may be a namespace's or a target's name in an argument: as Kubernetes writes them.
+fn is_name(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    (1..=253).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        && is_end(name.as_bytes().first())
+        && is_end(name.as_bytes().last())
+}
+
+/// A command's arguments for a target, `namespace/name`.
+///
+/// # Errors
+/// When one of them stands for the target and its key has other characters than names have.
+pub fn argv_for(argv: &[String], target: &str) -> Result<Vec<String>, String> {
+    if !argv.iter().any(|argument| is_placeholder(argument)) {
+        return Ok(argv.to_vec());
+    }
+    let key = target.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name));
+    let Some((namespace, name)) = key else {
+        return Err(format!(
+            "the target's key {} cannot be an argument: it is not a namespace and a name of lower-case letters, \
+             digits, `-` and `.`",
+            super::listing::clip(target)
+        ));
+    };
+    let filled = |argument: &String| match &**argument {
+        "{target}" => target.to_owned(),
+        "{namespace}" => namespace.to_owned(),
+        "{name}" => name.to_owned(),
+        _ => argument.clone(),
+    };
+    Ok(argv.iter().map(filled).collect())
+}
+
 impl Command {
+    pub(super) fn program(&self) -> &str {
+        self.argv.first().map_or("", String::as_str)
+    }
+
     fn problems(&self, key: &str, found: &mut Vec<String>) {
         match self.argv.first() {
             None => found.push(format!("{key}.argv: is empty, it needs the program's absolute path")),
@@ -88,6 +178,11 @@ impl Command {
                 super::listing::clip(program)
             )),
             Some(_) => {}
+        }
+        for at in 0..self.argv.len() {
+            if let Some(problem) = argument_problem(&self.argv, at) {
+                found.push(format!("{key}.argv[{at}]: {problem}"));
+            }
         }
         if self.argv.iter().any(|part| part.contains('\0')) {
             found.push(format!("{key}.argv: has a NUL character"));
@@ -120,7 +215,7 @@ mod tests {
     fn tells_every_problem_at_once() {
         let mut config = ExecConfig {
             name: "lab".into(),
-            list: command("list"),
+            list: Lister::Each(command("list")),
             add: Some(Command { argv: Vec::new(), ..command("") }),
             remove: Some(Command { timeout: Duration::ZERO, ..command("/bin/true") }),
             working_dir: "here".into(),
@@ -141,5 +236,50 @@ mod tests {
             assert!(problems.iter().any(|p| p.starts_with(key)), "{key}: {problems:?}");
         }
         assert_eq!(problems.len(), 7);
+    }
+
+    fn argv(arguments: &[&str]) -> Vec<String> {
+        arguments.iter().map(|&argument| argument.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_target_is_a_whole_argument_and_never_a_line_of_commands() {
+        let problem = |arguments: &[&str], at| argument_problem(&argv(arguments), at);
+        assert_eq!(problem(&["/bin/members", "list", "{target}"], 2), None);
+        assert_eq!(problem(&["/bin/sh", "-c", "echo $1", "-", "{target}"], 4), None);
+        assert_eq!(problem(&["/bin/members", "{else}"], 1), None);
+        for part in ["--target={target}", "{namespace}/{name}", "{name} ", "/var/{target}/x"] {
+            assert!(
+                problem(&["/bin/members", part], 1).unwrap().contains("an argument of its own"),
+                "{part}"
+            );
+        }
+        for line in [["/bin/sh", "-c", "{name}"], ["/usr/bin/bash", "-xc", "{target}"]] {
+            assert!(problem(&line, 2).unwrap().contains("a line of commands"), "{line:?}");
+        }
+        assert_eq!(problem(&["/bin/members", "-c", "{name}"], 2), None, "no shell");
+    }
+
+    #[test]
+    fn only_a_key_of_names_becomes_an_argument() {
+        let each = argv(&["/x", "{namespace}", "{name}", "{target}"]);
+        assert_eq!(argv_for(&each, "shop/db-1.eu").unwrap(), ["/x", "shop", "db-1.eu", "shop/db-1.eu"]);
+        for odd in [
+            "",
+            "shop",
+            "shop/",
+            "/db",
+            "a/b/c",
+            "shop/-rf",
+            "shop/..",
+            "shop/d b",
+            "shop/d\nb",
+            "Shop/db",
+            "shop/$(x)",
+        ] {
+            assert!(argv_for(&each, odd).unwrap_err().contains("cannot be an argument"), "{odd}");
+        }
+        let none = argv(&["/x", "{else}"]);
+        assert_eq!(argv_for(&none, "a b/$(x)").unwrap(), none, "nothing of it is an argument");
     }
 }
