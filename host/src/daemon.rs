@@ -1,6 +1,7 @@
 //! The one event loop: effects of all targets go out as tasks, and what came of them comes back as events.
 
 pub mod assembly;
+mod caught;
 mod cluster;
 pub mod control;
 mod hands;
@@ -8,6 +9,7 @@ mod lease;
 mod report;
 mod trouble;
 mod view;
+mod wakes;
 
 pub(crate) use cluster::listed;
 pub use lease::Standing;
@@ -16,6 +18,7 @@ pub use view::{PolicyView, Published, View};
 
 use crate::config::{self, Change, Configuration, DaemonConfig, LogLevel, TargetConfig, TargetKey};
 use anyhow::Context;
+use caught::caught;
 use cluster::Cluster;
 use control::{Order, Request};
 use hands::{Hands, Tools};
@@ -29,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use trouble::Troubles;
+use wakes::Wakes;
 
 /// Events that wait at most; a task that has one more to tell waits.
 const EVENTS: usize = 1_024;
@@ -49,7 +53,6 @@ struct Target {
     /// A target whose document is gone stays until its plan has ended.
     leaving: bool,
     frozen: Option<String>,
-    wake_ms: u64,
     /// What was handed to it of what others wrote.
     handed: cluster::Handed,
 }
@@ -59,6 +62,7 @@ struct Daemon {
     tools: Tools,
     configuration: Configuration,
     targets: BTreeMap<Arc<str>, Target>,
+    wakes: Wakes,
     arbiter: Arbiter,
     events: mpsc::Sender<(Arc<str>, u64, Option<Event>)>,
     replies: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
@@ -99,6 +103,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
         tools,
         arbiter: Arbiter::new(budget(&daemon)),
         targets: BTreeMap::new(),
+        wakes: Wakes::default(),
         events: sender,
         replies: BTreeMap::new(),
         commands: 0,
@@ -170,9 +175,7 @@ async fn stopped() {
 impl Daemon {
     /// Until the next target wants to be woken.
     async fn wait(&self) {
-        let next =
-            self.targets.values().filter(|target| target.frozen.is_none()).map(|target| target.wake_ms).min();
-        match next {
+        match self.wakes.next() {
             None => std::future::pending().await,
             Some(at_ms) => {
                 let now_ms = self.tools.clock.now().mono_ms;
@@ -183,16 +186,7 @@ impl Daemon {
 
     fn tick(&mut self) {
         let now_ms = self.tools.clock.now().mono_ms;
-        let due: Vec<Arc<str>> = self
-            .targets
-            .iter()
-            .filter(|(_, target)| target.wake_ms <= now_ms)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in due {
-            if let Some(target) = self.targets.get_mut(&key) {
-                target.wake_ms = u64::MAX;
-            }
+        for key in self.wakes.take(now_ms) {
             self.deliver(&key, None, Event::Tick);
         }
     }
@@ -229,18 +223,19 @@ impl Daemon {
         };
         tracing::error!(target = %key, "an assertion failed; the target is frozen");
         target.frozen = Some("an assertion failed; restart the daemon and report it".to_owned());
+        self.wakes.drop(key);
         self.publish(key);
     }
 
     fn send_out(&mut self, key: &Arc<str>, effect: Effect) {
-        let Some(target) = self.targets.get_mut(key) else { return };
+        let Some(target) = self.targets.get(key) else { return };
         let generation = target.generation;
         let answer = |event: Event, events: &mpsc::Sender<_>| {
             let (events, key) = (events.clone(), key.clone());
             tokio::spawn(async move { events.send((key, generation, Some(event))).await });
         };
         match effect {
-            Effect::Wake { at_ms } => target.wake_ms = at_ms,
+            Effect::Wake { at_ms } => self.wakes.set(key, at_ms),
             Effect::AskPermit { request, resumed } => {
                 let granted = self.arbiter.ask(key, resumed);
                 answer(Event::Permitted { request, granted }, &self.events);
@@ -261,11 +256,10 @@ impl Daemon {
             | Effect::Act { .. }) => {
                 let (hands, events, key) = (target.hands.clone(), self.events.clone(), key.clone());
                 tokio::spawn(async move {
-                    // A task that panics must not leave its target waiting for ever.
-                    let told = match tokio::spawn(async move { hands.carry_out(effect).await }).await {
-                        Ok(None) => return,
-                        Ok(Some(event)) => Some(event),
-                        Err(_) => None,
+                    let told = match caught(hands.carry_out(effect)).await {
+                        Some(None) => return,
+                        Some(Some(event)) => Some(event),
+                        None => None,
                     };
                     // The loop has ended when nobody listens.
                     let _ = events.send((key, generation, told)).await;
@@ -296,6 +290,7 @@ impl Daemon {
         });
         if gone {
             self.targets.remove(key);
+            self.wakes.drop(key);
             self.published.remove(key);
         }
     }
@@ -458,7 +453,6 @@ impl Daemon {
             generation: self.generations,
             leaving: false,
             frozen: None,
-            wake_ms: u64::MAX,
             handed: cluster::Handed::default(),
         };
         self.targets.insert(name.clone(), target);

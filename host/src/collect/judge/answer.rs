@@ -5,6 +5,7 @@ use crate::collect::definition::Question;
 use prometheus_http_query::response::{Data, Sample};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Clocks further apart than this make ages meaningless.
 pub(super) const MAX_SKEW_MS: i64 = 5_000;
@@ -70,6 +71,40 @@ pub(in crate::collect) struct Parsed {
     pub(super) asked_ms: i64,
     pub(super) warnings: Vec<String>,
     pub(super) series: Vec<Series>,
+    /// Which series have which value of the label by which the question is shared; made by who needs it first.
+    pub(super) index: OnceLock<Index>,
+}
+
+/// The places of series by the value of one label.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    label: String,
+    places: HashMap<String, Vec<usize>>,
+}
+
+impl Parsed {
+    /// The series with this value of a label, in their order.
+    pub(super) fn labelled(&self, label: &str, value: &str) -> Vec<&Series> {
+        let index = self.index.get_or_init(|| Index::new(&self.series, label));
+        if index.label != label {
+            let is_it = |one: &&Series| one.labels.get(label).is_some_and(|own| own == value);
+            return self.series.iter().filter(is_it).collect();
+        }
+        let places = index.places.get(value).map_or(&[][..], Vec::as_slice);
+        places.iter().filter_map(|place| self.series.get(*place)).collect()
+    }
+}
+
+impl Index {
+    fn new(series: &[Series], label: &str) -> Self {
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, one) in series.iter().enumerate() {
+            if let Some(value) = one.labels.get(label) {
+                places.entry(value.clone()).or_default().push(place);
+            }
+        }
+        Self { label: label.to_owned(), places }
+    }
 }
 
 /// One series of an answer, oldest point first.
@@ -117,6 +152,7 @@ pub(in crate::collect) fn read_reply(question: &Question, reply: &Reply) -> Resu
         asked_ms: answer.asked_ms,
         warnings: envelope.warnings.unwrap_or_default(),
         series: series(question, data)?,
+        index: OnceLock::new(),
     })
 }
 

@@ -61,8 +61,7 @@ fn select<'a>(definition: &SignalDefinition, parsed: &'a Parsed) -> Result<Vec<&
     let absent = |detail: String| Fault { state: SignalState::Absent, detail };
     let mine: Vec<&Series> = match &definition.batch_by {
         Some(batch) => {
-            let is_mine = |one: &&Series| one.labels.get(&batch.label) == Some(&batch.value);
-            let mine: Vec<&Series> = parsed.series.iter().filter(is_mine).collect();
+            let mine = parsed.labelled(&batch.label, &batch.value);
             if mine.is_empty() && !parsed.series.is_empty() {
                 let (label, value, count) = (&batch.label, &batch.value, parsed.series.len());
                 let labelled = parsed.series.iter().filter(|one| one.labels.contains_key(label)).count();
