@@ -81,10 +81,11 @@ impl Counters {
             self.add(REFUSALS, &[target, &violation.kind], 1);
         }
         for answer in &decision.answers {
-            self.add(EVALUATIONS, &[target, &answer.policy], 1);
-            self.add(FUEL, &[target, &answer.policy], answer.fuel);
+            let policy = answer.from.to_string();
+            self.add(EVALUATIONS, &[target, &policy], 1);
+            self.add(FUEL, &[target, &policy], answer.fuel);
             if answer.failed {
-                self.add(FAILURES, &[target, &answer.policy, &answer.reason.code], 1);
+                self.add(FAILURES, &[target, &policy, &answer.reason.code], 1);
             }
         }
     }

@@ -7,7 +7,7 @@ use plimsoll_core::invariant;
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
 use plimsoll_core::profile::{self, Profile, Victim};
 use plimsoll_wire::journal::Verb;
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -147,7 +147,8 @@ fn profile(scenario: &Scenario, snapshot: &Snapshot) -> Profile {
 fn change(scenario: &Scenario, snapshot: &Snapshot) -> Change {
     match &scenario.change {
         Wanted::Resize { to, rests_on } => {
-            Change::Resize { to: *to, rests_on: rests_on.clone(), resumed: false }
+            let by = rests_on.as_ref().map_or(Wisher::Person, |_| Wisher::Policy("load".to_owned()));
+            Change::Resize { to: *to, by, rests_on: rests_on.clone(), resumed: false }
         }
         Wanted::Effect { verb, undoing } => {
             let plan = Box::new(snapshot.plan.clone().expect("the base has a plan"));

@@ -1,9 +1,10 @@
 //! How several wishes become one: any hold beats every decrease; an increase beats no change beats a decrease;
 //! ties go to the larger size. A person's wish outranks the policies'. A wish from outside is one among them.
 
-use plimsoll_wire::record::{PolicyAnswer, Wish};
+use plimsoll_wire::record::{PolicyAnswer, Wish, Wisher};
 
-/// The name under which a wish from outside (`scale` of the target, `decisions.md` D24) stands among the policies'.
+/// What a wish from outside (`scale` of the target, `decisions.md` D24) is called where people read: no policy may be
+/// called so, so that nobody mistakes one for the other. Nothing is decided by it.
 pub const OUTSIDE: &str = "scale";
 
 /// What happens when a policy fails.
@@ -22,15 +23,15 @@ pub enum OnError {
 #[must_use]
 pub fn combine(current: Option<u32>, asked: Option<u32>, answers: &[(PolicyAnswer, OnError)]) -> Wish {
     let wish =
-        |members, from: &str, rule: &str| Wish { members, from: from.to_owned(), rule: rule.to_owned() };
+        |members, from: &Wisher, rule: &str| Wish { members, from: from.clone(), rule: rule.to_owned() };
     if let Some(members) = asked {
-        return wish(Some(members), "person", "a person's wish outranks the policies");
+        return wish(Some(members), &Wisher::Person, "a person's wish outranks the policies");
     }
     if let Some((failed, _)) = answers.iter().find(|(answer, on)| answer.failed && *on == OnError::Fail) {
-        return wish(None, &failed.policy, "a policy failed that must not");
+        return wish(None, &failed.from, "a policy failed that must not");
     }
     let Some(current) = current else {
-        return wish(None, "", "the size is not known: hold");
+        return wish(None, &Wisher::Nobody, "the size is not known: hold");
     };
     let counted: Vec<&PolicyAnswer> = answers
         .iter()
@@ -40,19 +41,19 @@ pub fn combine(current: Option<u32>, asked: Option<u32>, answers: &[(PolicyAnswe
     let largest = counted
         .iter()
         .filter_map(|answer| answer.members.map(|members| (members, answer)))
-        .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.policy.cmp(&a.1.policy)));
+        .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.from.cmp(&a.1.from)));
     let holds = counted.iter().find(|answer| answer.members.is_none());
     match (largest, holds) {
-        (None, None) => wish(None, "", "no policy answered"),
-        (None, Some(hold)) => wish(None, &hold.policy, "hold"),
+        (None, None) => wish(None, &Wisher::Nobody, "no policy answered"),
+        (None, Some(hold)) => wish(None, &hold.from, "hold"),
         (Some((members, answer)), _) if members > current => {
-            wish(Some(members), &answer.policy, "an increase beats everything")
+            wish(Some(members), &answer.from, "an increase beats everything")
         }
-        (Some(_), Some(hold)) => wish(None, &hold.policy, "a hold beats a decrease"),
+        (Some(_), Some(hold)) => wish(None, &hold.from, "a hold beats a decrease"),
         (Some((members, answer)), None) => {
             let rule =
                 if members == current { "no change beats a decrease" } else { "all agree to a decrease" };
-            wish(Some(members), &answer.policy, rule)
+            wish(Some(members), &answer.from, rule)
         }
     }
 }
@@ -63,7 +64,7 @@ mod tests {
 
     fn says(policy: &str, members: Option<u32>) -> (PolicyAnswer, OnError) {
         let answer = PolicyAnswer {
-            policy: policy.to_owned(),
+            from: Wisher::Policy(policy.to_owned()),
             module: String::new(),
             members,
             reason: plimsoll_wire::proposal::Reason::default(),
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn an_increase_beats_a_hold_and_a_decrease() {
         let wish = combine(Some(3), None, &[says("a", Some(2)), says("b", Some(5)), says("c", None)]);
-        assert_eq!((wish.members, &*wish.from), (Some(5), "b"));
+        assert_eq!((wish.members, wish.from.policy()), (Some(5), Some("b")));
     }
 
     #[test]
@@ -105,6 +106,7 @@ mod tests {
 
     #[test]
     fn a_person_outranks_the_policies() {
-        assert_eq!(combine(Some(5), Some(3), &[says("a", Some(9))]).members, Some(3));
+        let wish = combine(Some(5), Some(3), &[says("a", Some(9))]);
+        assert_eq!((wish.members, wish.from), (Some(3), Wisher::Person));
     }
 }

@@ -1,8 +1,7 @@
 //! A record in sentences.
 
-use crate::combine::OUTSIDE;
 use plimsoll_wire::journal::{Outcome, PlanStatus, Verb};
-use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation};
+use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::Mode;
 
 /// What a record says, a sentence a line.
@@ -86,13 +85,17 @@ fn policy(answer: &PolicyAnswer) -> String {
     } else {
         format!("{}: {}", answer.reason.code, answer.reason.message)
     };
-    if let (OUTSIDE, Some(members)) = (&*answer.policy, answer.members) {
-        return format!("Through `{OUTSIDE}` {members} members are wished ({why}).");
-    }
+    let from = &answer.from;
+    let who = match from {
+        Wisher::Outside => format!("Whoever writes to `{from}`"),
+        Wisher::Policy(name) => format!("Policy {name}"),
+        Wisher::Person => "A person".to_owned(),
+        Wisher::Nobody => "Nobody".to_owned(),
+    };
     match (answer.failed, answer.members) {
-        (true, _) => format!("Policy {} failed ({why}).", answer.policy),
-        (false, Some(members)) => format!("Policy {} wished {members} ({why}).", answer.policy),
-        (false, None) => format!("Policy {} wished nothing ({why}).", answer.policy),
+        (true, _) => format!("{who} failed ({why})."),
+        (false, Some(members)) => format!("{who} wished {members} ({why})."),
+        (false, None) => format!("{who} wished nothing ({why})."),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::quorum::Standing;
 use crate::snapshot::sorted;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{Bearing, PlanState, Subject, Verb};
-use plimsoll_wire::record::{Judgement, Verdict, Violation};
+use plimsoll_wire::record::{Judgement, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -55,6 +55,8 @@ pub enum Change {
     Resize {
         /// What was wished.
         to: u32,
+        /// Who wishes it: waits against flapping are no business of a person's.
+        by: Wisher,
         /// The signals that the wish rests on; none means all that there are. A person's wish rests on none.
         rests_on: Option<Vec<String>>,
         /// Whether it carries on or takes back what was admitted before: waits between plans do not apply.

@@ -1,7 +1,7 @@
 //! What the owner has paused in the target's document: one direction, or every size but one.
 
 use crate::judge::Direction;
-use plimsoll_wire::record::Wish;
+use plimsoll_wire::record::{Wish, Wisher};
 
 /// The pauses in force, each with who and why in the owner's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Pauses {
             None => wish,
             Some((members, why)) => Wish {
                 members: Some(*members),
-                from: "person".to_owned(),
+                from: Wisher::Person,
                 rule: format!("the document keeps it at {members}: {why}"),
             },
         };
@@ -46,7 +46,7 @@ impl Pauses {
         match self.bars(direction) {
             None => wish,
             Some(why) => {
-                Wish { members: None, from: "person".to_owned(), rule: format!("{way} is paused: {why}") }
+                Wish { members: None, from: Wisher::Person, rule: format!("{way} is paused: {why}") }
             }
         }
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn wish(members: Option<u32>) -> Wish {
-        Wish { members, from: "load".to_owned(), rule: "all agree to a decrease".to_owned() }
+        Wish { members, from: Wisher::Policy("load".to_owned()), rule: "all agree to a decrease".to_owned() }
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
         let size = Some((5, "ann: campaign".to_owned()));
         let pauses = Pauses { size, ..Pauses::default() };
         let kept = pauses.bound(wish(Some(3)), Some(3));
-        assert_eq!((kept.members, &*kept.from), (Some(5), "person"));
+        assert_eq!((kept.members, &kept.from), (Some(5), &Wisher::Person));
         assert_eq!(kept.rule, "the document keeps it at 5: ann: campaign");
         assert_eq!(pauses.bound(wish(None), None).members, Some(5));
         let pauses = Pauses { scale_out: Some("bob".to_owned()), ..pauses };

@@ -17,7 +17,7 @@ use plimsoll_core::invariant::{self, Severity};
 use plimsoll_core::judge::{Change, Moment, judge};
 use plimsoll_core::profile;
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn clamping_twice_is_clamping_once(asked in asked(), to in any::<u32>(), small in 0..20_u32, wide in any::<bool>()) {
         let snapshot = parse(&asked.start().value);
-        let resize = |to| Change::Resize { to, rests_on: None, resumed: false };
+        let resize = |to| Change::Resize { to, by: Wisher::Person, rests_on: None, resumed: false };
         let once = verdict(Moment::Admission, &resize(if wide { to } else { small }), &snapshot, asked.start().profile);
         let size = once.size.unwrap();
         let twice = verdict(Moment::Admission, &resize(size), &snapshot, asked.start().profile);
@@ -123,7 +123,7 @@ proptest! {
                 plan: Box::new(plan.clone()), subject: subject.clone(), verb: verb.clone(), undoing,
             };
             let _ = judge(moment, &change, &snapshot, profile, true);
-            let change = Change::Resize { to: numbers[1], rests_on: None, resumed: undoing };
+            let change = Change::Resize { to: numbers[1], by: Wisher::Person, rests_on: None, resumed: undoing };
             let _ = judge(Moment::Admission, &change, &snapshot, profile, true);
             let _ = plimsoll_core::plan::progress::next(&snapshot, &plan, profile);
         }

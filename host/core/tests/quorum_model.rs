@@ -8,7 +8,7 @@ use plimsoll_core::plan::subject_of;
 use plimsoll_core::profile;
 use plimsoll_wire::Fact;
 use plimsoll_wire::journal::Verb;
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Lifecycle, Member, PlacementState, Role, Snapshot};
 use std::sync::{Arc, LazyLock};
 
@@ -75,7 +75,7 @@ fn told(judged: Judged) -> Judgement {
 }
 
 fn resize(snapshot: &Snapshot, to: u32) -> Judgement {
-    let change = Change::Resize { to, rests_on: None, resumed: false };
+    let change = Change::Resize { to, by: Wisher::Person, rests_on: None, resumed: false };
     told(judge(Moment::Admission, &change, snapshot, &profile::SIM_QUORUM, true))
 }
 

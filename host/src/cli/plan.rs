@@ -5,9 +5,9 @@ use super::output::{self, Form, cell, line, number, or_dash, rfc3339};
 use super::{Went, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
-use plimsoll_core::plan::preview::{Foresight, Preview, preview};
+use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
 use plimsoll_core::profile;
-use plimsoll_wire::record::Verdict;
+use plimsoll_wire::record::{Verdict, Wisher};
 use plimsoll_wire::status::Status;
 use plimsoll_wire::{FORMAT_VERSION, Snapshot};
 use std::fmt::Write as _;
@@ -55,33 +55,43 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let (snapshot, wished) = match (&self.from, &self.target) {
-            (Some(file), _) => (read(file)?, self.to),
+            (Some(file), _) => (read(file)?, self.to.map(|to| self.named(to))),
             (None, Some(target)) => self.newest(config, target)?,
             (None, None) => bail!("name a target, or a saved snapshot with `--from`"),
         };
         let system = &snapshot.target.system;
         let profile = profile::find(system, &snapshot.target.platform)
             .with_context(|| format!("target.system: there is no profile for the system {system:?}"))?;
-        let Some(wished) = wished else {
+        let Some(asked) = wished else {
             return self.show_hold(config, &snapshot);
         };
-        let preview = preview(&snapshot, profile, wished, self.rests_on());
+        let preview = preview(&snapshot, profile, asked);
         self.form.show(&preview, || table(&preview, snapshot.now.wall_ms))?;
         Ok(if self.to.is_some() && !preview.admitted { Went::Failed } else { Went::Fine })
     }
 
-    fn rests_on(&self) -> Option<Vec<String>> {
+    /// The size that is asked about: a person's wish, or one that rests on the signals that are named.
+    fn named(&self, to: u32) -> Asked {
         let all = |names: &Vec<String>| names.iter().any(|name| name == "all");
         // No name at all means all signals that there are; see `Change::Resize`.
-        self.resting_on.as_ref().map(|names| if all(names) { Vec::new() } else { names.clone() })
+        let rests_on =
+            self.resting_on.as_ref().map(|names| if all(names) { Vec::new() } else { names.clone() });
+        let by = rests_on.as_ref().map_or(Wisher::Person, |_| Wisher::Policy(String::new()));
+        Asked { to, by, rests_on }
     }
 
-    fn newest(&self, config: &Path, target: &str) -> anyhow::Result<(Snapshot, Option<u32>)> {
+    /// The newest snapshot, and the size that is asked about, or else what was wished last, judged as whose it was. Which
+    /// signals a policy named is not kept: its wish is judged as one that rests on all of them.
+    fn newest(&self, config: &Path, target: &str) -> anyhow::Result<(Snapshot, Option<Asked>)> {
         let told = self.daemon.ask(config, &Ask::Snapshot { target: target.to_owned() })?;
         let snapshot = serde_json::from_value(told.body).context("the daemon's snapshot")?;
         let wished = match self.to {
-            Some(to) => Some(to),
-            None => self.status(config, target)?.last_decision.and_then(|last| last.wish.members),
+            Some(to) => Some(self.named(to)),
+            None => self.status(config, target)?.last_decision.and_then(|last| {
+                let named = self.named(last.wish.members?);
+                let rests_on = last.wish.from.policy().map(|_| Vec::new());
+                Some(Asked { by: last.wish.from, rests_on: named.rests_on.or(rests_on), ..named })
+            }),
         };
         Ok((snapshot, wished))
     }

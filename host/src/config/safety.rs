@@ -227,25 +227,25 @@ pub const LIMITS: [Limit; 28] = [
         "cooldownIn",
         "STEP-3",
         wait(7 * DAY, |s| &mut s.cooldown_in_ms),
-        "The wait after any change before a scale-in.",
+        "The wait after any change before a scale-in, except for a person's wish.",
     ),
     limit(
         "cooldownOut",
         "STEP-3",
         wait(7 * DAY, |s| &mut s.cooldown_out_ms),
-        "The wait after any change before a scale-out.",
+        "The wait after any change before a scale-out, except for a person's wish: so long that a signal shows the new size.",
     ),
     limit(
         "reverse",
         "STEP-4",
         wait(30 * DAY, |s| &mut s.reverse_ms),
-        "The wait before going in the other direction.",
+        "The wait after a scale-out before a scale-in, except for a person's wish. A scale-out never waits for it.",
     ),
     limit(
         "sustain",
         "STEP-4",
         wait(7 * DAY, |s| &mut s.sustain_ms),
-        "For how long the wish to go in the other direction must have lasted.",
+        "For how long the wish for a scale-in after a scale-out must have lasted.",
     ),
     // Everything in a day is the most there is; under 1 % of the members is never a whole one.
     limit(

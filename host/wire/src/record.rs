@@ -119,8 +119,8 @@ pub struct Decision {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyAnswer {
-    /// Its name in the target's document.
-    pub policy: String,
+    /// Whose answer it is.
+    pub from: Wisher,
     /// SHA-256 of the module.
     #[serde(default)]
     pub module: String,
@@ -137,6 +137,45 @@ pub struct PolicyAnswer {
     pub fuel: u64,
 }
 
+/// Who wishes. What a wish may do hangs on the kind, and never on a name that an owner chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Wisher {
+    /// No one.
+    #[default]
+    Nobody,
+    /// A person, by an order or in the target's document.
+    Person,
+    /// Another program, through `scale` of the target (`decisions.md` D24).
+    Outside,
+    /// A policy, by its name in the target's document.
+    Policy(String),
+}
+
+impl Wisher {
+    /// A policy's name; none of anybody else.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        match self {
+            Self::Policy(name) => Some(name),
+            Self::Nobody | Self::Person | Self::Outside => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Wisher {
+    /// For people: no policy can be called so, since a name has no space and `scale` is taken.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Nobody => "",
+            Self::Person => "a person",
+            Self::Outside => "scale",
+            Self::Policy(name) => name,
+        })
+    }
+}
+
 /// The combined wish.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -145,9 +184,9 @@ pub struct Wish {
     /// How many members; absent means hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
-    /// Whose wish it is: a policy's name, or `person`.
+    /// Whose wish it is.
     #[serde(default)]
-    pub from: String,
+    pub from: Wisher,
     /// Which line of the rule decided.
     pub rule: String,
 }
@@ -162,8 +201,8 @@ pub struct Judgement {
     /// The size after clamping; absent where the change has no size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
-    /// Every finding, in the order of the catalogue.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Every finding, in the order of the catalogue; an empty list means that nothing was found.
+    #[serde(default)]
     pub violations: Vec<Violation>,
 }
 

@@ -52,11 +52,11 @@ pub struct Safety {
     pub utilization_permille: u32,
     /// STEP-3: the wait before a scale-in after any change, in milliseconds.
     pub cooldown_in_ms: u64,
-    /// STEP-3: the wait before a scale-out after any change, in milliseconds.
+    /// STEP-3: the wait before a scale-out after any change: so long that a signal shows the new size, in milliseconds.
     pub cooldown_out_ms: u64,
-    /// STEP-4: the wait before going in the other direction, in milliseconds.
+    /// STEP-4: the wait after a scale-out before a scale-in, in milliseconds.
     pub reverse_ms: u64,
-    /// STEP-4: for how long the wish to go in the other direction must have lasted, in milliseconds.
+    /// STEP-4: for how long the wish for a scale-in after a scale-out must have lasted, in milliseconds.
     pub sustain_ms: u64,
     /// STEP-6: which part of the members may be removed in 24 hours, in thousandths.
     pub fraction_permille: u32,
@@ -96,7 +96,7 @@ impl Default for Safety {
             skew_permille: 2_000,
             utilization_permille: 700,
             cooldown_in_ms: 30 * MINUTE,
-            cooldown_out_ms: 10 * MINUTE,
+            cooldown_out_ms: MINUTE,
             reverse_ms: 6 * HOUR,
             sustain_ms: 30 * MINUTE,
             fraction_permille: 250,

@@ -3,7 +3,9 @@
 use crate::lab::{Lab, TARGET, data};
 use plimsoll::audit::{AuditConfig, AuditLog};
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wish};
+use plimsoll_wire::record::{
+    Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wish, Wisher,
+};
 use plimsoll_wire::snapshot::{Mode, Now};
 
 fn snapshot(name: &str) -> Snapshot {
@@ -204,14 +206,18 @@ fn decision(id: &str, wall_ms: i64) -> Record {
             size: Some(5),
             ghost: None,
             answers: vec![PolicyAnswer {
-                policy: "load".to_owned(),
+                from: Wisher::Policy("load".to_owned()),
                 module: String::new(),
                 members: Some(3),
                 reason: reason.clone(),
                 failed: false,
                 fuel: 1,
             }],
-            wish: Wish { members: Some(3), from: "load".to_owned(), rule: "the only wish".to_owned() },
+            wish: Wish {
+                members: Some(3),
+                from: Wisher::Policy("load".to_owned()),
+                rule: "the only wish".to_owned(),
+            },
             judgement: Judgement { verdict: Verdict::Deny, size: Some(3), violations: vec![violation] },
             decided: Some(5),
             plan: None,

@@ -1,14 +1,14 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
 use super::{Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, ghost, journal_essence, rest, stamp};
-use crate::combine::{OUTSIDE, OnError, combine};
+use crate::combine::{OnError, combine};
 use crate::judge::{Change, Direction, Judged, Moment, judge};
 use crate::reason::{self, Word};
 use crate::{plan, workload};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Changed, PlanState, PlanStatus, WishHeld};
 use plimsoll_wire::proposal::{Answer, Reason};
-use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Verdict, Wish};
+use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Verdict, Wish, Wisher};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use plimsoll_wire::status::{LastDecision, OutsideWish};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ fn answer_of(evaluated: &Evaluated) -> PolicyAnswer {
         Ok(Answer::Refusal { refusal }) => (None, refusal.reason.clone(), false),
         Err((kind, detail)) => (None, Reason { code: kind.clone(), message: detail.clone() }, true),
     };
-    let (policy, module) = (evaluated.policy.clone(), evaluated.module.clone());
-    PolicyAnswer { policy, module, members, reason, failed, fuel: evaluated.fuel }
+    let (from, module) = (Wisher::Policy(evaluated.policy.clone()), evaluated.module.clone());
+    PolicyAnswer { from, module, members, reason, failed, fuel: evaluated.fuel }
 }
 
 /// A wish from outside, as an answer beside those of the policies.
@@ -53,7 +53,7 @@ fn outside(wish: &OutsideWish) -> PolicyAnswer {
     let when = if wish.when.is_empty() { String::new() } else { format!(" at {}", wish.when) };
     let message = format!("{} wrote it{when}", wish.who);
     PolicyAnswer {
-        policy: OUTSIDE.to_owned(),
+        from: Wisher::Outside,
         module: String::new(),
         members: Some(wish.members),
         reason: Reason { code: "ExternalWish".to_owned(), message },
@@ -78,7 +78,8 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     let wish = state.spec.pauses.bound(combine(size, asked, &answers), size);
     hold_wish(state, now, &wish, &snapshot);
     let rests_on = rests_on(&wish, &evaluated);
-    let change = Change::Resize { to: wish.members.unwrap_or(0), rests_on, resumed: false };
+    let (to, by) = (wish.members.unwrap_or(0), wish.from.clone());
+    let change = Change::Resize { to, by, rests_on, resumed: false };
     let judgement = match wish.members {
         Some(_) => match judge(Moment::Admission, &change, &snapshot, state.spec.profile, state.direct) {
             Judged::Verdict(judgement) => judgement,
@@ -106,13 +107,11 @@ fn begins(state: &State, snapshot: &Snapshot, judgement: &Judgement) -> bool {
 
 /// The signals that the winning wish rests on; a person's, and one from outside, rests on none of ours.
 fn rests_on(wish: &Wish, evaluated: &[Evaluated]) -> Option<Vec<String>> {
-    if wish.from == "person" {
-        return None;
-    }
-    let winner = evaluated.iter().find(|one| one.policy == wish.from)?;
-    match &winner.answer {
-        Ok(Answer::Proposal(proposal)) => Some(proposal.signals.clone()),
-        Ok(Answer::Refusal { .. }) | Err(_) => Some(Vec::new()),
+    let name = wish.from.policy()?;
+    let winner = evaluated.iter().find(|one| one.policy == name);
+    match winner.map(|winner| &winner.answer) {
+        Some(Ok(Answer::Proposal(proposal))) => Some(proposal.signals.clone()),
+        Some(Ok(Answer::Refusal { .. }) | Err(_)) | None => Some(Vec::new()),
     }
 }
 
@@ -160,7 +159,7 @@ fn conclude(
     let running = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
     let goes = admitted && decided != counted && decided.is_some() && !running;
     let reason = reason(state, &wish, &judgement, goes);
-    let module = answers.iter().find(|answer| answer.policy == wish.from).map(|answer| answer.module.clone());
+    let module = answers.iter().find(|answer| answer.from == wish.from).map(|answer| answer.module.clone());
     let module = module.unwrap_or_default();
     let mut plan = None;
     if goes && state.spec.mode == Mode::Enforce {

@@ -4,6 +4,8 @@ use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::{Case, Change, Direction};
 use crate::plan;
 use plimsoll_wire::journal::Verb;
+use plimsoll_wire::record::Wisher;
+use plimsoll_wire::snapshot::Change as Changed;
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -21,7 +23,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "CoolingDown",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "A change is followed by a pause.",
+        protects: "A change is followed by a pause, except where a person wishes the next one.",
         advice: "Wait for `cooldownIn` or `cooldownOut`.",
         check: cooldown,
     },
@@ -30,7 +32,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "Flapping",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "Going back waits, and only for a wish that lasts.",
+        protects: "Members that have just come do not go again, but for a wish that lasts; growing waits for nothing here, nor does a person's wish.",
         advice: "Wait for `reverse`; when it comes again and again, widen the gap between the policy's thresholds.",
         check: flap,
     },
@@ -74,9 +76,10 @@ fn one_unit(case: &Case) -> Finding {
     )
 }
 
+/// Whether this is a wish that waits for another one to have stood: a person's is no flapping.
 fn waits(case: &Case) -> bool {
     match case.change {
-        Change::Resize { resumed, .. } => !resumed,
+        Change::Resize { resumed, by, .. } => !resumed && *by != Wisher::Person,
         Change::Effect { .. } => false,
     }
 }
@@ -107,25 +110,22 @@ fn cooldown(case: &Case) -> Finding {
 }
 
 fn flap(case: &Case) -> Finding {
-    if !waits(case) {
+    // To have too few is what harms: a growth never waits for this.
+    if !waits(case) || counted(case) != Some(Direction::In) {
         return Finding::Pass;
     }
-    let Some(direction) = counted(case) else { return Finding::Pass };
     let (safety, history) = (&case.snapshot.safety, &case.snapshot.history);
-    let opposite = history
-        .changes
-        .iter()
-        .filter(|change| Direction::between(change.from, change.to).is_some_and(|other| other != direction))
-        .map(|change| change.age_ms)
-        .min();
+    let grew = |change: &&Changed| Direction::between(change.from, change.to) == Some(Direction::Out);
+    let opposite = history.changes.iter().filter(grew).map(|change| change.age_ms).min();
     let Some(age) = opposite else { return Finding::Pass };
     if age < safety.reverse_ms {
         return Finding::broken(
-            format!("the opposite change ended {age} ms ago"),
-            format!("going back may begin after {} ms", safety.reverse_ms),
+            format!("members came {age} ms ago"),
+            format!("the first may go again after {} ms", safety.reverse_ms),
         );
     }
-    let held = if history.wish_direction == direction_sign(direction) { history.wish_held_ms } else { 0 };
+    let is_held = history.wish_direction == direction_sign(Direction::In);
+    let held = if is_held { history.wish_held_ms } else { 0 };
     if held < safety.sustain_ms {
         return Finding::broken(
             format!("this has been wished for {held} ms"),

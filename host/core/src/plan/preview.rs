@@ -8,7 +8,7 @@ use crate::judge::{Change, Direction, Judged, Moment, judge};
 use crate::plan;
 use crate::profile::{Phase, PhaseName, Profile};
 use plimsoll_wire::journal::{Subject, Verb};
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Mode, Snapshot};
 use serde::Serialize;
 use std::sync::Arc;
@@ -89,15 +89,22 @@ pub struct Step {
     pub point_of_no_return: bool,
 }
 
-/// What would come of the wish for `wished` members in this snapshot. `rests_on` as in [`Change::Resize`].
+/// A size that is asked about, as in [`Change::Resize`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// How many members.
+    pub to: u32,
+    /// Who would wish it.
+    pub by: Wisher,
+    /// The signals that it would rest on.
+    pub rests_on: Option<Vec<String>>,
+}
+
+/// What would come of a wish in this snapshot.
 #[must_use]
-pub fn preview(
-    snapshot: &Snapshot,
-    profile: &Profile,
-    wished: u32,
-    rests_on: Option<Vec<String>>,
-) -> Preview {
-    let change = Change::Resize { to: wished, rests_on, resumed: false };
+pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview {
+    let Asked { to: wished, by, rests_on } = asked;
+    let change = Change::Resize { to: wished, by, rests_on, resumed: false };
     let judgement = match judge(Moment::Admission, &change, snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         // Only asked for before destruction; nothing is admitted on a verdict that was not given.

@@ -180,7 +180,8 @@ fn a_journal_of_an_unknown_version_is_held_and_never_written() {
 
 /// Grows by one plan, and is then asked for the next size: how long the wait between the two takes.
 fn waited(boot: Option<(&'static str, u64)>) -> u64 {
-    let mut desk = Desk::new(3, spec(&profile::SIM_QUORUM, Safety::default()));
+    let safety = Safety { cooldown_out_ms: 10 * MINUTE, ..Safety::default() };
+    let mut desk = Desk::new(3, spec(&profile::SIM_QUORUM, safety));
     desk.wished = Some(5);
     desk.until_ended();
     let ended_ms = desk.sim.now_ms();

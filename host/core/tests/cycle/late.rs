@@ -62,7 +62,8 @@ fn what_was_read_or_asked_under_an_earlier_document_is_not_decided_upon() {
         let after = desk.decisions().split_off(decided);
         assert!(!after.is_empty(), "{what}: no decision followed");
         for decision in after {
-            let policies: Vec<&str> = decision.answers.iter().map(|answer| &*answer.policy).collect();
+            let policies: Vec<&str> =
+                decision.answers.iter().map(|answer| answer.from.policy().unwrap()).collect();
             assert_eq!((policies, decision.wish.members), (vec!["night"], Some(3)), "{what}");
         }
         assert_eq!(desk.plan(), None, "{what}");

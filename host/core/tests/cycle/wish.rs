@@ -1,8 +1,13 @@
 //! A person's wish for a size.
 
-use crate::desk::{Desk, MINUTE};
-use plimsoll_core::cycle::Order;
+use crate::desk::{Desk, HOUR, MINUTE, SECOND, spec};
+use plimsoll_core::cycle::{Event, Order};
+use plimsoll_core::profile;
+use plimsoll_wire::Safety;
 use plimsoll_wire::journal::PlanStatus;
+use plimsoll_wire::record::Wisher;
+use plimsoll_wire::snapshot::SignalState;
+use plimsoll_wire::status::OutsideWish;
 
 fn decided(members: u32) -> Desk {
     let mut desk = Desk::quorum(members);
@@ -16,13 +21,13 @@ fn a_persons_wish_outranks_the_policies_until_it_is_reached() {
     desk.wished = None;
     desk.scale(5).unwrap();
     desk.until_plan(PlanStatus::Running);
-    assert_eq!(desk.decisions().last().unwrap().wish.from, "person");
+    assert_eq!(desk.decisions().last().unwrap().wish.from, Wisher::Person);
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
     assert_eq!(desk.journal().memory.asked, None);
     // Now the policies are followed again.
     desk.wished = Some(3);
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 3, String::new()));
-    assert_eq!(desk.decisions().last().unwrap().wish.from, "load");
+    assert_eq!(desk.decisions().last().unwrap().wish.from.policy(), Some("load"));
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn a_wish_that_is_cleared_leaves_the_size_to_the_policies() {
     desk.say(Order::Resume).unwrap();
     desk.pass(5 * MINUTE);
     assert_eq!((desk.plan(), desk.kinds()), (None, Vec::new()));
-    assert_eq!(desk.decisions().last().unwrap().wish.from, "load");
+    assert_eq!(desk.decisions().last().unwrap().wish.from.policy(), Some("load"));
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn a_wish_for_the_size_that_there_was_turns_the_plan() {
     desk.scale(3).unwrap();
     assert_eq!(
         desk.until_ended(),
-        (PlanStatus::Aborted, 3, "the wish was withdrawn: person wishes 3".to_owned())
+        (PlanStatus::Aborted, 3, "the wish was withdrawn: a person wishes 3".to_owned())
     );
 }
 
@@ -97,4 +102,83 @@ fn a_wish_passes_the_same_judge_as_everybodys() {
     assert_eq!((desk.plan(), desk.kinds()), (None, Vec::new()));
     let last = desk.status().last_decision.unwrap();
     assert!(last.judgement.violations.iter().any(|one| one.kind == "BelowFloor"), "{last:?}");
+}
+
+/// Its signals are unavailable.
+fn deaf(desk: &mut Desk) {
+    desk.lens = Some(Box::new(|observation| {
+        observation.signals.values_mut().for_each(|signal| signal.state = SignalState::Unavailable);
+    }));
+}
+
+#[test]
+fn a_policy_is_a_policy_whatever_it_is_called_and_its_wish_rests_on_its_signals() {
+    for name in ["load", "person", "a person", "scale", "outside", "nobody", ""] {
+        let mut desk = Desk::quorum(5);
+        desk.configure(|spec| spec.policies[0].name = name.to_owned());
+        deaf(&mut desk);
+        desk.wished = Some(3);
+        desk.pass(HOUR);
+        assert_eq!((desk.plan(), desk.kinds()), (None, Vec::new()), "{name}");
+        assert_eq!(desk.decisions().last().unwrap().wish.from, Wisher::Policy(name.to_owned()));
+        assert_eq!(desk.reason(), "StaleMetrics", "{name}");
+    }
+}
+
+#[test]
+fn a_wish_from_outside_is_not_a_policys_of_the_same_name() {
+    let mut desk = Desk::quorum(3);
+    desk.configure(|spec| spec.policies[0].name = "scale".to_owned());
+    desk.wished = Some(3);
+    deaf(&mut desk);
+    let outside = OutsideWish { members: 5, who: "an-hpa".to_owned(), when: String::new() };
+    desk.feed(Event::Wished(Some(outside)));
+    assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
+    let began = desk.decisions().into_iter().find(|decision| decision.plan.is_some()).unwrap();
+    assert_eq!(began.wish.from, Wisher::Outside);
+}
+
+/// A group of so many, with the waits of the catalogue, that has gone that way an hour ago.
+fn after(members: u32, next: u32) -> Desk {
+    let mut spec = spec(&profile::SIM_QUORUM, Safety::default());
+    spec.safety.fraction_permille = 1_000;
+    let mut desk = Desk::new(members, spec);
+    desk.wished = Some(next);
+    assert_eq!(desk.until_ended().1, next);
+    desk.pass(HOUR);
+    desk
+}
+
+#[test]
+fn growing_waits_for_no_shrinking_however_young() {
+    let mut desk = after(5, 3);
+    desk.wished = Some(5);
+    let began_ms = desk.now().mono_ms;
+    desk.until_plan(PlanStatus::Running);
+    assert!(desk.now().mono_ms - began_ms <= 2 * MINUTE);
+    assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
+}
+
+#[test]
+fn shrinking_after_a_growth_waits_until_the_wish_has_lasted_and_the_members_are_not_new() {
+    let mut desk = after(3, 5);
+    desk.wished = Some(3);
+    desk.pass(4 * HOUR);
+    assert_eq!((desk.plan(), &*desk.reason()), (None, "Flapping"));
+    assert_eq!(desk.until_ended(), (PlanStatus::Done, 3, String::new()));
+}
+
+#[test]
+fn a_person_waits_for_nothing_against_flapping() {
+    let mut desk = after(3, 5);
+    desk.wished = None;
+    desk.scale(3).unwrap();
+    let began_ms = desk.now().mono_ms;
+    desk.until_plan(PlanStatus::Running);
+    assert!(desk.now().mono_ms - began_ms <= 10 * SECOND);
+    // And at once the other way.
+    assert_eq!(desk.until_ended().1, 3);
+    desk.scale(5).unwrap();
+    desk.pass(10 * SECOND);
+    assert!(desk.plan().is_some(), "{}", desk.reason());
 }

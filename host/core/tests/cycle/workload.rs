@@ -3,7 +3,7 @@
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
 use plimsoll_core::{profile, workload};
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::workload::{IDENTITY, RIVALS};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -42,7 +42,12 @@ fn another_autoscaler_on_the_workload_bars_both_directions_and_so_does_not_knowi
     let rival = known(json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }]));
     let forbidden = json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "forbidden" });
     for to in [3, 7] {
-        let change = Change::Resize { to, rests_on: Some(vec!["demand".to_owned()]), resumed: false };
+        let change = Change::Resize {
+            to,
+            by: Wisher::Policy("load".to_owned()),
+            rests_on: Some(vec!["demand".to_owned()]),
+            resumed: false,
+        };
         let none = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, known(json!([]))));
         assert!(!rules(&none).contains(&"IDENT-5"), "{none:?}");
         let some = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, rival.clone()));

@@ -6,7 +6,7 @@ use plimsoll_core::explain::explain;
 use plimsoll_core::profile;
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::PlanStatus;
-use plimsoll_wire::record::Body;
+use plimsoll_wire::record::{Body, Wisher};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::OutsideWish;
 
@@ -207,10 +207,12 @@ fn a_wish_from_outside_is_one_answer_among_the_policies_and_its_writer_is_named(
     wish(&mut desk, Some(5));
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
     let decision = desk.decisions().into_iter().rev().find(|decision| decision.plan.is_some()).unwrap();
-    assert_eq!((&*decision.wish.from, &*decision.wish.rule), ("scale", "an increase beats everything"));
+    assert_eq!(
+        (&decision.wish.from, &*decision.wish.rule),
+        (&Wisher::Outside, "an increase beats everything")
+    );
     let told = desk.log.iter().flat_map(explain).collect::<Vec<_>>().join("\n");
-    let named =
-        "Through `scale` 5 members are wished (ExternalWish: an-hpa wrote it at 2026-01-01T00:00:00Z).";
+    let named = "Whoever writes to `scale` wished 5 (ExternalWish: an-hpa wrote it at 2026-01-01T00:00:00Z).";
     assert!(told.contains(named), "{told}");
     // It stands: the policy's wish for three is a decrease, and 5 is more.
     desk.pass(10 * MINUTE);
@@ -231,7 +233,7 @@ fn a_wish_from_outside_needs_no_policy_and_passes_the_same_judge() {
     desk.pass(5 * MINUTE);
     assert_eq!((desk.plan(), desk.kinds()), (None, Vec::new()));
     let last = desk.status().last_decision.unwrap();
-    assert_eq!(last.wish.from, "scale");
+    assert_eq!(last.wish.from, Wisher::Outside);
     assert!(last.judgement.violations.iter().any(|one| one.kind == "BelowFloor"), "{last:?}");
     wish(&mut desk, Some(5));
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));

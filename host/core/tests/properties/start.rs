@@ -5,7 +5,7 @@ use crate::worse::places;
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
 use plimsoll_core::profile::{self, Profile, Victim};
 use plimsoll_wire::journal::{PlanState, Verb};
-use plimsoll_wire::record::Judgement;
+use plimsoll_wire::record::{Judgement, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -148,7 +148,10 @@ impl Asked {
 
     pub(crate) fn change(&self, snapshot: &Snapshot) -> (Change, Moment) {
         let rests_on = self.named.then(|| vec!["demand".to_owned()]);
-        let plain = |to, rests_on| (Change::Resize { to, rests_on, resumed: false }, Moment::Admission);
+        let plain = |to, rests_on: Option<Vec<String>>| {
+            let by = rests_on.as_ref().map_or(Wisher::Person, |_| Wisher::Policy("load".to_owned()));
+            (Change::Resize { to, by, rests_on, resumed: false }, Moment::Admission)
+        };
         match (&self.start().own, self.resize, &snapshot.plan) {
             (_, Some(to), _) => plain(to, rests_on),
             (Some((Own::Effect { verb, undoing }, moment)), None, Some(plan)) => {

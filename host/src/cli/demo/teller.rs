@@ -182,7 +182,7 @@ fn refusal(decision: &Decision, size: &str) -> Option<(String, String)> {
     if let Some(answer) = decision.answers.first().filter(|answer| answer.members.is_none()) {
         let what = if answer.failed { "failed" } else { "wishes nothing" };
         let text =
-            format!("refused  {} {what}, {}: {}", answer.policy, answer.reason.code, answer.reason.message);
+            format!("refused  {} {what}, {}: {}", answer.from, answer.reason.code, answer.reason.message);
         return Some((answer.reason.code.clone(), text));
     }
     let wished = decision.wish.members.filter(|wished| Some(*wished) != decision.size)?;

@@ -121,7 +121,7 @@ pub struct LastDecision {
     pub direction: String,
     /// One word: `AtSize`, or the hazard that a rule saw.
     pub reason: String,
-    /// Whose wish it was: a policy's name, `person`, or `externalWish`.
+    /// Whose wish it was: a policy's name, `a person`, or `scale` for a wish from outside.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub wished_by: String,
     /// Which line of the rule of combination made one wish of several.
@@ -135,11 +135,11 @@ pub struct LastDecision {
     pub constraints_applied: Vec<Constraint>,
 }
 
-/// What one policy said.
+/// What one of those who are asked said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wish {
-    /// Its name in the document.
+    /// A policy's name in the document, or `scale` for a wish from outside.
     pub from: String,
     /// How many members; absent for a wish to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -360,7 +360,7 @@ fn decided(last: &wire::LastDecision, target: &wire::Status) -> LastDecision {
         final_desired_replicas: last.decided,
         direction: direction(base, last.decided).to_owned(),
         reason: last.reason.clone(),
-        wished_by: last.wish.from.clone(),
+        wished_by: last.wish.from.to_string(),
         rule: last.wish.rule.clone(),
         wishes: last.answers.iter().map(wish).collect(),
         constraints_applied: last
@@ -387,7 +387,7 @@ fn direction(base: Option<u32>, decided: Option<u32>) -> &'static str {
 
 fn wish(answer: &PolicyAnswer) -> Wish {
     Wish {
-        from: answer.policy.clone(),
+        from: answer.from.to_string(),
         replicas: answer.members,
         reason: answer.reason.code.clone(),
         message: clipped(&answer.reason.message),

@@ -1,7 +1,7 @@
 use super::{Seen, Status};
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp};
 use plimsoll_wire::proposal::Reason;
-use plimsoll_wire::record::{Judgement, PolicyAnswer, Verdict, Violation, Wish};
+use plimsoll_wire::record::{Judgement, PolicyAnswer, Verdict, Violation, Wish, Wisher};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::{Condition, LastDecision, Status as Target};
 
@@ -22,7 +22,7 @@ fn target(decision: u32, wait: u32) -> Target {
         hint: String::new(),
     };
     let answer = PolicyAnswer {
-        policy: "load".to_owned(),
+        from: Wisher::Policy("load".to_owned()),
         module: String::new(),
         members: Some(3),
         reason: Reason { code: "Idle".to_owned(), message: "little to do".to_owned() },
@@ -33,7 +33,11 @@ fn target(decision: u32, wait: u32) -> Target {
         id: decision.to_string().into(),
         wall_ms: NOON,
         answers: vec![answer],
-        wish: Wish { members: Some(3), from: "load".to_owned(), rule: "the largest".to_owned() },
+        wish: Wish {
+            members: Some(3),
+            from: Wisher::Policy("load".to_owned()),
+            rule: "the largest".to_owned(),
+        },
         decided: Some(5),
         reason: "Cooldown".to_owned(),
         judgement: Judgement { verdict: Verdict::Defer, size: Some(5), violations: vec![violation] },
