@@ -1,6 +1,8 @@
 //! The exec platform with real commands and the real guard.
 #![expect(clippy::unwrap_used, reason = "a test may end here")]
 
+#[path = "exec/fleet.rs"]
+mod fleet;
 #[path = "exec/lab.rs"]
 mod lab;
 #[path = "exec/list.rs"]

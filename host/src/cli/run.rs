@@ -33,7 +33,15 @@ impl Run {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let daemon = ask::daemon_file(config)?;
         let log_level = log(daemon.log, self.log_level);
-        block_on(crate::daemon::run(config, log_level))?;
+        let config = config.to_owned();
+        // The loop beside the tasks whose answers it takes: from a thread of its own, each answer wakes that thread.
+        block_on(async {
+            let looping = tokio::spawn(async move { crate::daemon::run(&config, log_level).await });
+            looping.await.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(error.into()),
+            })
+        })?;
         Ok(Went::Fine)
     }
 }

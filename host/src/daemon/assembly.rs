@@ -1,6 +1,6 @@
 //! From configuration to tools, hands and specs: the one place where a target's actuator is chosen.
 
-use super::hands::{Deadlines, Hands, Servers, Site, Tools};
+use super::hands::{Deadlines, Hands, RECORDERS, Servers, Site, Tools};
 use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
@@ -19,6 +19,7 @@ use plimsoll_core::cycle::{PolicyRef, Spec};
 use plimsoll_core::profile::{self, Profile};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How often a running plan is looked at, in milliseconds: at most one direct read a second.
 const PACE_MS: u64 = 1_000;
@@ -64,6 +65,7 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
         library: Arc::new(library),
         collector: collector(daemon)?,
         counters: Arc::default(),
+        recorders: Arc::new(Semaphore::new(RECORDERS)),
         lists: Arc::default(),
     };
     Ok((tools, election))

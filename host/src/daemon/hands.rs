@@ -23,10 +23,13 @@ use plimsoll_wire::snapshot::Signal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How long a read of everything may take before it counts as a gap.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How many write records at a time: one is at the disk, while the bytes of the other's snapshot are made.
+pub(super) const RECORDERS: usize = 2;
 
 /// The tools that all targets share.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Tools {
     pub collector: Collector,
     /// What is counted of every record, for metrics.
     pub counters: Arc<Counters>,
+    /// Whose turn it is to write a record.
+    pub recorders: Arc<Semaphore>,
     /// The lists that targets of one platform have in common.
     pub lists: Arc<SharedLists>,
 }
@@ -220,6 +225,8 @@ impl Hands {
     async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
         let audit = self.tools.audit.clone();
         self.tools.counters.count(&record);
+        // Who waits for the log waits here, and not each in a thread that holds its snapshot's bytes.
+        let turn = self.tools.recorders.acquire().await;
         let written = tokio::task::spawn_blocking(move || {
             let appended = match (&record.body, snapshot) {
                 (Body::Decision(_), Some(snapshot)) => audit.append_decision(record, &snapshot),
@@ -227,7 +234,9 @@ impl Hands {
             };
             appended.map(|_| audit.head()).map_err(|error| chain(&error))
         });
-        written.await.unwrap_or_else(|error| Err(format!("the writer ended: {error}")))
+        let written = written.await;
+        drop(turn);
+        written.unwrap_or_else(|error| Err(format!("the writer ended: {error}")))
     }
 
     /// Puts our epoch on what the target is, so that nobody's earlier one is good for anything any more.

@@ -205,8 +205,10 @@ impl Process {
     }
 
     async fn send(&mut self, ask: &Ask, body: &[u8]) -> io::Result<()> {
-        self.input.write_all(&frame::prefix(ask, body.len() as u64)?).await?;
-        self.input.write_all(body).await?;
+        // In one piece: a child that is woken by the head alone only waits again.
+        let mut bytes = frame::prefix(ask, body.len() as u64)?;
+        bytes.extend_from_slice(body);
+        self.input.write_all(&bytes).await?;
         self.input.flush().await
     }
 
