@@ -12,9 +12,9 @@ mod prometheus;
 pub use definition::{Aggregation, BatchBy, Problem, Question, SignalDefinition};
 pub use judge::{Answer, Failure, Reply, judge_answer};
 pub use lint::lint;
-pub use prometheus::{CollectError, Credentials, Prometheus, SourceConfig};
+pub use prometheus::{CollectError, Credentials, MAX_DEADLINE, Prometheus, SourceConfig};
 
-use plimsoll_wire::snapshot::{Now, Signal};
+use plimsoll_wire::snapshot::{Now, Signal, SignalState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -59,6 +59,17 @@ impl Moment {
     }
 }
 
+/// An error with everything that led to it, on one line.
+fn told(error: &CollectError) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        told.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    told
+}
+
 /// All metric sources of the daemon's file, by name.
 ///
 /// Cloning is cheap, and clones share what is in flight: targets that ask the same question at the same time
@@ -66,6 +77,8 @@ impl Moment {
 #[derive(Clone, Debug, Default)]
 pub struct Collector {
     sources: BTreeMap<String, Prometheus>,
+    /// Sources that cannot be used, each with the reason.
+    broken: BTreeMap<String, String>,
 }
 
 impl Collector {
@@ -74,18 +87,33 @@ impl Collector {
     /// # Errors
     /// Every [`CollectError`], not the first only.
     pub fn new(configs: Vec<SourceConfig>) -> Result<Self, Vec<CollectError>> {
-        let mut sources = BTreeMap::new();
-        let mut errors = Vec::new();
+        let (collector, errors) = Self::of(configs);
+        if errors.is_empty() { Ok(collector) } else { Err(errors) }
+    }
+
+    /// Builds the sources that can be built, and says of the others why not: what asks those is told that they are
+    /// unavailable, and the others answer.
+    #[must_use]
+    pub fn of(configs: Vec<SourceConfig>) -> (Self, Vec<CollectError>) {
+        let (mut collector, mut errors) = (Self::default(), Vec::new());
         for config in configs {
             let name = config.name.clone();
             match Prometheus::new(config) {
                 Ok(source) => {
-                    sources.insert(name, source);
+                    collector.sources.insert(name, source);
                 }
-                Err(error) => errors.push(error),
+                Err(error) => {
+                    collector.broken.insert(name, told(&error));
+                    errors.push(error);
+                }
             }
         }
-        if errors.is_empty() { Ok(Self { sources }) } else { Err(errors) }
+        (collector, errors)
+    }
+
+    /// Sources that cannot be used, each with the reason.
+    pub fn broken(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.broken.iter().map(|(name, why)| (name.as_str(), why.as_str()))
     }
 
     /// Whether there is a source of this name.
@@ -107,7 +135,10 @@ impl Collector {
                     by_source.entry(name).or_default().push((target.clone(), definition.clone()));
                 }
                 None => {
-                    let signal = judge::no_such_source(&definition.source, self.sources.keys());
+                    let signal = match self.broken.get(&definition.source) {
+                        Some(why) => judge::fault(SignalState::Unavailable, why),
+                        None => judge::no_such_source(&definition.source, self.sources.keys()),
+                    };
                     signals.entry(target.clone()).or_default().insert(definition.name.clone(), signal);
                 }
             }
@@ -125,10 +156,7 @@ impl Collector {
         }
         for (target, definition) in wanted {
             signals.entry(target.clone()).or_default().entry(definition.name.clone()).or_insert_with(|| {
-                judge::fault(
-                    plimsoll_wire::snapshot::SignalState::Unavailable,
-                    "the read ended without an answer",
-                )
+                judge::fault(SignalState::Unavailable, "the read ended without an answer")
             });
         }
         signals

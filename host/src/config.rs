@@ -5,6 +5,7 @@
 //! change leaves the target with the configuration it had.
 
 mod daemon;
+mod files;
 mod form;
 mod load;
 mod object;
@@ -17,19 +18,22 @@ mod tree;
 mod unit;
 mod value;
 mod watch;
+mod words;
 
 pub use daemon::{
     Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Listing, Log,
     LogFormat, LogLevel, Login, Namespaces, Platform, PlatformKind, PolicyHost, PrometheusSource, Sandbox,
     SimPlatform, World,
 };
+pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use object::{Objects, Unseen};
 pub use problem::{Problem, Problems};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
 pub use target::{
-    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SignalConfig, System, TargetConfig, TargetKey,
+    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SignalConfig, Stops, System, TargetConfig,
+    TargetKey,
 };
 pub use watch::Watch;
 
@@ -37,7 +41,8 @@ pub use watch::Watch;
 mod tests;
 
 pub(crate) use object::place as object_place;
-use problem::{At, Sink, nearest, quote};
+use problem::{At, Sink};
+pub(crate) use problem::{nearest, quote};
 use raw::{Field, Scalar};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ pub mod assembly;
 mod caught;
 mod cluster;
 pub mod control;
+mod first;
 mod hands;
 mod lease;
 mod report;
@@ -113,7 +114,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
         told: Vec::new(),
         log_level,
         step,
-        configuration: Configuration { daemon: daemon.clone(), targets: BTreeMap::new() },
+        configuration: Configuration::new(daemon.clone()),
         cluster: cluster.clone(),
         role: election.role(),
     };
@@ -129,7 +130,8 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
     let mut watch = config::Watch::new(file, &daemon.targets_dir);
     let mut cluster = cluster;
     looping.stand(&mut election);
-    looping.reload(&mut watch).await;
+    looping.troubles.sources = trouble::sources(&looping.tools.collector);
+    looping.read_first(&mut watch).await;
     let mut stop = std::pin::pin!(stopped());
     tracing::info!(file = %file.display(), targets = looping.targets.len(), "running");
     loop {
@@ -141,8 +143,8 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
             },
             () = looping.wait() => looping.tick(),
             Some(request) = ordered.recv() => looping.order(request),
-            () = watch.changed() => looping.reload(&mut watch).await,
-            () = cluster.changed() => looping.reload(&mut watch).await,
+            () = watch.changed() => { looping.reload(&mut watch).await; }
+            () = cluster.changed() => { looping.reload(&mut watch).await; }
             () = election.changed() => looping.stand(&mut election),
         }
     }
@@ -333,17 +335,22 @@ impl Daemon {
         }
     }
 
-    async fn reload(&mut self, watch: &mut config::Watch) {
-        let (old, look) = (self.configuration.clone(), self.cluster.look());
+    /// Reads everything anew; tells when to do so again whatever changes, if that is known.
+    async fn reload(&mut self, watch: &mut config::Watch) -> Option<Duration> {
+        let (old, look, now) = (self.configuration.clone(), self.cluster.look(), self.tools.clock.now());
         let objects = look.objects();
-        let reloaded = tokio::task::spawn_blocking(move || config::reload(&old, &objects)).await;
-        let Ok(reloaded) = reloaded else { return };
+        let reloaded = tokio::task::spawn_blocking(move || config::reload(&old, &objects, &now)).await;
+        let Ok(reloaded) = reloaded else { return None };
+        if let Some(wait) = reloaded.look_again {
+            watch.look_within(wait);
+        }
         self.troubles.files = lines(&reloaded.problems);
         watch.add(&reloaded.configuration.daemon.targets_dir);
         self.take_up(reloaded.configuration, reloaded.changes);
         self.retry();
         self.take_up_look(&look, &reloaded.problems);
         self.tell();
+        reloaded.look_again
     }
 
     /// Shows what is wrong, and logs what is news about it.
@@ -361,7 +368,8 @@ impl Daemon {
 
     /// Tries again what could not be built (a file that was missing may be there now), and ends pauses.
     fn retry(&mut self) {
-        if self.troubles.sources.is_some() {
+        let is_mended = |collector| trouble::sources(&collector) != self.troubles.sources;
+        if !self.troubles.sources.is_empty() && is_mended(assembly::collector(&self.configuration.daemon)) {
             self.renew_sources();
         }
         let targets = self.configuration.targets.iter();
@@ -396,14 +404,8 @@ impl Daemon {
 
     /// Connects to the sources anew, and gives every target hands that ask them.
     fn renew_sources(&mut self) {
-        match assembly::collector(&self.configuration.daemon) {
-            Ok(collector) => self.tools.collector = collector,
-            Err(error) => {
-                self.troubles.sources = Some(format!("{error:#}"));
-                return;
-            }
-        }
-        self.troubles.sources = None;
+        self.tools.collector = assembly::collector(&self.configuration.daemon);
+        self.troubles.sources = trouble::sources(&self.tools.collector);
         for key in self.configuration.targets.keys().cloned().collect::<Vec<_>>() {
             self.assemble(&key);
         }
@@ -477,6 +479,7 @@ impl Daemon {
         let name: Arc<str> = Arc::from(key.to_string());
         self.troubles.unbuilt.remove(&name);
         let Some(target) = self.targets.get_mut(&name) else { return };
+        tracing::info!(target = %name, "the document is gone: the target ends when no plan is under way");
         target.leaving = true;
         let mut spec = target.state.spec().clone();
         spec.mode = Mode::Off;

@@ -105,6 +105,26 @@ fn its_definitions_are_those_of_the_daemon() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Helm reads YAML 1.1, where `off` without quotes is a switch.
+#[test]
+fn a_target_that_is_switched_off_without_quotes_is_off_and_one_that_is_switched_on_is_refused()
+-> anyhow::Result<()> {
+    let with = |mode: Value| {
+        let mut values = choices().remove(1);
+        values["targets"]["etcd"]["spec"]["mode"] = mode;
+        values
+    };
+    for (mode, written) in [(json!(false), "mode: \"off\""), (json!("enforce"), "mode: enforce")] {
+        let objects = render(NAMESPACE, &with(mode))?;
+        let documents = of_kind(&objects, "ConfigMap").filter_map(|map| map["data"]["etcd.yaml"].as_str());
+        assert_eq!(documents.filter(|document| document.contains(written)).count(), 1, "{written}");
+    }
+    for mode in [json!(true), json!("on")] {
+        assert!(render(NAMESPACE, &with(mode)).is_err());
+    }
+    Ok(())
+}
+
 #[test]
 fn its_version_is_the_daemons() -> anyhow::Result<()> {
     let file = documents(&std::fs::read_to_string(chart::folder().join("Chart.yaml"))?)?;

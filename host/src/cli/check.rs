@@ -1,5 +1,7 @@
 //! `plimsoll check`.
 
+mod trial;
+
 use super::output::{self, Form, Format};
 use super::progress::Progress;
 use super::{Went, block_on};
@@ -86,8 +88,9 @@ fn look(config: &Path) -> anyhow::Result<Report> {
             return Ok(report);
         }
     };
+    report.look_at_files(&daemon);
     let loaded = config::load_targets(&daemon.targets_dir, &daemon);
-    report.problems = loaded.problems.iter().map(Note::of).collect();
+    report.problems.extend(loaded.problems.iter().map(Note::of));
     report.targets = loaded.targets.len();
     for target in &loaded.targets {
         for signal in &target.signals {
@@ -96,6 +99,24 @@ fn look(config: &Path) -> anyhow::Result<Report> {
     }
     look_at_policies(&daemon, &loaded.targets, &mut report)?;
     Ok(report)
+}
+
+/// Files that are read with each question, by the key that names them.
+fn needed(daemon: &DaemonConfig) -> Vec<(String, &Path)> {
+    let sources = daemon.sources.values();
+    let tokens = sources.map(|source| (format!("sources.{}.tokenFile", source.name), &source.token_file));
+    let systems = daemon.systems.values().flat_map(|system| {
+        let identity = system.identity.as_ref();
+        let files = [
+            ("caFile", system.ca_file.as_ref()),
+            ("certFile", identity.map(|identity| &identity.cert_file)),
+            ("keyFile", identity.map(|identity| &identity.key_file)),
+            ("passwordFile", system.login.as_ref().map(|login| &login.password_file)),
+        ];
+        files.into_iter().map(|(key, file)| (format!("systems.{}.{key}", system.name), file))
+    });
+    let all = tokens.map(|(key, file)| (key, file.as_ref())).chain(systems);
+    all.filter_map(|(key, file)| Some((key, file?.as_path()))).collect()
 }
 
 fn look_at_policies(
@@ -108,12 +129,13 @@ fn look_at_policies(
     let opened = {
         let _progress = Progress::begin(format!("loading the policies of {folder}"));
         block_on(async {
-            Ok(Library::open(&daemon.policies_dir, settings)
-                .await
-                .map(|library| (library.status(), library.skipped())))
+            Ok(match Library::open(&daemon.policies_dir, settings).await {
+                Ok(library) => Ok((library.status(), library.skipped(), trial::all(&library, targets).await)),
+                Err(rejection) => Err(rejection),
+            })
         })?
     };
-    let (found, skipped) = match opened {
+    let (found, skipped, tried) = match opened {
         Ok(opened) => opened,
         Err(rejection) => {
             let hint = "see `policiesDir` in the daemon's file";
@@ -121,6 +143,15 @@ fn look_at_policies(
             return Ok(());
         }
     };
+    for (target, index, told) in tried {
+        let Some((target, policy)) = targets.get(target).and_then(|of| Some((of, of.policies.get(index)?)))
+        else {
+            continue;
+        };
+        let (place, hint) =
+            (format!("spec.policies[{index}].settings"), "the policy refuses them whenever it is asked");
+        report.problems.push(Note::new(&target.file, policy.line, &place, &told, hint));
+    }
     for (name, rejection) in skipped {
         report.warnings.push(Note::new(&format!("{folder}/{name}"), 0, "", &rejection.to_string(), ""));
     }
@@ -180,20 +211,26 @@ fn trouble(status: &PolicyStatus) -> String {
 }
 
 impl Report {
+    /// The sources as the daemon connects to them, and the files that it reads when it asks.
+    fn look_at_files(&mut self, daemon: &DaemonConfig) {
+        let file = daemon.file.to_string_lossy().into_owned();
+        for (name, why) in crate::daemon::assembly::collector(daemon).broken() {
+            let hint = "the daemon starts without it, and targets that ask it hold";
+            self.problems.push(Note::new(&file, 0, &format!("sources.{name}"), why, hint));
+        }
+        for (path, needed) in needed(daemon) {
+            if let Err(error) = std::fs::File::open(needed) {
+                let message = format!("{} cannot be read here: {error}", needed.display());
+                self.warnings.push(Note::new(&file, 0, &path, &message, "it is read whenever it is needed"));
+            }
+        }
+    }
+
     fn look_at_signal(&mut self, target: &TargetConfig, signal: &SignalConfig) {
         let definition = crate::daemon::assembly::definition(signal, &target.key.name);
-        let path = |field: &str| format!("spec.signals[{}].{field}", signal.name);
-        for problem in definition.problems() {
-            self.problems.push(Note::new(
-                &target.file,
-                signal.line,
-                &path(problem.field),
-                &problem.message,
-                "",
-            ));
-        }
+        let path = format!("spec.signals[{}].query", signal.name);
         for warning in crate::collect::lint(&definition) {
-            self.warnings.push(Note::new(&target.file, signal.line, &path("query"), &warning, ""));
+            self.warnings.push(Note::new(&target.file, signal.line, &path, &warning, ""));
         }
     }
 

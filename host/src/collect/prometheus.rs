@@ -6,7 +6,7 @@
 mod config;
 mod transport;
 
-pub use config::{CollectError, Credentials, SourceConfig};
+pub use config::{CollectError, Credentials, MAX_DEADLINE, SourceConfig};
 
 use super::breaker::Breaker;
 use super::definition::{Question, SignalDefinition};

@@ -35,6 +35,8 @@ pub struct DaemonConfig {
     pub targets_dir: PathBuf,
     /// Whether that directory may be missing: the file does not name it, and targets come from the cluster.
     pub targets_optional: bool,
+    /// For how long a document has to be gone from there before its target ends.
+    pub remove_after: Duration,
     /// Where journals are, and what else must outlive the daemon.
     pub state_dir: PathBuf,
     /// Where HTTP reads are served; none where they are switched off.

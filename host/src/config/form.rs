@@ -102,6 +102,12 @@ pub(super) fn words<T>(table: &[(&str, T)]) -> Form {
     Form::of(&json!({ "type": "string", "enum": words }))
 }
 
+/// One of several words, or `false`, which YAML 1.1 makes of `off`. The server knows no type that is text or a switch.
+pub(super) fn words_or_false<T>(table: &[(&str, T)]) -> Form {
+    let words = table.iter().map(|(word, _)| json!(word)).chain([json!(false)]);
+    Form::of(&json!({ OPEN: true, "enum": words.collect::<Vec<_>>() }))
+}
+
 /// A DNS label.
 pub(super) fn name() -> Form {
     text(63).with("minLength", json!(1)).with("pattern", json!(LABEL))

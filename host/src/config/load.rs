@@ -1,12 +1,13 @@
 //! Files and directories into configurations.
 
 use super::daemon::{self, DaemonConfig};
+use super::files::{Look, Rest};
 use super::object::{self, Objects, Unseen};
 use super::problem::{At, Problem, Problems, Sink, quote};
-use super::target::{self, Origin, TargetConfig, TargetKey};
+use super::target::{self, Origin, Stops, TargetConfig, TargetKey};
 use super::tree::{self, Document, MAX_FILE_BYTES};
 use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,12 @@ const MAX_FILES: usize = 10_000;
 pub struct Broken {
     /// Where it stands.
     pub file: Arc<str>,
-    /// What it is called; absent where that could not be read, so that it may be any target of that file.
+    /// What it is called; absent where that could not be read for certain, so that it may be any target's.
     pub key: Option<TargetKey>,
+    /// Where documents like it come from.
+    pub origin: Origin,
+    /// What it says that stops its target.
+    pub stops: Stops,
 }
 
 /// What a directory of documents holds.
@@ -37,6 +42,8 @@ pub struct LoadedTargets {
     pub complete: bool,
     /// Where objects could not be read: no target that comes from there may be taken for removed.
     pub unseen: Unseen,
+    /// Files that are being written: they were not read, and whatever came from them stays.
+    pub moving: BTreeSet<Arc<str>>,
 }
 
 /// Reads the daemon's file.
@@ -80,19 +87,25 @@ pub(super) fn daemon_from(bytes: &[u8], file: &Path, base: &Path, sink: &mut Sin
 
 /// Reads the documents of a directory. What is wrong with one does not hurt the others.
 pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
-    load_all(dir, daemon, &Objects::default())
+    load_all(dir, daemon, &Objects::default(), &mut None)
 }
 
-/// Reads the documents of a directory and those of the cluster, by the same rules.
-pub(super) fn load_all(dir: &Path, daemon: &DaemonConfig, objects: &Objects) -> LoadedTargets {
-    let mut loaded = load_files(dir, daemon);
+/// Reads the documents of a directory and those of the cluster, by the same rules. With a `look`, files that are being
+/// written are left for later.
+pub(super) fn load_all(
+    dir: &Path,
+    daemon: &DaemonConfig,
+    objects: &Objects,
+    look: &mut Option<Look>,
+) -> LoadedTargets {
+    let mut loaded = load_files(dir, daemon, look);
     object::targets_from(objects, daemon, &mut loaded);
     refuse_twins(&mut loaded);
     loaded.targets.sort_by(|a, b| a.key.cmp(&b.key));
     loaded
 }
 
-fn load_files(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
+fn load_files(dir: &Path, daemon: &DaemonConfig, look: &mut Option<Look>) -> LoadedTargets {
     let mut loaded = LoadedTargets { complete: true, ..LoadedTargets::default() };
     let files = match list(dir) {
         Ok(files) => files,
@@ -107,13 +120,28 @@ fn load_files(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
     };
     for path in files {
         let mut sink = Sink::new(&path.to_string_lossy());
-        match read_file(&path, Some(dir), &mut sink) {
-            Some(bytes) => targets_from(&bytes, daemon, &mut sink, &mut loaded),
-            None => loaded.broken.push(Broken { file: sink.file().clone(), key: None }),
+        let (bytes, rest) = Look::read(look, &path, || read_file(&path, Some(dir), &mut sink));
+        match (rest, bytes) {
+            (Rest::Settled, Some(bytes)) => targets_from(&bytes, daemon, &mut sink, &mut loaded),
+            (Rest::Settled, None) => loaded.broken.push(nameless(&sink)),
+            (Rest::Moving | Rest::Restless, _) => {
+                loaded.moving.insert(sink.file().clone());
+                // What was read of it on the way does not count.
+                sink = Sink::new(&path.to_string_lossy());
+                if rest == Rest::Restless {
+                    let hint = "write it once, or beside it and rename it into its place";
+                    sink.add(&At::default(), "is being written all the time and is not read", hint);
+                }
+            }
         }
         loaded.problems.append(sink.into_problems());
     }
     loaded
+}
+
+/// A file, or a document of it, that may be any target's.
+fn nameless(sink: &Sink) -> Broken {
+    Broken { file: sink.file().clone(), key: None, origin: Origin::File, stops: Stops::default() }
 }
 
 /// The targets in the bytes of one file.
@@ -123,17 +151,21 @@ pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink,
         match target::read(root, Origin::File, daemon, sink) {
             Some(target) if *sound => loaded.targets.push(target),
             Some(_) | None => {
-                loaded.broken.push(Broken { file: sink.file().clone(), key: target::identity(root) });
+                loaded.broken.push(Broken {
+                    key: target::identity(root),
+                    stops: Stops::of(root),
+                    ..nameless(sink)
+                });
             }
         }
     }
     if !parsed.whole {
-        loaded.broken.push(Broken { file: sink.file().clone(), key: None });
+        loaded.broken.push(nameless(sink));
     } else if parsed.documents.is_empty() {
         // An editor empties a file before it writes it: that must not end a target.
         let hint = "write a document, or remove the file to remove its target";
         sink.add(&At::default(), "holds no document", hint);
-        loaded.broken.push(Broken { file: sink.file().clone(), key: None });
+        loaded.broken.push(nameless(sink));
     }
 }
 
@@ -145,7 +177,7 @@ fn refuse_twins(loaded: &mut LoadedTargets) {
         names.entry(target.key.to_string()).or_default().push(index);
         members.entry(target.platform.members_of(&target.key)).or_default().push(index);
     }
-    let mut refused = std::collections::BTreeSet::new();
+    let mut refused = BTreeSet::new();
     for (name, twins) in names.iter().filter(|(_, twins)| twins.len() > 1) {
         let what = format!("{} is described twice", quote(name));
         twin_problems(loaded, twins, "metadata.name", &what, "keep one, or give it another name");
@@ -165,7 +197,12 @@ fn refuse_twins(loaded: &mut LoadedTargets) {
     loaded.targets.retain(|target| {
         let keep = !refused.contains(&index);
         if !keep {
-            loaded.broken.push(Broken { file: target.file.clone(), key: Some(target.key.clone()) });
+            loaded.broken.push(Broken {
+                file: target.file.clone(),
+                key: Some(target.key.clone()),
+                origin: target.origin,
+                stops: Stops::default(),
+            });
         }
         index += 1;
         keep

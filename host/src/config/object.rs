@@ -4,7 +4,7 @@
 use super::daemon::DaemonConfig;
 use super::load::{Broken, LoadedTargets};
 use super::problem::{At, Problem, Sink, join};
-use super::target::{self, Origin};
+use super::target::{self, Origin, Stops};
 use super::tree::{Entry, MAX_DEPTH, MAX_NODES, Node, Value};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -73,7 +73,12 @@ fn one(object: &Json, place: &str, daemon: &DaemonConfig, loaded: &mut LoadedTar
     let root = document(object, &mut sink);
     match target::read(&root, Origin::Object, daemon, &mut sink).filter(|_| sink.len() == 0) {
         Some(target) => loaded.targets.push(target),
-        None => loaded.broken.push(Broken { file: sink.file().clone(), key: target::identity(&root) }),
+        None => loaded.broken.push(Broken {
+            file: sink.file().clone(),
+            key: target::identity(&root),
+            origin: Origin::Object,
+            stops: Stops::of(&root),
+        }),
     }
     loaded.problems.append(sink.into_problems());
 }
@@ -128,6 +133,7 @@ fn node(value: &Json, path: &str, depth: usize, left: &mut usize, sink: &mut Sin
         Json::Object(fields) => {
             let entry = |(key, value): (&String, &Json)| Entry {
                 key: key.clone(),
+                plain: false,
                 line: 0,
                 column: 0,
                 node: node(value, &join(path, key), depth + 1, left, sink),

@@ -171,7 +171,7 @@ impl Sink {
 }
 
 /// The owner's own text in a message: short, on one line, and unable to paint on a terminal.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(QUOTE_CHARS).flat_map(shown).collect();
     if text.chars().nth(QUOTE_CHARS).is_some() {
         shown.push('…');
@@ -183,11 +183,19 @@ pub(super) fn quote(text: &str) -> String {
 fn shown(c: char) -> Vec<char> {
     let hidden =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if c.is_control() || hidden { c.escape_unicode().collect() } else { vec![c] }
+    match c {
+        '\t' => "<tab>".chars().collect(),
+        // A space that is none: whoever looks for the slip sees a space.
+        _ if c != ' ' && c.is_whitespace() && !c.is_control() => {
+            format!("<U+{:04X}>", u32::from(c)).chars().collect()
+        }
+        _ if c.is_control() || hidden => c.escape_unicode().collect(),
+        _ => vec![c],
+    }
 }
 
 /// The known word that was probably meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     // One slip in three letters; a two-letter word is not guessed at, it is near to everything.
     let limit = (word.chars().count() / 3).min(3);
@@ -242,6 +250,14 @@ mod tests {
     fn repeats_hostile_text_harmlessly() {
         assert_eq!(quote("a\u{1b}[2Jb"), "`a\\u{1b}[2Jb`");
         assert_eq!(quote(&"x".repeat(100)).chars().count(), QUOTE_CHARS + 3);
+    }
+
+    #[test]
+    fn a_space_that_is_none_is_shown_as_what_it_is() {
+        assert_eq!(quote("a b\u{a0}c\td\u{2003}e\u{202f}"), "`a b<U+00A0>c<tab>d<U+2003>e<U+202F>`");
+        let mut sink = Sink::new("f.yaml");
+        sink.add(&At { path: "spec.min\u{a0}".to_owned(), ..At::default() }, "m", "");
+        assert_eq!(sink.into_problems().to_string(), "f.yaml: spec.min<U+00A0>: m");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl<T: Raw> Raw for Named<T> {
         let mut items = Vec::new();
         for entry in entries(node, &at, sink)? {
             let place = place(entry, &at);
-            let name = Scalar { at: place.clone(), text: entry.key.clone(), plain: false };
+            let name = Scalar { at: place.clone(), text: entry.key.clone(), plain: entry.plain };
             if let Some(value) = T::read(&entry.node, place, sink) {
                 items.push((name, value));
             }

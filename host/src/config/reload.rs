@@ -1,13 +1,15 @@
 //! Changes while the daemon runs: what is in force after a reading of the files, given what was before.
 
 use super::daemon::{DaemonConfig, Kubernetes, PlatformKind};
+use super::files::{Files, Look, Rest, SETTLE_MS};
 use super::load::{Broken, LoadedTargets, load_all, load_daemon};
 use super::object::Objects;
 use super::problem::{Problem, Problems};
-use super::target::{Origin, System, TargetConfig, TargetKey};
-use plimsoll_wire::snapshot::Mode;
-use std::collections::BTreeMap;
+use super::target::{Origin, Pause, Stops, System, TargetConfig, TargetKey};
+use plimsoll_wire::snapshot::{Mode, Now};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// All that is in force at one time.
 #[derive(Clone, Debug)]
@@ -16,6 +18,16 @@ pub struct Configuration {
     pub daemon: Arc<DaemonConfig>,
     /// The targets', by name.
     pub targets: BTreeMap<TargetKey, Arc<TargetConfig>>,
+    /// What was seen of the files that they come from.
+    pub files: Files,
+}
+
+impl Configuration {
+    /// A daemon's before any target is known.
+    #[must_use]
+    pub fn new(daemon: Arc<DaemonConfig>) -> Self {
+        Self { daemon, targets: BTreeMap::new(), files: Files::default() }
+    }
 }
 
 /// What a reading of the files led to.
@@ -27,6 +39,8 @@ pub struct Reloaded {
     pub changes: Vec<Change>,
     /// What is wrong with the files, and what was therefore kept.
     pub problems: Problems,
+    /// When to read again, whatever changes: a file was being written, or a target's document is gone.
+    pub look_again: Option<Duration>,
 }
 
 /// One difference between two configurations.
@@ -38,26 +52,36 @@ pub enum Change {
     Added(TargetKey),
     /// A target that is configured otherwise.
     Changed(TargetKey),
-    /// A target whose document is gone.
+    /// A target whose document has been gone for long enough, or whose object is deleted.
     Removed(TargetKey),
-    /// A target whose document is broken; it goes on as it was configured before.
+    /// A target without a good document; it goes on as it was configured before.
     Kept(TargetKey),
     /// A target whose document is broken and which may no longer use what it refers to: it is switched off.
     Withdrawn(TargetKey),
 }
 
-/// Reads everything anew, the objects of the cluster as they were seen. Blocking: it reads files.
-pub fn reload(old: &Configuration, objects: &Objects) -> Reloaded {
-    let (daemon, problems) = match load_daemon(&old.daemon.file) {
-        Ok(daemon) => (Some(daemon), Problems::default()),
-        Err(problems) => (None, problems),
+/// Reads everything anew at a moment, the objects of the cluster as they were seen. Blocking: it reads files.
+pub fn reload(old: &Configuration, objects: &Objects, now: &Now) -> Reloaded {
+    let mut look = Some(Look::new(&old.files, now));
+    let (read, rest) = Look::read(&mut look, &old.daemon.file, || Some(load_daemon(&old.daemon.file)));
+    let (daemon, problems) = match read {
+        Some(Ok(daemon)) => (Some(daemon), Problems::default()),
+        Some(Err(problems)) => (None, problems),
+        None => (None, Problems::default()),
     };
     let (daemon, mut told) = keep_fixed(&old.daemon, daemon);
     told.append(problems);
-    let loaded = load_all(&daemon.targets_dir, &daemon, objects);
-    let mut reloaded = merge(old, daemon, loaded);
+    let mut loaded = load_all(&daemon.targets_dir, &daemon, objects, &mut look);
+    if rest != Rest::Settled {
+        loaded.moving.insert(old.daemon.file.to_string_lossy().into());
+    }
+    let mut reloaded = merge(old, daemon, loaded, now.mono_ms);
     told.append(std::mem::take(&mut reloaded.problems));
     reloaded.problems = told;
+    if let Some(look) = look {
+        let gone = std::mem::take(&mut reloaded.configuration.files.gone);
+        reloaded.configuration.files = look.into_files(gone);
+    }
     reloaded
 }
 
@@ -97,84 +121,180 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
     if new == **old { (old.clone(), told) } else { (Arc::new(new), told) }
 }
 
-/// What is in force after a reading. Pure: equal arguments give equal results.
+/// What is in force after a reading, at a moment of the boot clock. Pure: equal arguments give equal results.
 ///
-/// A target whose document is broken keeps the configuration that it had. One whose document is gone is
-/// removed, unless the directory could not be read: then nothing is known to be gone.
-pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTargets) -> Reloaded {
-    let LoadedTargets { targets, broken, mut problems, complete, unseen } = refuse_second_hands(old, loaded);
-    let is_gone = |target: &TargetConfig| match target.origin {
-        Origin::File => complete,
-        Origin::Object => !unseen.covers(&target.key.namespace),
-    };
+/// A target whose document is broken keeps the configuration that it had. One whose object is deleted ends at once; one whose
+/// document is gone from the directory ends when it has been gone for `removeAfter`, and not while the directory cannot be
+/// read, or holds something that may be its document.
+pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTargets, now_ms: u64) -> Reloaded {
+    let reading = Reading { old, daemon: &daemon, now_ms };
+    let loaded = reading.refuse_second_hands(loaded);
     let mut changes = Vec::new();
     if daemon != old.daemon {
         changes.push(Change::Daemon);
     }
     let mut in_force: BTreeMap<TargetKey, Arc<TargetConfig>> = BTreeMap::new();
-    for target in targets {
+    for target in &loaded.targets {
         let key = target.key.clone();
         let target = match old.targets.get(&key) {
             // The same allocation tells the same configuration.
-            Some(before) if **before == target => before.clone(),
+            Some(before) if **before == *target => before.clone(),
             Some(_) => {
                 changes.push(Change::Changed(key.clone()));
-                Arc::new(target)
+                Arc::new(target.clone())
             }
             None => {
                 changes.push(Change::Added(key.clone()));
-                Arc::new(target)
+                Arc::new(target.clone())
             }
         };
         in_force.insert(key, target);
     }
+    let mut problems = Problems::default();
+    let mut files = old.files.clone();
+    files.gone.clear();
+    let mut look_again = (!loaded.moving.is_empty()).then_some(SETTLE_MS);
     for (key, before) in &old.targets {
         if in_force.contains_key(key) {
             continue;
         }
-        let is_broken = broken.iter().any(|broken| may_be(broken, before));
-        if !is_broken && is_gone(before) {
+        let fate = reading.fate(&loaded, before);
+        match (&fate, old.files.gone.get(key)) {
+            (Fate::Gone { since_ms, left_ms }, _) => {
+                files.gone.insert(key.clone(), *since_ms);
+                look_again = Some(look_again.map_or(*left_ms, |before| before.min(*left_ms)));
+            }
+            // Nothing is known while files are being written.
+            (Fate::Moving, Some(since_ms)) => {
+                files.gone.insert(key.clone(), *since_ms);
+            }
+            (Fate::Moving | Fate::Kept | Fate::Held | Fate::Unclear(_) | Fate::Ended, _) => {}
+        }
+        if fate == Fate::Ended {
             changes.push(Change::Removed(key.clone()));
         } else {
-            let (kept, change) = keep(before, &daemon, &mut problems);
+            let (kept, change) = keep(before, &daemon, &fate, &mut problems);
             changes.push(change);
             in_force.insert(key.clone(), kept);
         }
     }
-    Reloaded { configuration: Configuration { daemon, targets: in_force }, changes, problems }
+    let mut told = loaded.problems;
+    told.append(problems);
+    let configuration = Configuration { daemon, targets: in_force, files };
+    let look_again = look_again.map(Duration::from_millis);
+    Reloaded { configuration, changes, problems: told, look_again }
 }
 
-/// Refuses documents for members that a target with a broken document goes on scaling.
-fn refuse_second_hands(old: &Configuration, mut loaded: LoadedTargets) -> LoadedTargets {
-    // Each round refuses one document, which may then be kept as it was and stand in the way of another.
-    while let Some((index, holder)) = second_hand(old, &loaded) {
-        let target = loaded.targets.remove(index);
-        loaded.problems.push(Problem {
-            file: target.file.clone(),
-            line: target.line,
-            column: usize::from(target.line > 0),
-            path: "spec.targetRef.name".to_owned(),
-            message: format!(
-                "target `{holder}`, whose document is broken, still scales `{}`",
-                target.platform.name
-            ),
-            hint: "mend or remove that document first".to_owned(),
-        });
-        loaded.broken.push(Broken { file: target.file.clone(), key: Some(target.key) });
+/// What becomes of a target that no good document describes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its document is there and broken, or nobody can see whether it is there.
+    Kept,
+    /// Its document is broken and means to stop it.
+    Held,
+    /// Files are being written: one may be its.
+    Moving,
+    /// It has no document, and this file holds one that may be its.
+    Unclear(Arc<str>),
+    /// Its document is gone, since when, and for how long that may last.
+    Gone { since_ms: u64, left_ms: u64 },
+    /// Its document has been gone for long enough, or its object is deleted.
+    Ended,
+}
+
+/// One reading, after what was before.
+struct Reading<'a> {
+    old: &'a Configuration,
+    daemon: &'a DaemonConfig,
+    now_ms: u64,
+}
+
+impl Reading<'_> {
+    fn fate(&self, loaded: &LoadedTargets, before: &TargetConfig) -> Fate {
+        let is_its = |broken: &&Broken| match &broken.key {
+            Some(key) => *key == before.key,
+            None => broken.file == before.file,
+        };
+        let mut its = loaded.broken.iter().filter(is_its).peekable();
+        if its.peek().is_some() {
+            return if its.any(|broken| broken.stops.is_news_for(before)) { Fate::Held } else { Fate::Kept };
+        }
+        match before.origin {
+            Origin::Object if loaded.unseen.covers(&before.key.namespace) => Fate::Kept,
+            Origin::Object => Fate::Ended,
+            Origin::File if !loaded.complete => Fate::Kept,
+            Origin::File if !loaded.moving.is_empty() => Fate::Moving,
+            Origin::File => match self.unattributed(loaded) {
+                Some(file) => Fate::Unclear(file),
+                None => self.gone(&before.key),
+            },
+        }
     }
-    loaded
-}
 
-/// A loaded document for members that another target, which is to be kept, scales already.
-fn second_hand(old: &Configuration, loaded: &LoadedTargets) -> Option<(usize, TargetKey)> {
-    let is_loaded = |key: &TargetKey| loaded.targets.iter().any(|target| target.key == *key);
-    let is_broken = |target: &TargetConfig| loaded.broken.iter().any(|broken| may_be(broken, target));
-    let kept = old.targets.values().filter(|target| !is_loaded(&target.key) && is_broken(target));
-    kept.flat_map(|kept| {
-        let same = |(_, target): &(usize, &TargetConfig)| may_share_members(kept, target);
-        loaded.targets.iter().enumerate().find(same).map(|(index, _)| (index, kept.key.clone()))
-    })
-    .next()
+    /// The file of a broken document that no known target is known to be described by: a slip in a name or a namespace
+    /// looks like that, and so does a file that was cut short.
+    fn unattributed(&self, loaded: &LoadedTargets) -> Option<Arc<str>> {
+        let mut taken = BTreeSet::new();
+        let mut is_known = |broken: &Broken| {
+            let is_missing = |key: &&TargetKey| {
+                self.old.targets.contains_key(key) && !loaded.targets.iter().any(|target| target.key == **key)
+            };
+            // Of two with one name the second is another's.
+            broken.key.as_ref().filter(is_missing).is_some_and(|key| taken.insert(key.clone()))
+        };
+        let files = loaded.broken.iter().filter(|broken| broken.origin == Origin::File);
+        files.filter(|broken| !is_known(broken)).map(|broken| broken.file.clone()).next()
+    }
+
+    fn gone(&self, key: &TargetKey) -> Fate {
+        let since_ms = self.old.files.gone.get(key).copied().unwrap_or(self.now_ms);
+        let most_ms = u64::try_from(self.daemon.remove_after.as_millis()).unwrap_or(u64::MAX);
+        match most_ms.saturating_sub(self.now_ms.saturating_sub(since_ms)) {
+            0 => Fate::Ended,
+            left_ms => Fate::Gone { since_ms, left_ms },
+        }
+    }
+
+    /// Refuses documents for members that a target without a good document goes on scaling.
+    fn refuse_second_hands(&self, mut loaded: LoadedTargets) -> LoadedTargets {
+        // Each round refuses one document, which may then be kept as it was and stand in the way of another.
+        while let Some((index, holder)) = self.second_hand(&loaded) {
+            let target = loaded.targets.remove(index);
+            loaded.problems.push(Problem {
+                file: target.file.clone(),
+                line: target.line,
+                column: usize::from(target.line > 0),
+                path: "spec.targetRef.name".to_owned(),
+                message: format!(
+                    "target `{holder}`, whose document is broken or gone, still scales `{}`",
+                    target.platform.name
+                ),
+                hint: format!(
+                    "mend or put back that document; to give a target another name, remove its document and wait \
+                     until the target has ended (`removeAfter`, {})",
+                    super::unit::show_duration(self.daemon.remove_after)
+                ),
+            });
+            loaded.broken.push(Broken {
+                file: target.file.clone(),
+                key: Some(target.key),
+                origin: target.origin,
+                stops: Stops::default(),
+            });
+        }
+        loaded
+    }
+
+    /// A loaded document for members that another target, which is to be kept, scales already.
+    fn second_hand(&self, loaded: &LoadedTargets) -> Option<(usize, TargetKey)> {
+        let is_loaded = |key: &TargetKey| loaded.targets.iter().any(|target| target.key == *key);
+        let kept = self.old.targets.values().filter(|target| !is_loaded(&target.key));
+        let mut kept = kept.filter(|target| self.fate(loaded, target) != Fate::Ended);
+        kept.find_map(|kept| {
+            let same = |(_, target): &(usize, &TargetConfig)| may_share_members(kept, target);
+            loaded.targets.iter().enumerate().find(same).map(|(index, _)| (index, kept.key.clone()))
+        })
+    }
 }
 
 /// Whether two targets may have the same members; of a platform that has been changed meanwhile, nobody knows.
@@ -184,36 +304,72 @@ fn may_share_members(kept: &TargetConfig, target: &TargetConfig) -> bool {
         && (kept.platform != target.platform || members(kept) == members(target))
 }
 
-/// Whether a broken document may be that of a target.
-fn may_be(broken: &Broken, target: &TargetConfig) -> bool {
-    match &broken.key {
-        Some(key) => *key == target.key,
-        None => broken.file == target.file,
-    }
-}
-
 /// A target as it was, unless the daemon's file has taken back what it uses: then it may act no more.
 fn keep(
     before: &Arc<TargetConfig>,
     daemon: &DaemonConfig,
+    fate: &Fate,
     problems: &mut Problems,
 ) -> (Arc<TargetConfig>, Change) {
     let key = before.key.clone();
-    let (kept, change, message) = if is_open(before, daemon) {
-        (before.clone(), Change::Kept(key), "keeps the configuration that it had before")
-    } else {
-        let off = Arc::new(TargetConfig { mode: Mode::Off, ..(**before).clone() });
-        (off, Change::Withdrawn(key), "is switched off: it uses what the daemon's file no longer opens to it")
+    let is_open = is_open(before, daemon);
+    let (message, hint) = match fate {
+        _ if !is_open => (
+            "is switched off: it uses what the daemon's file no longer opens to it".to_owned(),
+            "mend the document, or remove it to remove the target".to_owned(),
+        ),
+        Fate::Moving => (String::new(), String::new()),
+        Fate::Unclear(file) => (
+            format!("has no document now and goes on as it was: a document in {file} may be its"),
+            "mend that document, or remove it".to_owned(),
+        ),
+        Fate::Gone { .. } => (
+            format!(
+                "has no document any more; it ends when that has lasted `{}`",
+                super::unit::show_duration(daemon.remove_after)
+            ),
+            "put the document back to keep it".to_owned(),
+        ),
+        Fate::Held => (
+            "keeps the configuration that it had before and does nothing: its document means to stop it"
+                .to_owned(),
+            "mend the document".to_owned(),
+        ),
+        Fate::Kept | Fate::Ended => (
+            "keeps the configuration that it had before".to_owned(),
+            "mend the document, or remove it to remove the target".to_owned(),
+        ),
     };
-    problems.push(Problem {
-        file: before.file.clone(),
+    if !message.is_empty() {
+        let message = format!("target `{}` {message}", before.key);
+        problems.push(Problem { message, hint, ..problem_of(before) });
+    }
+    if is_open {
+        let held = if *fate == Fate::Held { held(before) } else { before.clone() };
+        let change = if held == *before { Change::Kept(key) } else { Change::Changed(key) };
+        return (held, change);
+    }
+    (Arc::new(TargetConfig { mode: Mode::Off, ..(**before).clone() }), Change::Withdrawn(key))
+}
+
+/// A target as it was, paused until its document is mended.
+fn held(before: &Arc<TargetConfig>) -> Arc<TargetConfig> {
+    let why = "its document means to stop it and is broken: mend it".to_owned();
+    let mut held = (**before).clone();
+    held.pauses.all = Some(Pause { why, until_wall_ms: None });
+    Arc::new(held)
+}
+
+/// A problem with the document of a target as a whole.
+fn problem_of(target: &TargetConfig) -> Problem {
+    Problem {
+        file: target.file.clone(),
         line: 0,
         column: 0,
         path: String::new(),
-        message: format!("target `{}` {message}", before.key),
-        hint: "mend the document, or remove it to remove the target".to_owned(),
-    });
-    (kept, change)
+        message: String::new(),
+        hint: String::new(),
+    }
 }
 
 /// Whether the daemon's file still has, and opens to the target, what it uses.

@@ -5,10 +5,13 @@ mod behavior;
 mod document;
 mod pause;
 mod signal;
+mod sketch;
 
-pub(super) use document::{form, identity, read};
+pub(super) use document::{form, read};
 pub use pause::{Pause, Pauses};
 pub use signal::{Aggregation, SignalConfig};
+pub use sketch::Stops;
+pub(super) use sketch::identity;
 
 use super::daemon::{EtcdSystem, Platform};
 use plimsoll_wire::safety::Safety;

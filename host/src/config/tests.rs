@@ -1,10 +1,12 @@
 //! The configuration as its owner meets it: the reference files, the messages, and hostile input.
 
+mod doors;
 mod hostile;
 mod lease;
 mod messages;
 mod objects;
 mod reloading;
+mod slips;
 
 use super::load::{daemon_from, targets_from};
 use super::problem::Sink;
@@ -140,7 +142,7 @@ fn safety_values_arrive_in_the_units_of_the_wire() {
 #[test]
 fn settings_reach_a_policy_as_json() {
     let settings =
-        "settings: {a: 1, b: 1.5, c: yes, d: true, e: '2', f: [x, 0x10, -3], g: ~, h: 1.2.3, i: {j: 1e3}}";
+        "settings: {a: 1, b: 1.5, c: 'yes', d: true, e: '2', f: [x, 0x10, -3], g: ~, h: 1.2.3, i: {j: 1e3}}";
     let text = EXAMPLE_TARGET
         .replace("settings:\n        signal: requests\n        target: 1000\n", &format!("{settings}\n"));
     let (loaded, problems) = read_targets(text.as_bytes());

@@ -41,6 +41,8 @@ pub(super) enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) key: String,
+    /// Whether the key stands without quotes.
+    pub(super) plain: bool,
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) node: Node,
@@ -184,6 +186,7 @@ enum Open {
 /// A key that waits for its value.
 struct Key {
     text: String,
+    plain: bool,
     line: usize,
     column: usize,
     /// A key that was refused: its value is read and forgotten.
@@ -277,7 +280,8 @@ impl Builder {
                 if let Some(key) = waiting.take()
                     && !key.refused
                 {
-                    entries.push(Entry { key: key.text, line: key.line, column: key.column, node });
+                    let Key { text, plain, line, column, .. } = key;
+                    entries.push(Entry { key: text, plain, line, column, node });
                 }
             }
         }
@@ -321,8 +325,8 @@ impl Builder {
 fn key_of(node: Node, entries: &[Entry], path: &str, sink: &mut Sink) -> Key {
     let (line, column) = (node.line, node.column);
     let at = |text: &str| At { line, column, path: join(path, text) };
-    let refused = |text: String| Key { text, line, column, refused: true };
-    let Value::Scalar { text, .. } = node.value else {
+    let refused = |text: String| Key { text, plain: false, line, column, refused: true };
+    let Value::Scalar { text, plain } = node.value else {
         sink.add(&at(""), "a key must be a word", "a list, a map or nothing cannot be a key");
         return refused(String::new());
     };
@@ -335,7 +339,7 @@ fn key_of(node: Node, entries: &[Entry], path: &str, sink: &mut Sink) -> Key {
         sink.add(&at(&text), format!("stands here twice, first in line {}", first.line), "keep one");
         return refused(text);
     }
-    Key { text, line, column, refused: false }
+    Key { text, plain, line, column, refused: false }
 }
 
 #[cfg(test)]
@@ -359,7 +363,8 @@ mod tests {
             column,
             value: Value::Scalar { text: text.to_owned(), plain },
         };
-        let entry = |key: &str, line, column, node| Entry { key: key.to_owned(), line, column, node };
+        let entry =
+            |key: &str, line, column, node| Entry { key: key.to_owned(), plain: true, line, column, node };
         let inner = Value::Map(vec![
             entry("b", 2, 5, scalar(2, 8, "1", true)),
             entry("c", 3, 5, scalar(3, 8, "x", false)),

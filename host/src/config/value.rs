@@ -5,6 +5,7 @@ use super::problem::{At, Sink, join, nearest, quote};
 use super::raw::{Any, Scalar};
 use super::tree::{Entry, Node, Value};
 use super::unit::{self, Unreadable};
+use super::words::{read_otherwise, taken_for};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -104,12 +105,30 @@ impl Scalar {
         }
     }
 
+    /// Refuses text without quotes that others read otherwise.
+    pub(super) fn quoted(&self, sink: &mut Sink) {
+        if let Some(what) = taken_for(&self.text).filter(|_| self.plain) {
+            otherwise(&self.at, &self.text, what, sink);
+        }
+    }
+
     /// One of several words.
     pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)], stand_in: T, sink: &mut Sink) -> T {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == self.text) {
             return *value;
         }
         let known = words.iter().map(|(word, _)| *word);
+        if let Some(what) = taken_for(&self.text).filter(|_| self.plain) {
+            let one_of = known.collect::<Vec<_>>().join(", ");
+            let message =
+                format!("{} is {what} without quotes, and no word that is known here", quote(&self.text));
+            sink.add(
+                &self.at,
+                message,
+                format!("write one of: {one_of}; in quotes where others take it for {what}"),
+            );
+            return stand_in;
+        }
         let hint = match nearest(&self.text, known.clone()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("one of: {}", known.collect::<Vec<_>>().join(", ")),
@@ -120,6 +139,7 @@ impl Scalar {
 
     /// Text that is not empty.
     pub(super) fn text(&self, sink: &mut Sink) -> String {
+        self.quoted(sink);
         if self.text.trim().is_empty() {
             sink.add(&self.at, "is empty", "give it a value or remove the key");
         } else if self.text.len() > MAX_TEXT {
@@ -132,12 +152,18 @@ impl Scalar {
 
     /// A name in the sense of DNS: what Kubernetes accepts, what is harmless in a path, and in a metric.
     pub(super) fn name(&self, sink: &mut Sink) -> String {
+        self.quoted(sink);
         if !is_dns_label(&self.text) {
             let hint = "at most 63 lowercase letters, digits and `-`, with a letter or digit at both ends";
             sink.add(&self.at, format!("{} is not a name", quote(&self.text)), hint);
         }
         self.text.clone()
     }
+}
+
+fn otherwise(at: &At, text: &str, what: &str, sink: &mut Sink) {
+    let message = format!("{} without quotes is {what} to some readers of YAML, such as Helm", quote(text));
+    sink.add(at, message, "write it in quotes");
 }
 
 /// Whether a text is a DNS label (RFC 1123).
@@ -174,6 +200,13 @@ pub(super) fn node_json(node: &Node, path: &str, sink: &mut Sink) -> serde_json:
 
 /// Text without quotes: a switch or a number where it looks like one, by YAML's core schema.
 fn plain_json(text: &str, at: &At, sink: &mut Sink) -> serde_json::Value {
+    if let Some(what) = read_otherwise(text) {
+        let message =
+            format!("{} without quotes is {what} to some readers of YAML, such as Helm", quote(text));
+        let hint = "write it in quotes, or a number with digits only, or `true` or `false`";
+        sink.add(at, message, hint);
+        return serde_json::Value::Null;
+    }
     match text {
         "true" | "True" | "TRUE" => return true.into(),
         "false" | "False" | "FALSE" => return false.into(),
@@ -206,13 +239,11 @@ fn plain_json(text: &str, at: &At, sink: &mut Sink) -> serde_json::Value {
     }
 }
 
-/// A whole number by YAML's core schema: decimal, octal (`0o17`) or hexadecimal (`0x1f`). One that no JSON
-/// reader would keep whole gives `Some(None)`.
+/// A whole number, decimal or hexadecimal (`0x1f`). One that no JSON reader would keep whole gives `Some(None)`.
 fn whole_json(text: &str) -> Option<Option<serde_json::Value>> {
-    let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
-        (Some(digits), _) => (digits, 16),
-        (None, Some(digits)) => (digits, 8),
-        (None, None) => (text.strip_prefix(['-', '+']).unwrap_or(text), 10),
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (text.strip_prefix(['-', '+']).unwrap_or(text), 10),
     };
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return None;

@@ -80,6 +80,11 @@ impl Watch {
         }
     }
 
+    /// Takes the next look within this time, whatever changes.
+    pub fn look_within(&mut self, wait: Duration) {
+        self.next_look = self.next_look.min(Instant::now() + wait);
+    }
+
     /// Waits until something may have changed. Several changes in quick succession are told once, and half a
     /// minute without any is told too: whoever asked reads the files, which shows what has changed.
     ///

@@ -63,7 +63,7 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
         kubernetes,
         audit: Arc::new(audit),
         library: Arc::new(library),
-        collector: collector(daemon)?,
+        collector: collector(daemon),
         counters: Arc::default(),
         recorders: Arc::new(Semaphore::new(RECORDERS)),
         lists: Arc::default(),
@@ -113,11 +113,9 @@ pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
     }
 }
 
-/// The sources of signals.
-///
-/// # Errors
-/// Every source that cannot be used.
-pub fn collector(daemon: &DaemonConfig) -> anyhow::Result<Collector> {
+/// The sources of signals; those that cannot be used say so, and the others answer.
+#[must_use]
+pub fn collector(daemon: &DaemonConfig) -> Collector {
     crate::collect::install_crypto();
     let sources = daemon.sources.values().map(|source| SourceConfig {
         credentials: match &source.token_file {
@@ -128,10 +126,7 @@ pub fn collector(daemon: &DaemonConfig) -> anyhow::Result<Collector> {
         deadline: source.deadline,
         ..SourceConfig::new(&source.name, &source.url)
     });
-    Collector::new(sources.collect()).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|error| super::hands::chain(error)).collect();
-        anyhow::anyhow!("sources: {}", lines.join("; "))
-    })
+    Collector::of(sources.collect()).0
 }
 
 /// What the core is told of a target at a moment, in milliseconds since 1970: pauses end by themselves.

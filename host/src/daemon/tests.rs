@@ -111,3 +111,75 @@ async fn a_machine_that_panics_freezes_its_target_and_the_others_go_on() {
     assert_eq!(status(home, "broken").await.unwrap(), frozen, "a frozen target does nothing");
     daemon.abort();
 }
+
+/// A daemon with one target on a simulated world, and a source that cannot be used.
+async fn lone(home: &Path) -> tokio::task::JoinHandle<anyhow::Result<()>> {
+    for name in ["policies", "targets", "state"] {
+        std::fs::create_dir_all(home.join(name)).unwrap();
+    }
+    let file = home.join("plimsoll.yaml");
+    let source = "removeAfter: 1s\nsources:\n  main: {url: 'http://127.0.0.1:9', caFile: /nowhere/ca.pem}\n";
+    std::fs::write(&file, format!("{FILE}{source}")).unwrap();
+    std::fs::write(home.join("targets/sound.yaml"), document("sound")).unwrap();
+    let daemon = tokio::spawn(async move { run_with(&file, Box::new(|_| {}), step).await });
+    until(home, "sound", |status| status.last_decision.is_some()).await;
+    daemon
+}
+
+async fn problems(home: &Path) -> String {
+    ask(home, json!({ "verb": "daemon" }))
+        .await
+        .map(|told| told["body"]["problems"].to_string())
+        .unwrap_or_default()
+}
+
+async fn until_told(home: &Path, is_it: impl Fn(&str) -> bool) {
+    let began = Instant::now();
+    loop {
+        let told = problems(home).await;
+        if is_it(&told) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{told}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_cannot_be_used_is_told_and_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let daemon = lone(home).await;
+    let told = problems(home).await;
+    assert!(told.contains("source main: reading its caFile /nowhere/ca.pem: No such file"), "{told}");
+    // With the source mended nothing is wrong with it any more.
+    let file = std::fs::read_to_string(home.join("plimsoll.yaml")).unwrap();
+    std::fs::write(home.join("plimsoll.yaml"), file.replace(", caFile: /nowhere/ca.pem", "")).unwrap();
+    until_told(home, |told| !told.contains("source main")).await;
+    daemon.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_outlives_a_slip_in_its_name_and_ends_when_its_document_stays_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let daemon = lone(home).await;
+    let file = home.join("targets/sound.yaml");
+    std::fs::write(&file, document("sound").replace("{name: sound}", "{name: sound, namespaces: default}"))
+        .unwrap();
+    until_told(home, |told| told.contains("metadata.namespaces: is not a known key")).await;
+    std::fs::write(&file, document("sound").replace("metadata: {name: sound}", "metadata: {name: soun}"))
+        .unwrap();
+    until_told(home, |told| {
+        told.contains("target `default/sound` has no document now and goes on as it was")
+    })
+    .await;
+    assert_eq!(serde_json::to_value(status(home, "sound").await.unwrap()).unwrap()["mode"], json!("enforce"));
+    std::fs::remove_file(&file).unwrap();
+    let began = Instant::now();
+    while status(home, "sound").await.is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the target has not ended");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    daemon.abort();
+}

@@ -1,6 +1,7 @@
 //! What is wrong with the configuration as a whole: its documents, its sources, and the targets that could not be
 //! built from it. Shown all the time; logged when it comes and when it goes.
 
+use crate::collect::Collector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 pub(super) struct Troubles {
     /// Problems of the files, as they are on disk.
     pub(super) files: Vec<String>,
-    /// Why the sources of signals are not as the daemon's file says.
-    pub(super) sources: Option<String>,
+    /// Sources of signals that cannot be used, each with the reason.
+    pub(super) sources: Vec<String>,
     /// Targets whose documents are right and which could not be built all the same, each with the reason.
     pub(super) unbuilt: BTreeMap<Arc<str>, String>,
 }
@@ -24,10 +25,15 @@ pub(super) struct News {
     pub(super) gone: Vec<String>,
 }
 
+/// Why sources cannot be used, each in one line.
+pub(super) fn sources(collector: &Collector) -> Vec<String> {
+    collector.broken().map(|(_, why)| why.to_owned()).collect()
+}
+
 impl Troubles {
     /// All of it, as it is shown.
     pub(super) fn lines(&self) -> Vec<String> {
-        let sources = self.sources.iter().map(|why| format!("sources: {why}; they stay as they were"));
+        let sources = self.sources.iter().map(|why| format!("{why} (targets that ask it hold)"));
         let unbuilt = self.unbuilt.iter().map(|(key, why)| format!("target {key}: {why}"));
         self.files.iter().cloned().chain(sources).chain(unbuilt).collect()
     }
@@ -65,11 +71,14 @@ mod tests {
     fn shows_files_sources_and_targets_together() {
         let troubles = Troubles {
             files: vec!["a.yaml: wrong".to_owned()],
-            sources: Some("no such file".to_owned()),
+            sources: vec!["source main: no such file".to_owned()],
             unbuilt: BTreeMap::from([("default/a".into(), "why".to_owned())]),
         };
-        let lines =
-            ["a.yaml: wrong", "sources: no such file; they stay as they were", "target default/a: why"];
+        let lines = [
+            "a.yaml: wrong",
+            "source main: no such file (targets that ask it hold)",
+            "target default/a: why",
+        ];
         assert_eq!(troubles.lines(), lines);
     }
 }

@@ -7,8 +7,8 @@ use plimsoll::kubernetes::{Access, ApiServer, Failure, Write};
 use plimsoll_tests::chart::documents;
 use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::kube::in_cluster;
+use plimsoll_wire::snapshot::Now;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +29,11 @@ sources:
   main: {kind: prometheus, url: 'http://127.0.0.1:9090', namespaces: ['*']}
 ";
 
+/// Any moment: no file is read here.
+fn now() -> Now {
+    Now { mono_ms: 0, wall_ms: 0, boot: "boot".into() }
+}
+
 /// The reader of documents, with a daemon's file.
 struct Reader {
     nothing: Configuration,
@@ -41,14 +46,14 @@ impl Reader {
         let file = home.path().join("plimsoll.yaml");
         std::fs::write(&file, DAEMON)?;
         let daemon = load_daemon(&file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let nothing = Configuration { daemon: Arc::new(daemon), targets: BTreeMap::new() };
+        let nothing = Configuration::new(Arc::new(daemon));
         Ok(Self { nothing, _home: home })
     }
 
     /// Takes a document, or says what is wrong with it.
     fn judge(&self, document: &Value) -> Result<(), String> {
         let objects = Objects { seen: vec![Arc::new(document.clone())], ..Objects::default() };
-        let reloaded = reload(&self.nothing, &objects);
+        let reloaded = reload(&self.nothing, &objects, &now());
         if reloaded.configuration.targets.is_empty() { Err(reloaded.problems.to_string()) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Slower than this is of no use to a cycle.
-const MAX_DEADLINE: Duration = Duration::from_secs(30);
+pub const MAX_DEADLINE: Duration = Duration::from_secs(30);
 /// More than this is never one target's signal.
 const MAX_BODY_BYTES: usize = 16 << 20;
 

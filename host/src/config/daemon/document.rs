@@ -21,6 +21,7 @@ raw! {
         kind: Scalar = "kind",
         policies_dir: Scalar = "policiesDir",
         targets_dir: Scalar = "targetsDir",
+        remove_after: Scalar = "removeAfter",
         state_dir: Scalar = "stateDir",
         http: RawHttp = "http",
         control: RawControl = "control",
@@ -130,6 +131,8 @@ fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> Daemon
         file: file.to_owned(),
         policies_dir: path(&raw.policies_dir, base, sink).unwrap_or_else(|| base.join("policies")),
         targets_dir: path(&raw.targets_dir, base, sink).unwrap_or_else(|| base.join("targets")),
+        // Long enough to notice a slip and to put the document back; a day is as good as never.
+        remove_after: wait(&raw.remove_after, 5 * MINUTE, SECOND, DAY, sink),
         http: http(raw.http.get(), sink),
         control_socket: control_socket(raw.control.get(), base, &state_dir, sink),
         // A second is what tests need; ten minutes is the age at which the oldest fact that may be used dies.

@@ -6,6 +6,7 @@ use super::{
     ClientIdentity, Command, EtcdSystem, ExecPlatform, Listing, Login, Namespaces, Platform, PlatformKind,
     PrometheusSource, SimPlatform, World,
 };
+use crate::collect::MAX_DEADLINE;
 use crate::config::problem::{At, Sink, quote};
 use crate::config::raw::{Field, List, Named, Scalar, raw};
 use crate::platforms::exec;
@@ -98,7 +99,7 @@ pub(super) fn source(name: &str, raw: &RawSource, base: &Path, sink: &mut Sink) 
         name: name.to_owned(),
         url: url.map(|url| address(url, sink)).unwrap_or_default(),
         // Prometheus itself gives up after two minutes; a cycle cannot wait for that long.
-        deadline: wait(&raw.deadline, 5 * SECOND, SECOND / 10, MINUTE, sink),
+        deadline: wait(&raw.deadline, 5 * SECOND, SECOND / 10, MAX_DEADLINE, sink),
         token_file: path(&raw.token_file, base, sink),
         ca_file: path(&raw.ca_file, base, sink),
         namespaces: namespaces(&raw.namespaces, sink),
@@ -219,6 +220,7 @@ fn environment(field: &Field<Named<Scalar>>, sink: &mut Sink) -> BTreeMap<String
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     for (name, _) in &named.items {
+        name.quoted(sink);
         if name.text.starts_with("PLIMSOLL_") {
             sink.add(&name.at, "names with `PLIMSOLL_` are the daemon's own", "choose another name");
         } else if !is_name(&name.text) {
@@ -226,8 +228,8 @@ fn environment(field: &Field<Named<Scalar>>, sink: &mut Sink) -> BTreeMap<String
             sink.add(&name.at, "is not the name of a variable", hint);
         }
     }
-    // An empty value is a value.
     let value = |value: &Scalar, sink: &mut Sink| {
+        // An empty value is a value.
         if value.text.is_empty() { String::new() } else { value.text(sink) }
     };
     named.items.iter().take(MAX_ENV).map(|(name, text)| (name.text.clone(), value(text, sink))).collect()
@@ -246,6 +248,7 @@ fn argv(list: &List<Scalar>, hint: &str, sink: &mut Sink) -> Vec<String> {
         }
         Some(_) => {}
     }
+    list.items.iter().for_each(|argument| argument.quoted(sink));
     if list.items.len() > MAX_ARGV {
         sink.add(&list.at, format!("has more than {MAX_ARGV} arguments"), "put them into a script");
     }

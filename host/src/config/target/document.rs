@@ -9,8 +9,9 @@ use crate::config::form::{self, Form};
 use crate::config::problem::{At, Sink, quote};
 use crate::config::raw::{Any, Field, List, Named, Raw, Scalar, raw};
 use crate::config::safety::{RawSafety, safety};
-use crate::config::tree::{Node, Value};
-use crate::config::value::{is_dns_label, json};
+use crate::config::tree::Node;
+use crate::config::value::json;
+use crate::config::words::is_off;
 use crate::config::{API_VERSION, header, named};
 use crate::kubernetes::Scalable;
 use plimsoll_core::combine::OUTSIDE;
@@ -66,8 +67,8 @@ raw! {
             .doc("The least number of members: nothing goes below it."),
         max: Scalar = "maxReplicas" => form::whole(SIZES).required()
             .doc("The greatest number of members: nothing goes beyond it."),
-        mode: Scalar = "mode" => form::words(&MODES)
-            .doc("off: it is only looked at. dryrun, by default: decisions are made and recorded, nothing is touched. \
+        mode: Scalar = "mode" => form::words_or_false(&MODES)
+            .doc("off (or false, which YAML 1.1 makes of it): it is only looked at. dryrun, by default: decisions are made and recorded, nothing is touched. \
                 enforce: plans are carried out."),
         interval: Scalar = "interval" => form::duration(INTERVAL)
             .doc("How often it is looked at; without it as often as the daemon's file says."),
@@ -137,7 +138,8 @@ fn system_form() -> Form {
     )
 }
 
-/// What the `spec` of a document may hold, as far as it can be said without the daemon's file.
+/// What the `spec` of a document may hold, as far as it can be said without the daemon's file. The server's language sees no
+/// value of two types: what depends on `mode` is left to the reader.
 pub(in crate::config) fn form() -> Form {
     let reserved = format!(
         "!has(self.externalWish) || !self.externalWish || !has(self.policies) || \
@@ -152,11 +154,6 @@ pub(in crate::config) fn form() -> Form {
         .rule(
             "self.minReplicas <= self.maxReplicas",
             "`minReplicas` is more than `maxReplicas`: exchange them or raise `maxReplicas`",
-        )
-        .rule(
-            "(has(self.policies) && size(self.policies) > 0) || (has(self.externalWish) && self.externalWish) || \
-             (has(self.mode) && self.mode == 'off')",
-            "nobody is asked for a size: name a policy; to scale by hand only, ask `hold.wasm`",
         )
         .rule(&reserved, &format!("`{OUTSIDE}` is the name of wishes from outside: choose another name"))
         .rule(
@@ -178,25 +175,6 @@ pub(in crate::config) fn form() -> Form {
              (has(self.safety) && has(self.safety.allowEven) && self.safety.allowEven)",
             "the only size is even: choose an odd number, or set `safety.allowEven: true`",
         )
-}
-
-/// What a document is called, as far as that can be read from one that may be broken.
-pub(in crate::config) fn identity(root: &Node) -> Option<TargetKey> {
-    let child = |node: &Node, key: &str| match &node.value {
-        Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.clone()),
-        Value::Null | Value::Scalar { .. } | Value::List(_) => None,
-    };
-    let text = |node: Node| match node.value {
-        Value::Scalar { text, .. } => Some(text),
-        Value::Null | Value::List(_) | Value::Map(_) => None,
-    };
-    let metadata = child(root, "metadata")?;
-    let name = child(&metadata, "name").and_then(text).filter(|name| is_dns_label(name))?;
-    let namespace = match child(&metadata, "namespace") {
-        None => "default".to_owned(),
-        Some(node) => text(node)?,
-    };
-    Some(TargetKey { namespace, name })
 }
 
 /// Reads a target's document from its tree.
@@ -394,7 +372,11 @@ fn system(
 
 fn mode(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> Mode {
     let Some(scalar) = spec.mode.get() else { return Mode::default() };
-    let mode = scalar.choice(&MODES, Mode::Off, sink);
+    // What Helm and kubectl make of `off`: the switch that stops a target works however it is written.
+    let mode = match is_off(&scalar.text, scalar.plain) {
+        true => Mode::Off,
+        false => scalar.choice(&MODES, Mode::Off, sink),
+    };
     if mode == Mode::Enforce
         && let Some(Platform { name, kind: PlatformKind::Exec(ExecPlatform { add: None, .. }), .. }) =
             platform

@@ -21,6 +21,8 @@ const MAX_APPROVAL: usize = 4_096;
 
 const HINT: &str =
     "write who and why, and until when if it ends: `ann: disk swap; until 2026-02-01T12:00:00Z`";
+/// The form of an end, of which every slip would be none.
+const END_HINT: &str = "an end stands last, behind a semicolon: `ann: disk swap; until 2026-02-01T12:00:00Z`";
 
 /// One pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,9 +120,19 @@ fn unknown(name: &Scalar, ours: &str, sink: &mut Sink) {
 fn pause(value: &Scalar, text: &str, sink: &mut Sink) -> Option<Pause> {
     let why = text.trim();
     let end = why.rsplit_once(';').and_then(|(note, end)| Some((note, end.trim().strip_prefix("until ")?)));
-    let note = end.map_or(why, |(note, _)| note);
-    if note.trim().is_empty() || why.starts_with("until ") {
+    let note = end.map_or(why, |(note, _)| note).trim();
+    let says_both =
+        note.split_once(':').is_some_and(|(who, why)| !who.trim().is_empty() && !why.trim().is_empty());
+    if note.is_empty() || why.starts_with("until ") {
         sink.add(&value.at, "says neither who nor why", HINT);
+        return None;
+    }
+    if !says_both {
+        sink.add(&value.at, format!("{} does not say who and why", quote(note)), HINT);
+        return None;
+    }
+    if let Some(word) = end_in(note) {
+        sink.add(&value.at, format!("{} in the reason looks like an end and is none", quote(word)), END_HINT);
         return None;
     }
     if why.len() > MAX_WHY {
@@ -137,6 +149,12 @@ fn pause(value: &Scalar, text: &str, sink: &mut Sink) -> Option<Pause> {
         }
     };
     Some(Pause { why: why.to_owned(), until_wall_ms })
+}
+
+/// A word of a reason that is meant to end the pause, as far as can be told.
+fn end_in(note: &str) -> Option<&str> {
+    let mut words = note.split_whitespace().map(|word| word.trim_matches([',', ';', '.', ':']));
+    words.find(|word| word.eq_ignore_ascii_case("until") || word.parse::<jiff::Timestamp>().is_ok())
 }
 
 /// `N; WHO: WHY`, or `N; WHO: WHY; until TIME`.

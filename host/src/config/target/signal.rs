@@ -1,5 +1,7 @@
 //! `spec.signals`: what is measured for a target.
 
+mod brackets;
+
 use crate::config::daemon::DaemonConfig;
 use crate::config::form::{self, Form};
 use crate::config::named;
@@ -14,13 +16,11 @@ use std::time::Duration;
 const MAX_QUERY: usize = 8_192;
 /// Each costs a query a cycle.
 const MAX_SIGNALS: usize = 32;
-/// Samples of one signal: they go into the snapshot, which every policy reads and every record keeps.
-const MAX_SAMPLES: u64 = 2_000;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY_SECONDS: u64 = 86_400;
 
-const WINDOW: RangeInclusive<Duration> = SECOND..=Duration::from_secs(31 * DAY_SECONDS);
+const WINDOW: RangeInclusive<Duration> = SECOND..=Duration::from_secs(DAY_SECONDS);
 const USUAL_WINDOW: Duration = Duration::from_secs(5 * 60);
 const STEP: RangeInclusive<Duration> = SECOND..=Duration::from_secs(DAY_SECONDS);
 /// The usual scrape interval.
@@ -136,6 +136,7 @@ fn signal(
     seen: &mut BTreeSet<String>,
     sink: &mut Sink,
 ) -> SignalConfig {
+    let before = sink.len();
     let signal = SignalConfig {
         line: raw.query.get().map_or(raw.at.line, |query| query.at.line),
         name: super::document::unique_name(&raw.name, &raw.at, seen, sink),
@@ -164,7 +165,10 @@ fn signal(
         counter: raw.counter.get().is_some_and(|counter| counter.switch(sink)),
         batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
     };
-    fits(raw, &signal, sink);
+    // What was not read would only repeat the problem.
+    if sink.len() == before {
+        fits(raw, &signal, sink);
+    }
     bare_counter(raw, sink);
     signal
 }
@@ -174,14 +178,17 @@ fn coverage(scalar: &Scalar, sink: &mut Sink) -> u32 {
     u32::try_from(scalar.permille(floor.into()..=ceiling.into(), sink)).unwrap_or(ceiling)
 }
 
-/// A query: text of some length with balanced brackets. Whether it is PromQL, Prometheus says.
+/// A query: text of some length whose brackets and quotes close. Whether it is PromQL, Prometheus says.
 fn promql(scalar: &Scalar, sink: &mut Sink) -> String {
     let query = scalar.text.trim();
+    scalar.quoted(sink);
     if query.is_empty() {
         sink.add(&scalar.at, "is empty", "write PromQL");
     } else if query.len() > MAX_QUERY {
         let hint = "make it a recording rule and query that";
         sink.add(&scalar.at, format!("is longer than {MAX_QUERY} bytes"), hint);
+    } else if let Some(open) = brackets::unclosed(query) {
+        sink.add(&scalar.at, format!("is no PromQL: {open}"), "close every bracket and every quote once");
     }
     query.to_owned()
 }
@@ -195,20 +202,18 @@ fn label_name(scalar: &Scalar, sink: &mut Sink) -> String {
     text.to_owned()
 }
 
+/// What the collector could not ask is refused when it is read: there is one reader of signals.
 fn fits(raw: &RawSignal, signal: &SignalConfig, sink: &mut Sink) {
-    let place = raw.step.get().or(raw.window.get());
-    let Some(place) = place else { return };
-    if signal.step > signal.window {
-        sink.add(
-            &place.at,
-            "`step` is longer than `window`",
-            "no sample would be read: choose a shorter step",
-        );
-    }
-    let samples = signal.window.as_millis() / signal.step.as_millis().max(1);
-    if samples > u128::from(MAX_SAMPLES) {
-        let hint = "choose a longer step or a shorter window";
-        sink.add(&place.at, format!("a window of {samples} samples is more than {MAX_SAMPLES}"), hint);
+    for problem in crate::daemon::assembly::definition(signal, &signal.name).problems() {
+        let (key, field) = match problem.field {
+            "window" => ("window", &raw.window),
+            "aggregation" => ("aggregation", &raw.aggregation),
+            "counter" => ("counter", &raw.counter),
+            _ => ("step", &raw.step),
+        };
+        let at = field.get().map_or_else(|| raw.at.child(key), |scalar| scalar.at.clone());
+        let (message, hint) = problem.message.split_once("; ").unwrap_or((&problem.message, ""));
+        sink.add(&at, message, hint);
     }
 }
 

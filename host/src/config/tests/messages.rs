@@ -162,7 +162,27 @@ const TARGET_SLIPS: &[Slip] = &[
     (
         "query: up",
         "query: up, window: 30d",
-        &["orders.yaml:14: spec.signals[0].window: a window of 172800 samples is more than 2000 (choose a longer step or a shorter window)"],
+        &["orders.yaml:14: spec.signals[0].window: `30d` is above the most that is allowed (write a value from `1s` to `1d`)"],
+    ),
+    (
+        "query: up",
+        "query: up, window: 1d, step: 1m",
+        &["orders.yaml:14: spec.signals[0].step: gives more than 1000 points in the window (make it longer)"],
+    ),
+    (
+        "query: up",
+        "query: up, step: 1500ms",
+        &["orders.yaml:14: spec.signals[0].step: must be a whole number of seconds, at least 1s"],
+    ),
+    (
+        "query: up",
+        "query: 'sum(rate(x[1m])'",
+        &["orders.yaml:14: spec.signals[0].query: is no PromQL: `(` is not closed (close every bracket and every quote once)"],
+    ),
+    (
+        "name: orders",
+        "name: orders\u{a0}1",
+        &["orders.yaml:4: metadata.name: `orders<U+00A0>1` is not a name (at most 63 lowercase letters, digits and `-`, with a letter or digit at both ends)"],
     ),
     (
         "hold: 1s",
@@ -399,12 +419,12 @@ const DAEMON_SLIPS: &[Slip] = &[
     ),
     (
         "{command: [/bin/members, add]}",
-        "{command: [/bin/members, add], env: {REGION: eu, PLIMSOLL_STEP: x, 1ST: y, NO-NAME: z, TAB: \"\\t.\"}}",
+        "{command: [/bin/members, add], env: {REGION: eu, PLIMSOLL_STEP: x, 1ST: x, NO-NAME: z, TAB: \"\\t.\"}}",
         &[
             "plimsoll.yaml:10: platforms.vms.add.env.PLIMSOLL_STEP: names with `PLIMSOLL_` are the daemon's own (choose another name)",
             "plimsoll.yaml:10: platforms.vms.add.env.1ST: is not the name of a variable (letters, digits and `_`, and no digit first)",
             "plimsoll.yaml:10: platforms.vms.add.env.NO-NAME: is not the name of a variable (letters, digits and `_`, and no digit first)",
-            "plimsoll.yaml:10: platforms.vms.add.env.TAB: `\\u{9}.` has a control character (remove it)",
+            "plimsoll.yaml:10: platforms.vms.add.env.TAB: `<tab>.` has a control character (remove it)",
         ],
     ),
     (

@@ -50,7 +50,7 @@ fn object(namespace: &str, name: &str) -> Value {
 
 fn read(objects: Vec<Value>, namespaces: &str) -> LoadedTargets {
     let objects = Objects { seen: objects.into_iter().map(Arc::new).collect(), ..Objects::default() };
-    load_all(Path::new("/nowhere"), &daemon(namespaces), &objects)
+    load_all(Path::new("/nowhere"), &daemon(namespaces), &objects, &mut None)
 }
 
 fn key(name: &str) -> TargetKey {
@@ -63,11 +63,11 @@ fn unseen(namespace: Option<&str>) -> Unseen {
 
 fn reload(old: &Configuration, objects: Vec<Value>, unseen: Unseen) -> Reloaded {
     let objects = Objects { seen: objects.into_iter().map(Arc::new).collect(), unseen, ..Objects::default() };
-    merge(old, old.daemon.clone(), load_all(Path::new("/nowhere"), &old.daemon, &objects))
+    merge(old, old.daemon.clone(), load_all(Path::new("/nowhere"), &old.daemon, &objects, &mut None), 0)
 }
 
 fn before(objects: Vec<Value>) -> Configuration {
-    let nothing = Configuration { daemon: Arc::new(daemon("shop")), targets: BTreeMap::new() };
+    let nothing = Configuration::new(Arc::new(daemon("shop")));
     let loaded = reload(&nothing, objects, Unseen::default());
     assert!(loaded.problems.is_empty(), "{}", loaded.problems);
     loaded.configuration
@@ -184,20 +184,20 @@ spec:
 ";
     std::fs::write(&file, document).expect("written");
     let daemon = Arc::new(daemon("shop"));
-    let nothing = Configuration { daemon: daemon.clone(), targets: BTreeMap::new() };
+    let nothing = Configuration::new(daemon.clone());
     let all = |objects: Vec<Value>| {
         let objects = Objects { seen: objects.into_iter().map(Arc::new).collect(), ..Objects::default() };
-        load_all(dir.path(), &daemon, &objects)
+        load_all(dir.path(), &daemon, &objects, &mut None)
     };
-    let first = merge(&nothing, daemon.clone(), all(Vec::new())).configuration;
+    let first = merge(&nothing, daemon.clone(), all(Vec::new()), 0).configuration;
     assert_eq!(first.targets[&key("db")].origin, Origin::File);
-    let both = merge(&first, daemon.clone(), all(vec![object("shop", "db")]));
+    let both = merge(&first, daemon.clone(), all(vec![object("shop", "db")]), 0);
     assert_eq!(both.configuration.targets, first.targets);
     let told = both.problems.to_string();
     assert!(told.contains("is described twice, also in StatefulAutoscaler shop/db ("), "{told}");
     assert!(told.contains(&format!("is described twice, also in {}:2 (", file.display())), "{told}");
     std::fs::remove_file(&file).expect("removed");
-    let moved = merge(&both.configuration, daemon.clone(), all(vec![object("shop", "db")]));
+    let moved = merge(&both.configuration, daemon.clone(), all(vec![object("shop", "db")]), 0);
     assert_eq!(moved.changes, [Change::Changed(key("db"))]);
     assert_eq!(moved.configuration.targets[&key("db")].origin, Origin::Object);
 }

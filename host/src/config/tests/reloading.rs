@@ -1,28 +1,41 @@
 //! Changes while the daemon runs.
 
 use crate::config::{Change, Configuration, EXAMPLE_TARGET, Objects, Problems, Reloaded, TargetKey, Watch};
-use plimsoll_wire::snapshot::Mode;
-use std::collections::BTreeMap;
+use plimsoll_wire::snapshot::{Mode, Now};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Any moment of the boot clock.
+pub(super) const AT: u64 = 10_000_000;
+pub(super) const MINUTE: u64 = 60_000;
+
 fn load(file: &Path) -> Result<Reloaded, Problems> {
-    let daemon = Arc::new(crate::config::load_daemon(file)?);
-    Ok(reload(&Configuration { daemon, targets: BTreeMap::new() }))
+    Ok(reload(&Configuration::new(Arc::new(crate::config::load_daemon(file)?))))
 }
 
-fn reload(old: &Configuration) -> Reloaded {
-    crate::config::reload(old, &Objects::default())
+/// Two readings a second apart: every file has come to rest.
+pub(super) fn reload(old: &Configuration) -> Reloaded {
+    reload_at(old, AT)
+}
+
+pub(super) fn reload_at(old: &Configuration, mono_ms: u64) -> Reloaded {
+    let mut files = once_at(old, mono_ms).configuration.files;
+    files.gone = old.files.gone.clone();
+    once_at(&Configuration { files, ..old.clone() }, mono_ms + 1_000)
+}
+
+pub(super) fn once_at(old: &Configuration, mono_ms: u64) -> Reloaded {
+    crate::config::reload(old, &Objects::default(), &Now { mono_ms, wall_ms: 0, boot: "boot".into() })
 }
 
 /// A daemon's file and a directory of documents.
-struct Files {
+pub(super) struct Files {
     dir: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let files = Self { dir: tempfile::tempdir().expect("a directory") };
         std::fs::create_dir(files.targets()).expect("a directory");
         files.daemon(&two_platforms());
@@ -30,34 +43,34 @@ impl Files {
         files
     }
 
-    fn targets(&self) -> PathBuf {
+    pub(super) fn targets(&self) -> PathBuf {
         self.dir.path().join("targets")
     }
 
-    fn daemon_file(&self) -> PathBuf {
+    pub(super) fn daemon_file(&self) -> PathBuf {
         self.dir.path().join("plimsoll.yaml")
     }
 
-    fn daemon(&self, text: &str) {
+    pub(super) fn daemon(&self, text: &str) {
         std::fs::write(self.daemon_file(), text).expect("written");
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.targets().join(format!("{name}.yaml")), text).expect("written");
     }
 
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         std::fs::remove_file(self.targets().join(format!("{name}.yaml"))).expect("removed");
     }
 
-    fn load(&self) -> Configuration {
+    pub(super) fn load(&self) -> Configuration {
         let loaded = load(&self.daemon_file()).expect("a good daemon's file");
         assert!(loaded.problems.is_empty(), "{}", loaded.problems);
         loaded.configuration
     }
 }
 
-fn two_platforms() -> String {
+pub(super) fn two_platforms() -> String {
     let vms2 = "  vms2:\n    kind: exec\n    list: {command: [/bin/members]}\nsystems:";
     super::DAEMON.replace("systems:", vms2)
 }
@@ -66,7 +79,7 @@ fn key(name: &str) -> TargetKey {
     TargetKey { namespace: "default".to_owned(), name: name.to_owned() }
 }
 
-fn second(name: &str, platform: &str) -> String {
+pub(super) fn second(name: &str, platform: &str) -> String {
     EXAMPLE_TARGET
         .replace("name: orders", &format!("name: {name}"))
         .replace("name: vms", &format!("name: {platform}"))
@@ -143,8 +156,17 @@ fn a_document_that_is_gone_removes_its_target_only() {
     let before = files.load();
     files.remove("orders");
     let after = reload(&before);
-    assert_eq!(after.changes, [Change::Removed(key("orders"))]);
-    assert_eq!(keys(&after), ["default/users"]);
+    assert_eq!(after.changes, [Change::Kept(key("orders"))]);
+    assert_eq!(
+        messages(&after),
+        ["target `default/orders` has no document any more; it ends when that has lasted `5m`"]
+    );
+    assert_eq!(after.look_again, Some(Duration::from_millis(5 * MINUTE)));
+    let still = reload_at(&after.configuration, AT + 4 * MINUTE);
+    assert_eq!(still.problems, after.problems, "what is told does not change while the time goes by");
+    let ended = reload_at(&still.configuration, AT + 5 * MINUTE);
+    assert_eq!(ended.changes, [Change::Removed(key("orders"))]);
+    assert_eq!((keys(&ended), ended.look_again), (vec!["default/users".to_owned()], None));
 }
 
 #[test]
@@ -238,7 +260,8 @@ fn members_of_a_target_that_is_kept_get_no_second_hand() {
     let after = reload(&before);
     assert_eq!(keys(&after), ["default/orders"]);
     assert!(
-        messages(&after).contains(&"target `default/orders`, whose document is broken, still scales `vms`")
+        messages(&after)
+            .contains(&"target `default/orders`, whose document is broken or gone, still scales `vms`")
     );
 }
 
@@ -315,10 +338,16 @@ async fn until(
     configuration: &mut Configuration,
     wanted: impl Fn(&Configuration) -> bool,
 ) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(25);
+    let began = tokio::time::Instant::now();
     while !wanted(configuration) {
-        tokio::time::timeout_at(deadline, watch.changed()).await.expect("a hint before the rescan");
-        *configuration = reload(configuration).configuration;
+        let hint = tokio::time::timeout_at(began + Duration::from_secs(25), watch.changed());
+        hint.await.expect("a hint before the rescan");
+        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).expect("a short test");
+        let reloaded = once_at(configuration, AT + MINUTE + elapsed_ms);
+        if let Some(wait) = reloaded.look_again {
+            watch.look_within(wait);
+        }
+        *configuration = reloaded.configuration;
     }
 }
 
@@ -331,13 +360,14 @@ fn replace(path: &Path, text: &str) {
 #[tokio::test]
 async fn changes_of_files_are_noticed() {
     let files = Files::new();
+    files.daemon(&format!("{}removeAfter: 1s\n", two_platforms()));
     let mut configuration = files.load();
     let mut watch = Watch::new(&files.daemon_file(), &files.targets());
     files.write("orders", &EXAMPLE_TARGET.replace("minReplicas: 3", "minReplicas: 5"));
     until(&mut watch, &mut configuration, |now| now.targets[&key("orders")].min_replicas == 5).await;
     replace(&files.targets().join("orders.yaml"), EXAMPLE_TARGET);
     until(&mut watch, &mut configuration, |now| now.targets[&key("orders")].min_replicas == 3).await;
-    replace(&files.daemon_file(), &format!("{}interval: 7s\n", two_platforms()));
+    replace(&files.daemon_file(), &format!("{}removeAfter: 1s\ninterval: 7s\n", two_platforms()));
     until(&mut watch, &mut configuration, |now| now.daemon.interval == Duration::from_secs(7)).await;
     files.remove("orders");
     until(&mut watch, &mut configuration, |now| now.targets.is_empty()).await;
