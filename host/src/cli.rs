@@ -15,6 +15,7 @@ mod progress;
 mod run;
 mod schema;
 mod set_aside;
+mod snapshot;
 mod status;
 mod yaml;
 

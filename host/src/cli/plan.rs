@@ -2,7 +2,7 @@
 
 use super::ask::Daemon;
 use super::output::{self, Form, cell, line, number, or_dash, rfc3339};
-use super::{Went, target};
+use super::{Went, snapshot, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
@@ -149,8 +149,7 @@ fn parse(text: &str, name: &str) -> anyhow::Result<Snapshot> {
         Some(_) => bail!("{name}: formatVersion: this version of Plimsoll reads {FORMAT_VERSION} only"),
         None => bail!("{name}: formatVersion: is missing; {hint}"),
     }
-    // From the text again, so that the error has its line.
-    serde_json::from_str(text).map_err(|error| anyhow!("{}; {hint}", at(name, &error)))
+    snapshot::read(document).map_err(|misfit| anyhow!("{name}: {misfit}; {hint}"))
 }
 
 fn at(name: &str, error: &serde_json::Error) -> String {

@@ -2,7 +2,7 @@
 
 use super::output::{self, Closed, Form, Format};
 use super::progress::Progress;
-use super::{Went, block_on, yaml};
+use super::{Went, block_on, snapshot, yaml};
 use crate::policy::{Class, Failure, Fault, Host, Inspection, Launch, Loaded, Rejection, Sandbox};
 use anyhow::{Context, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
@@ -159,9 +159,10 @@ impl Asking {
     }
 
     async fn answer(&mut self, line: &[u8], number: u64) -> anyhow::Result<Vec<u8>> {
-        let mut snapshot: Snapshot = match serde_json::from_slice(line) {
+        let document = serde_json::from_slice(line).map_err(|error| error.to_string());
+        let mut snapshot: Snapshot = match document.and_then(snapshot::read) {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.fail(&Failure::new(Fault::Input, format!("line {number}: {error}"))),
+            Err(why) => return self.fail(&Failure::new(Fault::Input, format!("line {number}: {why}"))),
         };
         let key = snapshot.target.key.clone();
         if let Some(state) = self.states.get(&key) {

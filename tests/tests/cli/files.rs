@@ -60,7 +60,10 @@ fn a_snapshot_that_is_none_is_told_with_its_place() {
             &good.replacen("\"formatVersion\": 1", "\"formatVersion\": 2", 1),
             "formatVersion: this version of Plimsoll reads 1 only",
         ),
-        (&good.replacen("\"dryrun\"", "\"dry-run\"", 1), "DIR/s.json:12:21: unknown variant `dry-run`"),
+        (
+            &good.replacen("\"dryrun\"", "\"dry-run\"", 1),
+            "DIR/s.json: target.mode: `dry-run` is none of off, dryrun, enforce; `plimsoll schema snapshot` tells",
+        ),
         (
             &good.replacen("\"sim-quorum\"", "\"sybase\"", 1),
             "target.system: there is no profile for the system \"sybase\"",
@@ -347,4 +350,109 @@ fn write_journal(lab: &Lab, head: &str) {
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(journals.store("default/orders", None, &journal)).expect("written");
+}
+
+#[test]
+fn check_refuses_what_the_daemon_cannot_use() {
+    let lab = Lab::new();
+    lab.configure();
+    let daemon = std::fs::read_to_string(lab.path("plimsoll.yaml")).expect("the daemon's file");
+    let signal =
+        format!("{TARGET}  signals:\n    - {{name: load, source: main, query: up, window: 30s, step: 2s}}\n");
+    lab.write("targets/demo.yaml", &signal);
+    assert_eq!(lab.run(&["check"]).code, 0, "{:?}", lab.run(&["check"]));
+    for (from, to, told) in [
+        (
+            ":9\"}",
+            ":9\", deadline: 45s}",
+            "sources.main.deadline: `45s` is above the most that is allowed (write a value from `100ms` to `30s`)",
+        ),
+        (
+            ":9\"}",
+            ":9\", caFile: /nowhere.pem}",
+            "DIR/plimsoll.yaml: sources.main: source main: reading its caFile /nowhere.pem: No such file",
+        ),
+        ("step: 2s", "step: 1500ms", "spec.signals[0].step: must be a whole number of seconds"),
+        (
+            "window: 30s, step: 2s",
+            "window: 2d, step: 5m",
+            "spec.signals[0].window: `2d` is above the most that is allowed",
+        ),
+        (
+            "query: up",
+            "query: 'sum(rate(a_total[1m])'",
+            "spec.signals[0].query: is no PromQL: `(` is not closed",
+        ),
+    ] {
+        lab.write("plimsoll.yaml", daemon.replace(from, to));
+        lab.write("targets/demo.yaml", signal.replace(from, to));
+        let output = lab.run(&["check"]);
+        assert_eq!(output.code, 2, "{told}: {output:?}");
+        assert!(output.out.contains(told), "{told}\n{}", output.out);
+    }
+    lab.write("plimsoll.yaml", daemon.replace(":9\"}", ":9\", tokenFile: /nowhere}"));
+    lab.write("targets/demo.yaml", &signal);
+    let output = lab.run(&["check"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output
+            .out
+            .contains("warning: DIR/plimsoll.yaml: sources.main.tokenFile: /nowhere cannot be read here"),
+        "{}",
+        output.out
+    );
+}
+
+/// What the policy would refuse at every decision is told before the first.
+#[test]
+fn check_asks_each_policy_what_it_says_of_its_settings() {
+    let lab = Lab::new();
+    lab.configure();
+    let module = std::fs::read(plimsoll_tests::daemon::shipped("target-utilization.wasm")).expect("a policy");
+    lab.write("policies/target-utilization.wasm", module);
+    let target = TARGET.replace(
+        "      module: five.wasm\n",
+        "      module: target-utilization.wasm\n      settings:\n        signal: load\n        target: 10\n        \
+         type: AverageValue\n  signals:\n    - {name: load, source: main, query: up, window: 30s, step: 2s}\n",
+    );
+    lab.write("targets/demo.yaml", &target);
+    assert_eq!(lab.run(&["check"]).code, 0, "{:?}", lab.run(&["check"]));
+    for (from, to) in [
+        ("target: 10", "targett: 10"),
+        ("target: 10", "target: 500m"),
+        ("target: 10", "target: \"10\""),
+        ("type: AverageValue", "type: Utilization"),
+        ("type: AverageValue", "window: 1h30m"),
+        ("signal: load", "signal: laod"),
+    ] {
+        lab.write("targets/demo.yaml", target.replace(from, to));
+        let output = lab.run(&["check"]);
+        assert_eq!(output.code, 2, "{to}: {output:?}");
+        assert!(
+            output.out.contains("problem: DIR/targets/demo.yaml:13: spec.policies[0].settings: "),
+            "{to}\n{}",
+            output.out
+        );
+    }
+}
+
+#[test]
+fn a_misspelt_key_of_a_snapshot_is_named_and_one_through_jq_is_read() {
+    let lab = Lab::new();
+    let good = std::fs::read_to_string(data("five-healthy.json")).expect("the file");
+    lab.write("s.json", good.replacen("\"mode\"", "\"modes\"", 1));
+    let file = lab.path("s.json").to_string_lossy().into_owned();
+    let output = lab.run(&["plan", "--from", &file, "--to", "3"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(
+        output.err.contains(
+            "DIR/s.json: target.mode: is missing; target.modes: is not a known key (did you mean `mode`?)"
+        ),
+        "{}",
+        output.err
+    );
+    let jq = good.replace("18446744073709551615", "18446744073709552000");
+    lab.write("s.json", &jq);
+    let output = lab.run(&["plan", "--from", &file, "--to", "3"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
 }
