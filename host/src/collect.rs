@@ -8,11 +8,16 @@ mod definition;
 mod judge;
 mod lint;
 mod prometheus;
+mod promql;
+mod series;
+mod taken;
 
 pub use definition::{Aggregation, BatchBy, Problem, Question, SignalDefinition};
 pub use judge::{Answer, Failure, Reply, judge_answer};
 pub use lint::lint;
 pub use prometheus::{CollectError, Credentials, MAX_DEADLINE, Prometheus, SourceConfig};
+pub use series::SeriesWatch;
+pub use taken::TakenAway;
 
 use plimsoll_wire::snapshot::{Now, Signal, SignalState};
 use std::collections::BTreeMap;

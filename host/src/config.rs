@@ -32,8 +32,8 @@ pub use problem::{Problem, Problems};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
 pub use target::{
-    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SignalConfig, Stops, System, TargetConfig,
-    TargetKey,
+    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SeriesConfig, SignalConfig, Stops, System,
+    TargetConfig, TargetKey,
 };
 pub use watch::Watch;
 

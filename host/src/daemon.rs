@@ -7,7 +7,9 @@ pub mod control;
 mod first;
 mod hands;
 mod lease;
+mod orders;
 mod report;
+mod signals;
 mod trouble;
 mod view;
 mod wakes;
@@ -21,10 +23,9 @@ use crate::config::{self, Change, Configuration, DaemonConfig, LogLevel, TargetC
 use anyhow::Context;
 use caught::caught;
 use cluster::Cluster;
-use control::{Order, Request};
 use hands::{Hands, Tools};
 use plimsoll_core::arbiter::Arbiter;
-use plimsoll_core::cycle::{Command, Effect, Event, Role, Spec, State, step};
+use plimsoll_core::cycle::{Effect, Event, Role, Spec, State, step};
 use plimsoll_wire::snapshot::{Mode, Now};
 use report::Reporter;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use trouble::Troubles;
+use trouble::{Told, Troubles, Turn};
 use wakes::Wakes;
 
 /// Events that wait at most; a task that has one more to tell waits.
@@ -73,6 +74,8 @@ struct Daemon {
     troubles: Troubles,
     /// The troubles that were logged last.
     told: Vec<String>,
+    /// What was logged of each target's own.
+    told_of_targets: Told,
     log_level: LogSetter,
     step: Step,
     /// Where targets come from beside the files.
@@ -94,6 +97,7 @@ pub async fn run(file: &Path, log_level: LogSetter) -> anyhow::Result<()> {
 
 /// The loop around a machine: [`step`], or one that fails on purpose in a test.
 async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Result<()> {
+    let mut signals = signals::Signals::listen().context("listening for signals")?;
     let daemon = config::load_daemon(file).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let daemon = Arc::new(daemon);
     let (tools, mut election) = assembly::tools(&daemon).await?;
@@ -112,6 +116,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
         published: published.clone(),
         troubles: Troubles::default(),
         told: Vec::new(),
+        told_of_targets: Told::default(),
         log_level,
         step,
         configuration: Configuration::new(daemon.clone()),
@@ -132,7 +137,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
     looping.stand(&mut election);
     looping.troubles.sources = trouble::sources(&looping.tools.collector);
     looping.read_first(&mut watch).await;
-    let mut stop = std::pin::pin!(stopped());
+    let mut stop = std::pin::pin!(signals::stopped());
     tracing::info!(file = %file.display(), targets = looping.targets.len(), "running");
     loop {
         tokio::select! {
@@ -145,6 +150,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
             Some(request) = ordered.recv() => looping.order(request),
             () = watch.changed() => { looping.reload(&mut watch).await; }
             () = cluster.changed() => { looping.reload(&mut watch).await; }
+            asked = signals.next() => looping.heed(asked, &mut watch).await,
             () = election.changed() => looping.stand(&mut election),
         }
     }
@@ -158,20 +164,8 @@ fn budget(daemon: &DaemonConfig) -> usize {
     usize::try_from(daemon.concurrent_plans).unwrap_or(1)
 }
 
-fn lines(problems: &config::Problems) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
-}
-
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+fn lines(problems: Vec<&config::Problem>) -> Vec<String> {
+    problems.into_iter().map(ToString::to_string).collect()
 }
 
 impl Daemon {
@@ -273,6 +267,12 @@ impl Daemon {
     fn publish(&mut self, key: &Arc<str>) {
         if let Some(target) = self.targets.get(key) {
             let mut status = target.state.status();
+            let now_ms = self.tools.clock.now().mono_ms;
+            match self.told_of_targets.look(key, status.trouble.as_deref(), now_ms) {
+                Some(Turn::Came(what)) => tracing::error!(target = %key, "in trouble: {what}"),
+                Some(Turn::Went(what)) => tracing::info!(target = %key, "no longer in trouble: {what}"),
+                None => {}
+            }
             if let Some(why) = &target.frozen {
                 status.trouble = Some(why.clone());
             }
@@ -294,44 +294,8 @@ impl Daemon {
             self.targets.remove(key);
             self.wakes.drop(key);
             self.published.remove(key);
-        }
-    }
-
-    fn order(&mut self, request: Request) {
-        let keys: Vec<Arc<str>> = match &request.target {
-            Some(name) => self.targets.keys().filter(|key| ***key == **name).cloned().collect(),
-            None => self.targets.keys().cloned().collect(),
-        };
-        let Some((last, rest)) = keys.split_last() else {
-            let known: Vec<&str> = self.targets.keys().map(|key| &**key).collect();
-            let name = request.target.as_deref().unwrap_or("any");
-            let _ =
-                request.reply.send(Err(format!("there is no target {name}; known: {}", known.join(", "))));
-            return;
-        };
-        for key in rest {
-            self.say(key, &request.who, request.order.clone(), None);
-        }
-        self.say(&last.clone(), &request.who, request.order, Some(request.reply));
-    }
-
-    fn say(
-        &mut self,
-        key: &Arc<str>,
-        who: &str,
-        order: Order,
-        reply: Option<oneshot::Sender<Result<String, String>>>,
-    ) {
-        self.commands += 1;
-        if let Some(reply) = reply {
-            self.replies.insert(self.commands, reply);
-        }
-        let command = Command { id: self.commands, who: who.to_owned(), order };
-        self.deliver(key, None, Event::Said(command));
-        // A machine that stands still answers nobody.
-        let frozen = self.targets.get(key).and_then(|target| target.frozen.clone());
-        if let Some((why, reply)) = frozen.and_then(|why| Some((why, self.replies.remove(&self.commands)?))) {
-            let _ = reply.send(Err(format!("{key}: {why}")));
+            self.told_of_targets.forget(key);
+            tracing::info!(target = %key, "no longer a target");
         }
     }
 
@@ -344,7 +308,8 @@ impl Daemon {
         if let Some(wait) = reloaded.look_again {
             watch.look_within(wait);
         }
-        self.troubles.files = lines(&reloaded.problems);
+        let (fixed, refused) = reloaded.problems.iter().partition(|problem| problem.stops_nobody());
+        (self.troubles.fixed, self.troubles.files) = (lines(fixed), lines(refused));
         watch.add(&reloaded.configuration.daemon.targets_dir);
         self.take_up(reloaded.configuration, reloaded.changes);
         self.retry();
@@ -363,7 +328,7 @@ impl Daemon {
             tracing::info!("no longer wrong: {line}");
         }
         self.told = self.troubles.lines();
-        self.published.set_problems(self.told.clone(), self.troubles.unbuilt.clone());
+        self.published.set_problems(self.told.clone(), &self.troubles);
     }
 
     /// Tries again what could not be built (a file that was missing may be there now), and ends pauses.
@@ -457,6 +422,7 @@ impl Daemon {
             frozen: None,
             handed: cluster::Handed::default(),
         };
+        tracing::info!(target = %name, mode = ?target.config.mode, "a target from now on");
         self.targets.insert(name.clone(), target);
         self.deliver(&name, None, Event::Tick);
     }

@@ -488,7 +488,7 @@ spec:
       module: {}.wasm
       settings: {}
   signals:
-    - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%}}
+    - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%, series: {{expect: 1}}}}
   behavior:
     scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}

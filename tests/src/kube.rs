@@ -366,7 +366,7 @@ pub fn document_of(namespace: &str, settings: &str, query: &str) -> String {
       module: target-utilization.wasm
       settings: {settings}
   signals:
-    - {{name: load, source: main, query: '{query}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%}}
+    - {{name: load, source: main, query: '{query}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%, series: {{expect: 1}}}}
   behavior:
     scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
     scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}

@@ -6,6 +6,8 @@ mod approval;
 mod daemon;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/goes_on.rs"]
+mod goes_on;
 #[path = "cli/lab.rs"]
 mod lab;
 #[path = "cli/limits.rs"]

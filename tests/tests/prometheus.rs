@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use plimsoll::collect::{
-    Aggregation, BatchBy, Collector, Credentials, SignalDefinition, SourceConfig, TargetKey,
+    Aggregation, BatchBy, Collector, Credentials, SeriesWatch, SignalDefinition, SourceConfig, TargetKey,
 };
 use plimsoll_tests::prometheus::{Exporter, PrometheusServer, wait_until};
 use plimsoll_wire::snapshot::{Now, Signal, SignalState};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A Prometheus takes about five seconds to begin to scrape; the rest is for a machine with other work.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 struct Reader {
     collector: Collector,
@@ -136,6 +136,114 @@ fn a_restart_without_history_is_partial_and_a_stopped_server_unavailable() {
     });
 }
 
+/// A minute is remembered, second by second.
+fn watched(query: &str) -> SignalDefinition {
+    let series = SeriesWatch { forget_ms: 60_000, ..SeriesWatch::default() };
+    SignalDefinition { series, ..range(query) }
+}
+
+/// Three exporters with a queue of 20 each and a counter.
+fn three() -> ([Exporter; 3], PrometheusServer) {
+    let page = "# TYPE requests_total counter\nrequests_total 100\n# TYPE queue gauge\nqueue 20\n";
+    let exporters = [0, 1, 2].map(|_| Exporter::start(page).unwrap());
+    let ports = exporters.each_ref().map(Exporter::port);
+    let server = PrometheusServer::start(&ports, "").unwrap();
+    (exporters, server)
+}
+
+/// A rate looks back over its whole range, which makes a slow fall to zero of the end of all that is measured.
+#[test]
+fn a_rate_over_exporters_that_have_all_died_is_partial_and_not_a_low_load() {
+    run(async {
+        let (mut exporters, server) = three();
+        let reader = Reader::of(&server);
+        let rate = watched("sum(rate(requests_total[8s]))");
+        reader.wait_for(&rate, SignalState::Ok).await;
+        exporters.iter_mut().for_each(Exporter::stop);
+        let silent = reader.wait(&rate, |signal| signal.state != SignalState::Ok).await;
+        assert_eq!(silent.state, SignalState::Partial, "{silent:?}");
+        assert!(silent.detail.contains("of the 3 series of the last 1m are behind it"), "{silent:?}");
+        let states = reader.states_until(&rate, SignalState::Absent).await;
+        assert!(!states.contains(&SignalState::Ok), "{states:?}");
+    });
+}
+
+#[test]
+fn a_sum_of_which_one_part_has_died_is_partial_until_we_took_it_away_or_it_is_forgotten() {
+    run(async {
+        let (mut exporters, server) = three();
+        let reader = Reader::of(&server);
+        let sum = watched("sum(queue)");
+        let whole = reader.wait_for(&sum, SignalState::Ok).await;
+        assert_eq!(newest(&whole), Some(60.0));
+        exporters[0].stop();
+        let missing = reader.wait(&sum, |signal| signal.state != SignalState::Ok).await;
+        assert_eq!(missing.state, SignalState::Partial, "{missing:?}");
+        assert!(missing.detail.contains("2 of the 3 series"), "{missing:?}");
+        // Others that ask remember it too: it is the source that remembers.
+        assert_eq!(Reader::of(&server).read(&sum).await.state, SignalState::Partial);
+        // We scaled in ourselves, or the owner says that any number will do, or how many there have to be.
+        let now_ms = reader.now().wall_ms;
+        let scaled_in = SignalDefinition { taken_away_ms: Some(now_ms), ..sum.clone() };
+        assert_eq!(
+            reader.wait_for(&scaled_in, SignalState::Ok).await.samples.last().map(|at| at.value),
+            Some(40.0)
+        );
+        let expect = |number| SignalDefinition {
+            series: SeriesWatch { expect: Some(number), ..sum.series.clone() },
+            ..sum.clone()
+        };
+        reader.wait_for(&expect(0), SignalState::Ok).await;
+        reader.wait_for(&expect(2), SignalState::Ok).await;
+        assert_eq!(reader.read(&expect(3)).await.state, SignalState::Partial);
+        // Nobody has seen three for a while.
+        let forgetful = SignalDefinition {
+            series: SeriesWatch { forget_ms: 3_000, ..SeriesWatch::default() },
+            ..sum.clone()
+        };
+        reader.wait_for(&forgetful, SignalState::Ok).await;
+    });
+}
+
+#[test]
+fn what_the_owner_counts_is_what_has_to_be_there() {
+    run(async {
+        let (mut exporters, server) = three();
+        let reader = Reader::of(&server);
+        let counting = |query: &str, expect| SignalDefinition {
+            series: SeriesWatch { query: Some(query.to_owned()), expect, ..watched("sum(queue)").series },
+            ..watched("sum(queue)")
+        };
+        reader.wait_for(&counting("count(up == 1)", Some(3)), SignalState::Ok).await;
+        reader.wait_for(&counting("count(up == 1)", None), SignalState::Ok).await;
+        let broken = reader.read(&counting("count(", None)).await;
+        assert_eq!(broken.state, SignalState::Partial, "{broken:?}");
+        assert!(broken.detail.contains("how many series are behind it is not known: HTTP 400"), "{broken:?}");
+        exporters[2].stop();
+        reader.wait_for(&counting("count(up == 1)", Some(3)), SignalState::Partial).await;
+        reader.wait_for(&counting("count(up == 1)", None), SignalState::Partial).await;
+    });
+}
+
+#[test]
+fn a_ratio_of_two_metrics_is_counted_selector_by_selector() {
+    run(async {
+        let page = "queue{a=\"b\"} 4\nplaces 8\n";
+        let mut exporters = [0, 1].map(|_| Exporter::start(page).unwrap());
+        let server = PrometheusServer::start(&exporters.each_ref().map(Exporter::port), "").unwrap();
+        let reader = Reader::of(&server);
+        let ratio = watched(
+            "sum by () (queue{a=~\"b|c\"}) / sum(max_over_time(places[2s])) * on () group_left () vector(1)",
+        );
+        let whole = reader.wait_for(&ratio, SignalState::Ok).await;
+        assert_eq!(newest(&whole), Some(0.5), "{whole:?}");
+        exporters[1].set("places 8\n");
+        let missing = reader.wait(&ratio, |signal| signal.state != SignalState::Ok).await;
+        assert!(missing.detail.contains("1 of the 2 series"), "{missing:?}");
+        exporters[0].stop();
+    });
+}
+
 const MIXED: &str = r#"
 ratio NaN
 endless +Inf
@@ -200,7 +308,8 @@ async fn one_query_serves_many_targets(server: &PrometheusServer) {
         reader.collector.read(&wanted[..1], &now),
         reader.collector.read(&wanted[1..2], &now),
     );
-    assert_eq!(queries_served(server).await - before, 1);
+    // The question, and beside it the count of the series.
+    assert_eq!(queries_served(server).await - before, 2);
     assert_eq!(newest(&all["default/a"]["load"]), Some(3.0), "{all:?}");
     assert_eq!(newest(&all["default/b"]["load"]), Some(4.0), "{all:?}");
     assert_eq!(all["default/c"]["load"].state, SignalState::Absent, "{all:?}");

@@ -28,12 +28,17 @@ pub(super) async fn ready(State(shown): State<Shown>) -> Response {
     (status, Json(told)).into_response()
 }
 
-/// Why nobody should rely on us yet: a target that was never read or cannot be run, a policy that never ran.
+/// Why nobody should rely on us yet: a document that was refused, a target that was never read or cannot be run, a
+/// policy that never ran.
 fn not_ready(shown: &Shown) -> Vec<String> {
     let view = shown.published.get();
+    let Some(refused) = &view.refused else {
+        return vec!["the targets' documents have not been read yet".to_owned()];
+    };
     let unread = view.targets.keys().filter(|key| !view.snapshots.contains_key(*key));
     let mut reasons: Vec<String> = unread.map(|key| format!("target {key} has not been read yet")).collect();
     let unbuilt = view.unbuilt.iter().filter(|(key, _)| !view.targets.contains_key(*key));
+    reasons.extend(refused.iter().map(|line| format!("refused: {line}")));
     reasons.extend(unbuilt.map(|(key, why)| format!("target {key} cannot be run: {why}")));
     for policy in shown.published.policies().iter().filter(|policy| policy.module.is_none()) {
         let why = policy.trouble.as_deref().unwrap_or("it is being loaded");

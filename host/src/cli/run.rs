@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). Whatever is under way stays in the journal and
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT, SIGQUIT). Whatever is under way stays in the journal and
 /// goes on with the next start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -1,5 +1,6 @@
 //! What a signal is: the question put to a source and the terms on which its answer counts.
 
+use super::series::SeriesWatch;
 use std::fmt;
 
 /// How a window becomes points, at most. More than a policy can use, and more than a snapshot should carry.
@@ -36,6 +37,11 @@ pub struct SignalDefinition {
     pub counter: bool,
     /// Set when one query serves many targets, told apart by a label.
     pub batch_by: Option<BatchBy>,
+    /// How many series are to be behind it.
+    pub series: SeriesWatch,
+    /// When we took a member of the target away ourselves for the last time, in milliseconds since 1970: series that
+    /// went with it are not missed.
+    pub taken_away_ms: Option<i64>,
 }
 
 /// How several series become one, at each point in time.
@@ -104,6 +110,8 @@ impl SignalDefinition {
             aggregation: None,
             counter: false,
             batch_by: None,
+            series: SeriesWatch::default(),
+            taken_away_ms: None,
         }
     }
 
@@ -132,6 +140,14 @@ impl SignalDefinition {
         }
         if self.query.len() > MAX_QUERY_BYTES {
             says("query", format!("has more than {MAX_QUERY_BYTES} bytes; use a recording rule"));
+        }
+        if let Some(query) = &self.series.query {
+            if query.trim().is_empty() {
+                says("series.query", "is empty; write PromQL that counts series, or leave it out".to_owned());
+            }
+            if query.len() > MAX_QUERY_BYTES {
+                says("series.query", format!("has more than {MAX_QUERY_BYTES} bytes; use a recording rule"));
+            }
         }
         self.window_problems(&mut says);
         if !(1_000..=MAX_AGE_CEILING_MS).contains(&self.max_age_ms) {
@@ -191,6 +207,15 @@ impl Question {
     #[must_use]
     pub fn start_ms(&self, end_ms: i64) -> i64 {
         end_ms.saturating_sub_unsigned((self.points() - 1) * self.step_ms)
+    }
+}
+
+/// A time as documents write it.
+pub(super) fn shown_ms(ms: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match UNITS.iter().find(|(unit_ms, _)| ms > 0 && ms.is_multiple_of(*unit_ms)) {
+        Some((unit_ms, unit)) => format!("{}{unit}", ms / unit_ms),
+        None => format!("{ms}ms"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Judges what a source answered: the one place where an answer becomes a signal. No I/O, no clock.
 
 mod answer;
+mod behind;
 mod series;
 
 pub use answer::{Answer, Failure, Reply};
 pub(super) use answer::{Parsed, read_reply};
+pub(super) use behind::{judge_behind, not_countable};
 pub(super) use series::judge_series;
 
 use super::definition::SignalDefinition;

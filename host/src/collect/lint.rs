@@ -1,6 +1,7 @@
 //! Looks over a query for what is legal and still nearly always a mistake.
 
-use super::definition::SignalDefinition;
+use super::definition::{SignalDefinition, shown_ms};
+use super::promql::{self, Reading};
 
 /// Functions that make something of a counter that does not only grow.
 const TAKES_COUNTERS: [&str; 11] = [
@@ -18,16 +19,51 @@ const TAKES_COUNTERS: [&str; 11] = [
 ];
 /// Functions that take a counter and do not know that it restarts.
 const MISREADS_COUNTERS: [&str; 4] = ["delta", "idelta", "deriv", "predict_linear"];
-/// Words before a list of labels.
-const LABEL_LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
-
 /// Warnings on the query of `definition`, for `check`: each one sentence with what to do. It reads names, not
 /// types, so it warns and never refuses.
 #[must_use]
 pub fn lint(definition: &SignalDefinition) -> Vec<String> {
+    let reading = promql::read(&definition.query);
+    let mut warnings = counters(definition, &reading);
+    warnings.extend(silence(definition, &reading));
+    warnings.dedup();
+    warnings
+}
+
+/// What reads silence as a number.
+fn silence(definition: &SignalDefinition, reading: &Reading) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let farthest = reading.selectors.iter().max_by_key(|selector| selector.range_ms);
+    if let Some(selector) = farthest.filter(|selector| selector.range_ms > definition.max_age_ms) {
+        warnings.push(format!(
+            "{} is looked back at over {}, longer than `maxAge` ({}): what falls silent goes on counting for that long, less and less; make the range shorter, or `maxAge` longer",
+            selector.text,
+            shown_ms(selector.range_ms),
+            shown_ms(definition.max_age_ms)
+        ));
+    }
+    let series = &definition.series;
+    if let Some(aggregator) = reading.aggregators.first().filter(|_| !series.is_declared()) {
+        warnings.push(format!(
+            "{aggregator}() hides that a series is missing; the most of the last {} count as all until `series: {{expect: N}}` or `series: {{query: ...}}` says how many there are",
+            shown_ms(series.forget_ms)
+        ));
+    }
+    if reading.fills_silence {
+        warnings.push(
+            "`or vector()` makes a number of silence; remove it: a signal without series is absent, which never shrinks anything"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Counters that are not taken for what they are.
+fn counters(definition: &SignalDefinition, reading: &Reading) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut takes_rate = false;
-    for Use { name, inside } in uses(&definition.query) {
+    for selector in &reading.selectors {
+        let (Some(name), inside) = (selector.name, &selector.inside) else { continue };
         let is_counter = name.ends_with("_total");
         if inside.iter().any(|function| matches!(*function, "rate" | "irate" | "increase")) {
             takes_rate = true;
@@ -53,95 +89,22 @@ pub fn lint(definition: &SignalDefinition) -> Vec<String> {
                 .to_owned(),
         );
     }
-    warnings.dedup();
     warnings
-}
-
-/// A metric name and the functions around it, outermost first.
-struct Use<'a> {
-    name: &'a str,
-    inside: Vec<&'a str>,
-}
-
-/// All metric names of a query outside of strings, comments, selectors and lists of labels.
-fn uses(query: &str) -> Vec<Use<'_>> {
-    let mut found = Vec::new();
-    let mut inside: Vec<&str> = Vec::new();
-    let mut rest = query;
-    while let Some(c) = rest.chars().next() {
-        rest = match c {
-            '"' | '\'' | '`' => after_string(rest, c),
-            '#' => rest.split_once('\n').map_or("", |(_, after)| after),
-            '{' => after_selector(rest),
-            '(' => {
-                inside.push("");
-                &rest[1..]
-            }
-            ')' => {
-                inside.pop();
-                &rest[1..]
-            }
-            _ if c.is_ascii_alphabetic() || c == '_' || c == ':' => {
-                let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
-                let (name, after) = rest.split_at(end);
-                match after.trim_start().strip_prefix('(') {
-                    Some(_) if LABEL_LISTS.contains(&name) => {
-                        after.split_once(')').map_or("", |(_, after)| after)
-                    }
-                    Some(within) => {
-                        inside.push(name);
-                        within
-                    }
-                    None => {
-                        found.push(Use { name, inside: inside.clone() });
-                        after
-                    }
-                }
-            }
-            // A number with its unit, such as `5m`, is not a name.
-            _ if c.is_ascii_digit() => rest.trim_start_matches(|c: char| is_name(c) || c == '.'),
-            _ => &rest[c.len_utf8()..],
-        };
-    }
-    found
-}
-
-fn is_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_' || c == ':'
-}
-
-fn after_string(text: &str, quote: char) -> &str {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' && quote != '`' {
-            escaped = true;
-        } else if c == quote {
-            return &text[at + c.len_utf8()..];
-        }
-    }
-    ""
-}
-
-fn after_selector(text: &str) -> &str {
-    let mut rest = &text[1..];
-    while let Some(c) = rest.chars().next() {
-        rest = match c {
-            '}' => return &rest[1..],
-            '"' | '\'' | '`' => after_string(rest, c),
-            _ => &rest[c.len_utf8()..],
-        };
-    }
-    ""
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::SeriesWatch;
 
     fn warnings(query: &str) -> Vec<String> {
-        lint(&SignalDefinition::new("load", "main", query))
+        lint(&declared(query))
+    }
+
+    /// One of which is said how many series are behind it.
+    fn declared(query: &str) -> SignalDefinition {
+        let series = SeriesWatch { expect: Some(3), ..SeriesWatch::default() };
+        SignalDefinition { max_age_ms: 3_600_000, series, ..SignalDefinition::new("load", "main", query) }
     }
 
     #[test]
@@ -173,16 +136,39 @@ mod tests {
 
     #[test]
     fn a_declared_counter_may_be_raw_but_not_a_rate() {
-        let counter =
-            |query| lint(&SignalDefinition { counter: true, ..SignalDefinition::new("a", "b", query) });
+        let counter = |query| lint(&SignalDefinition { counter: true, ..declared(query) });
         assert_eq!(counter("a_total"), Vec::<String>::new());
         assert_eq!(counter("rate(a_total[1m])").len(), 1);
     }
 
     #[test]
-    fn reads_broken_queries_to_their_end() {
-        for query in ["sum(", ")))", "a{b=\"", "'\\", "{", "#", "é_total", "sum by (x", "5m_total("] {
-            let _ = warnings(query);
-        }
+    fn warns_of_a_range_longer_than_the_age_that_is_allowed() {
+        let definition = |max_age_ms| SignalDefinition { max_age_ms, ..declared("sum(rate(a_total[2m]))") };
+        let found = lint(&definition(10_000));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("a_total is looked back at over 2m, longer than `maxAge` (10s): "),
+            "{found:?}"
+        );
+        assert_eq!(lint(&definition(120_000)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn warns_of_an_aggregation_unless_it_is_said_how_many_series_there_are() {
+        let found = lint(&SignalDefinition::new("load", "main", "sum by (a) (queue)"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("sum() hides that a series is missing; the most of the last 1h"),
+            "{found:?}"
+        );
+        assert_eq!(warnings("sum by (a) (queue)"), Vec::<String>::new());
+        assert_eq!(lint(&SignalDefinition::new("load", "main", "queue")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn warns_of_a_number_in_the_place_of_silence() {
+        assert!(
+            warnings("sum(queue) or vector(0)")[0].starts_with("`or vector()` makes a number of silence")
+        );
     }
 }

@@ -10,9 +10,12 @@ pub use config::{CollectError, Credentials, MAX_DEADLINE, SourceConfig};
 
 use super::breaker::Breaker;
 use super::definition::{Question, SignalDefinition};
-use super::judge::{Failure, Fault, Parsed, Reply, fault, judge_outcome, read_reply};
+use super::judge::{
+    Failure, Fault, Parsed, Reply, fault, judge_behind, judge_outcome, not_countable, read_reply,
+};
+use super::series::{Count, count};
 use super::{Moment, SignalsByTarget, TargetKey};
-use plimsoll_wire::snapshot::{Now, SignalState};
+use plimsoll_wire::snapshot::{Now, Signal, SignalState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -23,7 +26,7 @@ use transport::Transport;
 /// Queries that a source has to work on at the same time, at most; a Prometheus itself works on 20.
 const MAX_IN_FLIGHT: usize = 8;
 /// Different questions at one time, at most.
-const MAX_QUESTIONS: usize = 1_024;
+const MAX_QUESTIONS: usize = 2_048;
 /// An answer younger than this (and than a step) serves other targets that ask the same. Never a target that it
 /// has served before: that one wants to know what is new.
 const MAX_SHARED_MS: u64 = 5_000;
@@ -73,38 +76,74 @@ impl Prometheus {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Reads all wanted signals, each question once, whoever wants it. The definitions' `source` is not looked
-    /// at: they are taken to be meant for this one.
+    /// Reads all wanted signals and counts the series behind them, each question once, whoever wants it. The
+    /// definitions' `source` is not looked at: they are taken to be meant for this one.
     pub async fn read(&self, wanted: &[(TargetKey, SignalDefinition)], now: &Now) -> SignalsByTarget {
         let moment = Moment::new(now);
         self.shared.forget(moment.mono_ms());
-        let mut wanted_by_question: BTreeMap<Question, Vec<&(TargetKey, SignalDefinition)>> = BTreeMap::new();
-        for one in wanted {
-            wanted_by_question.entry(one.1.question()).or_default().push(one);
+        let mut targets_by_question: BTreeMap<Question, BTreeSet<TargetKey>> = BTreeMap::new();
+        let mut counts = Vec::with_capacity(wanted.len());
+        for (target, definition) in wanted {
+            let counted = count(definition);
+            let beside = match &counted {
+                Count::Ask(question) => Some(question.clone()),
+                Count::Nothing | Count::Unreadable(_) => None,
+            };
+            for question in beside.into_iter().chain([definition.question()]) {
+                targets_by_question.entry(question).or_default().insert(target.clone());
+            }
+            counts.push(counted);
         }
+        let outcomes = self.ask_all(targets_by_question, moment).await;
+        let mut signals = SignalsByTarget::new();
+        for ((target, definition), counted) in wanted.iter().zip(counts) {
+            let signal = judged(definition, &counted, &outcomes, moment.wall_ms());
+            signals.entry(target.clone()).or_default().insert(definition.name.clone(), signal);
+        }
+        signals
+    }
+
+    /// Asks all at once. A question without an outcome was ended from outside.
+    async fn ask_all(
+        &self,
+        questions: BTreeMap<Question, BTreeSet<TargetKey>>,
+        moment: Moment,
+    ) -> BTreeMap<Question, Outcome> {
         let mut asked = JoinSet::new();
-        for (question, wanted) in &wanted_by_question {
-            let targets: BTreeSet<TargetKey> = wanted.iter().map(|(target, _)| target.clone()).collect();
-            let (shared, question) = (self.shared.clone(), question.clone());
+        for (question, targets) in questions {
+            let shared = self.shared.clone();
             asked.spawn(async move {
                 let outcome = shared.ask(&question, targets, moment).await;
                 (question, outcome)
             });
         }
-        let mut signals = SignalsByTarget::new();
+        let mut outcomes = BTreeMap::new();
         while let Some(joined) = asked.join_next().await {
-            let Ok((question, outcome)) = joined else { continue };
-            for (target, definition) in wanted_by_question.remove(&question).unwrap_or_default() {
-                let signal = judge_outcome(definition, &outcome, moment.wall_ms());
-                signals.entry(target.clone()).or_default().insert(definition.name.clone(), signal);
-            }
+            outcomes.extend(joined);
         }
-        // Nobody is left here unless a task was ended from outside.
-        for (target, definition) in wanted_by_question.into_values().flatten() {
-            let signal = fault(SignalState::Unavailable, "the query was ended before its answer");
-            signals.entry(target.clone()).or_default().insert(definition.name.clone(), signal);
-        }
-        signals
+        outcomes
+    }
+}
+
+/// What a definition's answer says, and what the count of its series adds to that.
+fn judged(
+    definition: &SignalDefinition,
+    counted: &Count,
+    outcomes: &BTreeMap<Question, Outcome>,
+    now_ms: i64,
+) -> Signal {
+    const ENDED: &str = "the query was ended before its answer";
+    let signal = match outcomes.get(&definition.question()) {
+        Some(outcome) => judge_outcome(definition, outcome, now_ms),
+        None => fault(SignalState::Unavailable, ENDED),
+    };
+    match counted {
+        Count::Nothing => signal,
+        Count::Unreadable(problem) => not_countable(signal, problem),
+        Count::Ask(question) => match outcomes.get(question) {
+            Some(outcome) => judge_behind(signal, definition, outcome, now_ms),
+            None => not_countable(signal, ENDED),
+        },
     }
 }
 

@@ -11,6 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is said of a key that is taken up by the next start alone.
+const STAYS: &str = "cannot change while the daemon runs; the old value stays";
+
+impl Problem {
+    /// Whether the daemon and its targets go on whole all the same: it asks for a restart, and is no refusal.
+    #[must_use]
+    pub fn stops_nobody(&self) -> bool {
+        self.message == STAYS
+    }
+}
+
 /// All that is in force at one time.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -97,7 +108,7 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
                 line: 0,
                 column: 0,
                 path: key.to_owned(),
-                message: "cannot change while the daemon runs; the old value stays".to_owned(),
+                message: STAYS.to_owned(),
                 hint: "restart the daemon".to_owned(),
             });
         }

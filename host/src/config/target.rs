@@ -4,11 +4,13 @@
 mod behavior;
 mod document;
 mod pause;
+mod series;
 mod signal;
 mod sketch;
 
 pub(super) use document::{form, read};
 pub use pause::{Pause, Pauses};
+pub use series::SeriesConfig;
 pub use signal::{Aggregation, SignalConfig};
 pub use sketch::Stops;
 pub(super) use sketch::identity;

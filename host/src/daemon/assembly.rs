@@ -5,7 +5,9 @@ use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
 use crate::clock::Clock;
-use crate::collect::{BatchBy, Collector, Credentials, SignalDefinition, SourceConfig};
+use crate::collect::{
+    BatchBy, Collector, Credentials, SeriesWatch, SignalDefinition, SourceConfig, TakenAway,
+};
 use crate::config::{self, DaemonConfig, PlatformKind, TargetConfig};
 use crate::kubernetes::{Access, ApiServer};
 use crate::lead::Lead;
@@ -67,6 +69,7 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
         counters: Arc::default(),
         recorders: Arc::new(Semaphore::new(RECORDERS)),
         lists: Arc::default(),
+        taken_away: TakenAway::default(),
     };
     Ok((tools, election))
 }
@@ -309,6 +312,12 @@ pub fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefiniti
             .batch_by
             .as_ref()
             .map(|label| BatchBy { label: label.clone(), value: target.to_owned() }),
+        series: SeriesWatch {
+            query: signal.series.query.clone(),
+            expect: signal.series.expect,
+            forget_ms: millis(signal.series.forget),
+        },
+        taken_away_ms: None,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
 use crate::actuate::{Licence, Membership};
 use crate::audit::AuditLog;
 use crate::clock::Clock;
-use crate::collect::{Collector, SignalDefinition};
+use crate::collect::{Collector, SignalDefinition, TakenAway};
 use crate::kubernetes::ApiServer;
 use crate::lead::{Lead, NOT_LEADING};
 use crate::metrics::Counters;
@@ -56,6 +56,8 @@ pub struct Tools {
     pub recorders: Arc<Semaphore>,
     /// The lists that targets of one platform have in common.
     pub lists: Arc<SharedLists>,
+    /// When members were taken away by ourselves.
+    pub taken_away: TakenAway,
 }
 
 /// The hands of one target.
@@ -156,6 +158,9 @@ impl Hands {
 
     async fn load(&self) -> Result<Option<(plimsoll_wire::journal::Journal, u64)>, String> {
         let loaded = self.tools.journals.load(&self.key).await;
+        if let Ok(Some((journal, _))) = &loaded {
+            self.tools.taken_away.note_journal(&self.key, journal);
+        }
         loaded
             .map(|found| found.map(|(journal, revision)| (journal, revision.0)))
             .map_err(|error| chain(&error))
@@ -188,8 +193,10 @@ impl Hands {
 
     async fn signals(&self) -> BTreeMap<String, Signal> {
         let now = self.tools.clock.now();
+        let taken_away_ms = self.tools.taken_away.last_ms(&self.key);
+        let of_now = |definition: &SignalDefinition| SignalDefinition { taken_away_ms, ..definition.clone() };
         let wanted: Vec<_> =
-            self.signals.iter().map(|definition| (self.key.clone(), definition.clone())).collect();
+            self.signals.iter().map(|definition| (self.key.clone(), of_now(definition))).collect();
         let mut read = self.tools.collector.read(&wanted, &now).await;
         read.remove(&self.key).unwrap_or_default()
     }
@@ -267,7 +274,22 @@ impl Hands {
             Site::Playground(playground) => playground.act(&licence(READ_DEADLINE), &intent.verb).await,
         };
         tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
+        self.note_taken(&intent.verb, &outcome);
         outcome
+    }
+
+    /// Whose member went, or may have gone, misses no series that went with it.
+    fn note_taken(&self, verb: &Verb, outcome: &Outcome) {
+        match (verb.bearing(), outcome) {
+            (Bearing::Leaves | Bearing::Ends, Outcome::Applied | Outcome::Unknown { .. }) => {
+                self.tools.taken_away.note(&self.key, self.tools.clock.now().wall_ms);
+            }
+            (Bearing::Leaves | Bearing::Ends, Outcome::Refused { .. })
+            | (
+                Bearing::Joins | Bearing::Runs | Bearing::Votes | Bearing::Stays,
+                Outcome::Applied | Outcome::Unknown { .. } | Outcome::Refused { .. },
+            ) => {}
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub(super) struct Troubles {
     /// Problems of the files, as they are on disk.
     pub(super) files: Vec<String>,
+    /// What the daemon's file says and a running daemon cannot take up: it goes on with what it has, whole.
+    pub(super) fixed: Vec<String>,
     /// Sources of signals that cannot be used, each with the reason.
     pub(super) sources: Vec<String>,
     /// Targets whose documents are right and which could not be built all the same, each with the reason.
@@ -35,7 +37,13 @@ impl Troubles {
     pub(super) fn lines(&self) -> Vec<String> {
         let sources = self.sources.iter().map(|why| format!("{why} (targets that ask it hold)"));
         let unbuilt = self.unbuilt.iter().map(|(key, why)| format!("target {key}: {why}"));
-        self.files.iter().cloned().chain(sources).chain(unbuilt).collect()
+        let files = self.files.iter().chain(&self.fixed).cloned();
+        files.chain(sources).chain(unbuilt).collect()
+    }
+
+    /// What was refused: nobody should rely on a daemon that does other than its files say.
+    pub(super) fn refused(&self) -> Vec<String> {
+        self.files.iter().chain(&self.sources).cloned().collect()
     }
 
     /// What is different from what was told before. The files are read every half minute, and what is wrong with
@@ -49,9 +57,82 @@ impl Troubles {
     }
 }
 
+/// A trouble that has not come again for so long, in milliseconds, is over. One that lasts is found anew at each try,
+/// and between two tries there may be a decision's interval in which nothing is wrong yet.
+const OVER_MS: u64 = 120_000;
+
+/// What was told of the troubles of targets: of each one line when it comes and one when it has gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    targets: BTreeMap<Arc<str>, One>,
+}
+
+/// A trouble that was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct One {
+    /// As it was told: its word, and what it said of it.
+    what: String,
+    seen_ms: u64,
+}
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// This came.
+    Came(String),
+    /// This has gone.
+    Went(String),
+}
+
+impl Told {
+    /// What is news about a target whose trouble is this at `now_ms`. Another text of the same word is none.
+    pub(super) fn look(&mut self, key: &Arc<str>, trouble: Option<&str>, now_ms: u64) -> Option<Turn> {
+        let word = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
+        match (trouble, self.targets.get_mut(key)) {
+            (None, None) => None,
+            (None, Some(one)) if now_ms.saturating_sub(one.seen_ms) < OVER_MS => None,
+            (None, Some(_)) => self.targets.remove(key).map(|one| Turn::Went(one.what)),
+            (Some(now), Some(one)) if word(now) == word(&one.what) => {
+                one.seen_ms = now_ms;
+                None
+            }
+            (Some(now), Some(_) | None) => {
+                self.targets.insert(key.clone(), One { what: now.to_owned(), seen_ms: now_ms });
+                Some(Turn::Came(now.to_owned()))
+            }
+        }
+    }
+
+    /// The target is gone.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.targets.remove(key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trouble_of_a_target_is_told_when_it_comes_and_when_it_has_gone() {
+        let (mut told, key) = (Told::default(), Arc::from("default/a"));
+        let full = "JournalNotWritten: no space left on device";
+        assert_eq!(told.look(&key, None, 0), None);
+        assert_eq!(told.look(&key, Some(full), 1_000), Some(Turn::Came(full.to_owned())));
+        // It is tried again and again, and each time there is a moment in which nothing is wrong yet.
+        for now_ms in (2_000..1_000_000).step_by(30_000) {
+            assert_eq!(told.look(&key, None, now_ms), None);
+            assert_eq!(told.look(&key, Some("JournalNotWritten: again"), now_ms + 15_000), None);
+        }
+        assert_eq!(told.look(&key, None, 1_100_000), None);
+        assert_eq!(told.look(&key, None, 1_200_000), Some(Turn::Went(full.to_owned())));
+        assert_eq!(told.look(&key, None, 1_300_000), None);
+        assert_eq!(told.look(&key, Some(full), 1_400_000), Some(Turn::Came(full.to_owned())));
+        let other = "AuditNotWritten: no space left on device";
+        assert_eq!(told.look(&key, Some(other), 1_401_000), Some(Turn::Came(other.to_owned())));
+        told.forget(&key);
+        assert_eq!(told.look(&key, None, 2_000_000), None);
+    }
 
     #[test]
     fn tells_what_comes_and_goes_once() {
@@ -73,9 +154,12 @@ mod tests {
             files: vec!["a.yaml: wrong".to_owned()],
             sources: vec!["source main: no such file".to_owned()],
             unbuilt: BTreeMap::from([("default/a".into(), "why".to_owned())]),
+            fixed: vec!["http: cannot change".to_owned()],
         };
+        assert_eq!(troubles.refused(), ["a.yaml: wrong", "source main: no such file"]);
         let lines = [
             "a.yaml: wrong",
+            "http: cannot change",
             "source main: no such file (targets that ask it hold)",
             "target default/a: why",
         ];

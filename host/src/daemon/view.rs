@@ -1,6 +1,7 @@
 //! What the daemon shows: an immutable view that readers take without stopping the loop.
 
 use super::lease::Standing;
+use super::trouble::Troubles;
 use crate::metrics::Counters;
 use crate::policy::{Library, Trouble};
 use plimsoll_wire::Snapshot;
@@ -20,6 +21,9 @@ pub struct View {
     pub standing: Option<Standing>,
     /// What is wrong with the configuration as it is on disk, and with what was to be built from it.
     pub problems: Vec<String>,
+    /// Those of the problems for which nobody should rely on us yet: what a document or the daemon's file says is not
+    /// in force. None until the files have been read.
+    pub refused: Option<Vec<String>>,
     /// Targets whose documents are right and which could not be built all the same, each with the reason.
     pub unbuilt: BTreeMap<Arc<str>, String>,
     /// The documents that are objects of the cluster, by name.
@@ -137,7 +141,11 @@ impl Published {
         self.change(|view| view.autoscalers = Arc::new(autoscalers));
     }
 
-    pub(super) fn set_problems(&self, problems: Vec<String>, unbuilt: BTreeMap<Arc<str>, String>) {
-        self.change(|view| (view.problems, view.unbuilt) = (problems, unbuilt));
+    pub(super) fn set_problems(&self, problems: Vec<String>, troubles: &Troubles) {
+        self.change(|view| {
+            view.problems = problems;
+            view.refused = Some(troubles.refused());
+            view.unbuilt.clone_from(&troubles.unbuilt);
+        });
     }
 }

@@ -74,7 +74,7 @@ impl Default for LibraryConfig {
 /// A watched directory of policies.
 pub struct Library {
     shared: Arc<Shared>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 /// How one policy stands.
@@ -170,7 +170,7 @@ impl Library {
             changes: watch::Sender::new(0),
         });
         let watch = keep_watching(&shared).await;
-        Ok(Self { shared, _watch: watch })
+        Ok(Self { shared, watch })
     }
 
     /// Asks a policy. Never hangs and never fails: whatever goes wrong is a value, and the target holds.
@@ -206,6 +206,11 @@ impl Library {
     #[must_use]
     pub fn skipped(&self) -> Vec<(String, Rejection)> {
         self.shared.lock().skipped.clone()
+    }
+
+    /// Looks at the directory now, whatever was heard of it: a file system may tell nothing of its changes.
+    pub fn look_again(&self) {
+        self.watch.look_again();
     }
 
     /// A counter that rises with every change of the status; await `changed()` on it.

@@ -16,7 +16,15 @@ use tokio::time::Instant;
 /// The watching task; it ends when this is dropped.
 pub(crate) struct Watch {
     task: AbortHandle,
+    wake: Arc<Notify>,
     _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Looks at the directory now, whatever was heard of it.
+    pub(crate) fn look_again(&self) {
+        self.wake.notify_one();
+    }
 }
 
 impl Drop for Watch {
@@ -54,6 +62,7 @@ pub(crate) async fn keep_watching(shared: &Arc<Shared>) -> Watch {
     while let Some(due) = round.turn(true).await {
         tokio::time::sleep_until(due).await;
     }
+    let woken = Arc::clone(&wake);
     let task = tokio::spawn(async move {
         loop {
             let rescan = Instant::now() + round.shared.config.rescan;
@@ -61,11 +70,11 @@ pub(crate) async fn keep_watching(shared: &Arc<Shared>) -> Watch {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
                 // A storm of events is one event.
-                () = wake.notified() => tokio::time::sleep(round.shared.config.settle / 4).await,
+                () = woken.notified() => tokio::time::sleep(round.shared.config.settle / 4).await,
             }
         }
     });
-    Watch { task: task.abort_handle(), _watcher: watcher }
+    Watch { task: task.abort_handle(), wake, _watcher: watcher }
 }
 
 /// Without it (no inotify instances left, say) the rescan alone finds changes.

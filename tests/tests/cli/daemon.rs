@@ -9,25 +9,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Running {
-    lab: Lab,
-    _process: Process,
+pub(crate) struct Running {
+    pub(crate) lab: Lab,
+    pub(crate) process: Process,
     port: u16,
     _ports: Ports,
 }
 
 /// A daemon that has decided at least once.
 async fn running() -> Running {
-    let lab = Lab::new();
-    let mut ports = Ports::reserve().expect("ports");
-    let port = ports.take().expect("a port");
-    lab.configure_with(&format!("http: {{listen: \"127.0.0.1:{port}\"}}"));
-    let mut command = Command::new(plimsoll_tests::binary());
-    command.args(["run", "--log-level", "debug", "--config"]).arg(lab.path("plimsoll.yaml"));
-    let process = Process::start(&mut command, &lab.path("daemon.log")).expect("a daemon");
-    let running = Running { lab, _process: process, port, _ports: ports };
+    let running = started(|_| {});
     let decided = wait_until("a first decision", PATIENCE, async || {
         let status = running.lab.run(&["status", "-o", "json"]);
         anyhow::ensure!(status.code == 0, "{}", status.err);
@@ -36,9 +29,22 @@ async fn running() -> Running {
         Ok(())
     });
     if let Err(error) = decided.await {
-        panic!("{error:#}\n{}", running._process.tail());
+        panic!("{error:#}\n{}", running.process.tail());
     }
     running
+}
+
+/// A daemon that was started in a folder with further files.
+pub(crate) fn started(prepare: impl FnOnce(&Lab)) -> Running {
+    let lab = Lab::new();
+    let mut ports = Ports::reserve().expect("ports");
+    let port = ports.take().expect("a port");
+    lab.configure_with(&format!("http: {{listen: \"127.0.0.1:{port}\"}}"));
+    prepare(&lab);
+    let mut command = Command::new(plimsoll_tests::binary());
+    command.args(["run", "--log-level", "debug", "--config"]).arg(lab.path("plimsoll.yaml"));
+    let process = Process::start(&mut command, &lab.path("daemon.log")).expect("a daemon");
+    Running { lab, process, port, _ports: ports }
 }
 
 impl Running {
@@ -54,11 +60,15 @@ impl Running {
         (head.to_owned(), body.to_owned())
     }
 
-    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         let (head, body) = self.raw(request.as_bytes()).await;
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         (code.unwrap_or_else(|| panic!("no answer to {path}: {head:?}")), body)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     async fn json(&self, path: &str) -> serde_json::Value {

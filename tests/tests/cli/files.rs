@@ -114,7 +114,7 @@ fn check_tells_every_problem_at_once_with_file_and_line() {
             .replace("name: vms", "name: vns"),
     );
     lab.write("targets/broken.yaml", "a: [1, 2\nb: }\n");
-    lab.write("targets/demo.yaml", TARGET.to_owned() + "    - {name: junk, module: junk.wasm}\n  signals:\n    - {name: load, source: main, counter: false, query: requests_total}\n");
+    lab.write("targets/demo.yaml", TARGET.to_owned() + "    - {name: junk, module: junk.wasm}\n  signals:\n    - {name: load, source: main, counter: false, query: requests_total}\n    - {name: rate, source: main, query: 'sum(rate(requests_total[2m]))', maxAge: 10s}\n");
     lab.write("policies/junk.wasm", "not Wasm at all");
     lab.write("targets/empty.yaml", "# nothing yet\n");
     let absent = TARGET.replace("name: demo", "name: absent").replace("five.wasm", "six.wasm");
@@ -134,6 +134,8 @@ fn check_tells_every_problem_at_once_with_file_and_line() {
         "problem: DIR/targets/broken.yaml:",
         "problem: DIR/targets/demo.yaml:14: spec.policies[1].module: MALFORMED: this is not WebAssembly (",
         "warning: DIR/targets/demo.yaml:16: spec.signals[load].query: requests_total is a counter",
+        "warning: DIR/targets/demo.yaml:17: spec.signals[rate].query: requests_total is looked back at over 2m, longer than `maxAge` (10s)",
+        "warning: DIR/targets/demo.yaml:17: spec.signals[rate].query: sum() hides that a series is missing",
     ] {
         assert!(output.out.contains(told), "{told}\n{}", output.out);
     }

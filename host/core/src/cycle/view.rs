@@ -97,9 +97,14 @@ impl State {
         let held = plan.filter(|plan| plan.status == PlanStatus::Held);
         let (ready, why, message) = self.readiness();
         let mut all = vec![condition("Ready", ready, why, &message)];
+        // What is wrong with our own tools: nothing is admitted, and what is under way is not known for certain.
+        let trouble = self.trouble.as_deref();
         all.push(match (plan, verdict) {
             _ if self.leader().is_some() => {
                 condition("AbleToScale", false, reason::FOLLOWS.word, &self.waits_for(None))
+            }
+            _ if let Some(trouble) = trouble => {
+                condition("AbleToScale", false, reason::TROUBLE.word, trouble)
             }
             // It is being scaled: that no other plan begins meanwhile is no fault.
             (Some(_), _) => condition("AbleToScale", true, reason::UNDER_WAY.word, "a plan is under way"),
@@ -112,9 +117,10 @@ impl State {
             Verdict::Clamp => condition("Limited", true, kind, detail),
             Verdict::Allow | Verdict::Defer | Verdict::Deny => condition("Limited", false, "", ""),
         });
-        all.push(match held {
-            Some(plan) => condition("Safe", false, reason::HELD.word, &plan.why),
-            None => condition("Safe", true, "", ""),
+        all.push(match (held, trouble) {
+            (Some(plan), _) => condition("Safe", false, reason::HELD.word, &plan.why),
+            (None, Some(trouble)) => condition("Safe", false, reason::TROUBLE.word, trouble),
+            (None, None) => condition("Safe", true, "", ""),
         });
         let owned = self.snapshot.as_deref().and_then(workload::owned_elsewhere);
         if let Some(how) = owned {

@@ -84,7 +84,12 @@ fn when_the_audit_log_cannot_be_written_nothing_is_done_and_afterwards_the_plan_
     desk.audit_fails = true;
     desk.pass(10 * MINUTE);
     assert_eq!(desk.kinds(), Vec::<&str>::new());
-    assert_eq!(desk.status().trouble.as_deref(), Some("AuditNotWritten: no space left on device"));
+    let full = "AuditNotWritten: no space left on device";
+    assert_eq!(desk.status().trouble.as_deref(), Some(full));
+    // What nobody can tell is not called good.
+    for kind in ["Ready", "AbleToScale", "Safe"] {
+        assert_eq!(desk.condition(kind), (false, "Trouble".to_owned(), full.to_owned()), "{kind}");
+    }
     assert!(desk.stores < 200, "{} writes in ten minutes", desk.stores);
     assert!(desk.status().plan.is_some(), "the plan is shown all the while");
     desk.audit_fails = false;

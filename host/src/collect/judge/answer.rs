@@ -4,6 +4,7 @@ use super::{Fault, excerpt};
 use crate::collect::definition::Question;
 use prometheus_http_query::response::{Data, Sample};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -115,6 +116,10 @@ pub(super) struct Series {
     pub(super) points: Vec<(i64, f64)>,
 }
 
+/// What the texts begin with that say nothing about the data. Prometheus 2.48 to 2.53 puts them among its warnings,
+/// later ones into `infos`.
+const ABOUT_THE_QUERY: &str = "PromQL info:";
+
 /// The API's envelope. The client crate has one too, but it is private and drops the warnings.
 #[derive(Deserialize)]
 struct Envelope {
@@ -124,14 +129,33 @@ struct Envelope {
     warnings: Option<Vec<String>>,
 }
 
+/// What stands around the data. A clustered store says there, beside its answer or in it, that it is not whole.
 #[derive(Deserialize)]
-struct ErrorEnvelope {
+struct Head {
     #[serde(default)]
     status: String,
+    #[serde(default, rename = "isPartial")]
+    is_partial: Value,
+    #[serde(default)]
+    data: Option<DataHead>,
     #[serde(default, rename = "errorType")]
     kind: String,
     #[serde(default)]
     error: String,
+}
+
+#[derive(Deserialize)]
+struct DataHead {
+    #[serde(default, rename = "isPartial")]
+    is_partial: Value,
+}
+
+impl Head {
+    /// Whether the source says that parts are missing; a word that is not known says so too.
+    fn tells_of_missing_parts(&self) -> bool {
+        let tells = |said: &Value| !matches!(said, Value::Null | Value::Bool(false));
+        tells(&self.is_partial) || self.data.as_ref().is_some_and(|data| tells(&data.is_partial))
+    }
 }
 
 /// Reads a reply as far as that can be done for all signals that share it.
@@ -175,7 +199,7 @@ fn failure(how: Failure, detail: &str) -> Fault {
 
 fn refused(answer: &Answer) -> Fault {
     let status = answer.status;
-    let said = match serde_json::from_slice::<ErrorEnvelope>(&answer.body) {
+    let said = match serde_json::from_slice::<Head>(&answer.body) {
         Ok(said) if !said.error.is_empty() => excerpt(format!("{}: {}", said.kind, said.error).as_bytes()),
         Ok(_) | Err(_) => excerpt(&answer.body),
     };
@@ -213,19 +237,26 @@ fn parse(body: &[u8]) -> Result<Envelope, Fault> {
         let shown = excerpt(body);
         return Err(Fault::malformed(format!("not an answer of the Prometheus API, it begins: {shown}")));
     }
-    if let Ok(said) = serde_json::from_slice::<ErrorEnvelope>(body)
+    let head = serde_json::from_slice::<Head>(body);
+    if let Ok(said) = &head
         && said.status == "error"
     {
         let shown = excerpt(format!("{}: {}", said.kind, said.error).as_bytes());
         return Err(Fault::unavailable(format!("the source reports an error: {shown}")));
     }
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
+    let mut envelope: Envelope = serde_json::from_slice(body).map_err(|error| {
         let (error, shown) = (excerpt(error.to_string().as_bytes()), excerpt(body));
         Fault::malformed(format!("not an answer of the Prometheus API: {error}; it begins: {shown}"))
     })?;
     if envelope.status != "success" {
         let shown = excerpt(envelope.status.as_bytes());
         return Err(Fault::malformed(format!("unknown status {shown:?}")));
+    }
+    let warnings = envelope.warnings.get_or_insert_default();
+    warnings.retain(|text| !text.trim_start().starts_with(ABOUT_THE_QUERY));
+    // Where its head cannot be read, nobody can say that it is whole.
+    if head.map_or(true, |said| said.tells_of_missing_parts()) {
+        warnings.push("its answer is not whole (isPartial)".to_owned());
     }
     Ok(envelope)
 }

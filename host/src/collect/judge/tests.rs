@@ -438,3 +438,39 @@ proptest! {
         assert_sound(&judge_answer(&definition, &reply, now_ms));
     }
 }
+
+/// As clustered stores that speak the same API say it, beside the data or in it.
+#[test]
+fn an_answer_that_says_it_is_not_whole_is_partial() {
+    let whole = matrix(&[("", &["1", "1", "1", "1"])]);
+    for (said, state) in [
+        (whole.replacen("{\"status\"", "{\"isPartial\":true,\"status\"", 1), SignalState::Partial),
+        (whole.replacen("\"data\":{", "\"data\":{\"isPartial\":true,", 1), SignalState::Partial),
+        (whole.replacen("{\"status\"", "{\"isPartial\":\"yes\",\"status\"", 1), SignalState::Partial),
+        (whole.replacen("{\"status\"", "{\"isPartial\":false,\"status\"", 1), SignalState::Ok),
+        (whole.replacen("\"data\":{", "\"data\":{\"isPartial\":null,", 1), SignalState::Ok),
+    ] {
+        let signal = judged(&range(), &said);
+        assert_eq!(signal.state, state, "{said}: {signal:?}");
+        assert_eq!(signal.detail.contains("isPartial"), state == SignalState::Partial, "{signal:?}");
+        assert_eq!(values(&signal), vec![1.0; 4]);
+    }
+}
+
+/// Prometheus 2.48 to 2.53 puts what it has to say about a query among its warnings.
+#[test]
+fn an_annotation_about_the_query_says_nothing_of_missing_data() {
+    let with = |warnings: &str| {
+        matrix(&[("", &["1", "1", "1", "1"])]).replacen(
+            "{\"status\"",
+            &format!("{{\"warnings\":[{warnings}],\"status\""),
+            1,
+        )
+    };
+    let info = r#""PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:10)""#;
+    let warning = r#""PromQL warning: bucket label \"le\" is missing or has a malformed value""#;
+    assert_eq!(judged(&range(), &with(info)).state, SignalState::Ok);
+    let both = judged(&range(), &with(&format!("{info},{warning}")));
+    assert_eq!(both.state, SignalState::Partial, "{both:?}");
+    assert!(both.detail.contains("PromQL warning: bucket label"), "{both:?}");
+}

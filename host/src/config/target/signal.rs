@@ -2,6 +2,7 @@
 
 mod brackets;
 
+use super::series::{RawSeries, SeriesConfig};
 use crate::config::daemon::DaemonConfig;
 use crate::config::form::{self, Form};
 use crate::config::named;
@@ -65,6 +66,8 @@ pub struct SignalConfig {
     pub counter: bool,
     /// The label by which one query can serve many targets.
     pub batch_by: Option<String>,
+    /// How many series are to be behind it.
+    pub series: SeriesConfig,
 }
 
 /// How several series become one.
@@ -103,6 +106,8 @@ raw! {
             .doc("Whether the query gives a bare counter: its falling means a restart."),
         batch_by: Scalar = "batchBy" => form::pattern("^[a-zA-Z_][a-zA-Z0-9_]*$", 128)
             .doc("The label by which one query can serve many targets."),
+        series: RawSeries = "series" => RawSeries::form()
+            .doc("How many series are to be behind it: fewer make it partial. By default as many as in the last hour."),
     }
 }
 
@@ -164,6 +169,7 @@ fn signal(
         aggregation: raw.aggregation.get().map(|word| word.choice(&AGGREGATIONS, Aggregation::Sum, sink)),
         counter: raw.counter.get().is_some_and(|counter| counter.switch(sink)),
         batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
+        series: super::series::series(&raw.series, sink),
     };
     // What was not read would only repeat the problem.
     if sink.len() == before {
@@ -179,7 +185,7 @@ fn coverage(scalar: &Scalar, sink: &mut Sink) -> u32 {
 }
 
 /// A query: text of some length whose brackets and quotes close. Whether it is PromQL, Prometheus says.
-fn promql(scalar: &Scalar, sink: &mut Sink) -> String {
+pub(super) fn promql(scalar: &Scalar, sink: &mut Sink) -> String {
     let query = scalar.text.trim();
     scalar.quoted(sink);
     if query.is_empty() {

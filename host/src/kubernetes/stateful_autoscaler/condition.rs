@@ -1,7 +1,7 @@
 //! The conditions of a `StatefulAutoscaler`: which there are, what they mean, and what to do about them. The reference
 //! is printed from this table.
 
-use plimsoll_core::reason::Word;
+use plimsoll_core::reason::{self, Word};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::{Condition, Status};
 
@@ -75,7 +75,7 @@ pub const CONDITIONS: [Known; 9] = [
         "AbleToScale",
         "The last wish was admitted, or a plan is under way.",
         None,
-        "The reason is the hazard that a rule saw; look it up below.",
+        "The reason is the hazard that a rule saw; look it up below. `Trouble`: the daemon's own; its log tells more.",
         ["Admitted", "Refused"],
     ),
     known(
@@ -90,7 +90,8 @@ pub const CONDITIONS: [Known; 9] = [
         "No plan is held.",
         Some(false),
         "A plan keeps its place because going on might lose data. The message says what has to change; `kubectl \
-         plimsoll cancel` takes it back where the system still can.",
+         plimsoll cancel` takes it back where the system still can. `Unknown`, `Trouble`: the daemon cannot tell; the \
+         message says what is wrong with it.",
         ["NothingHeld", "Held"],
     ),
     known(
@@ -154,12 +155,19 @@ pub(super) fn told(target: &Status) -> Vec<Told> {
 
 fn one_told(condition: &Condition, target: &Status) -> Told {
     let undecided = target.last_decision.is_none() && target.plan.is_none();
-    if undecided && matches!(condition.kind.as_str(), "AbleToScale" | "Limited") {
+    let troubled = condition.reason == reason::TROUBLE.word;
+    if undecided && !troubled && matches!(condition.kind.as_str(), "AbleToScale" | "Limited") {
         let message = "nothing has been decided yet".to_owned();
         return (condition.kind.clone(), Holds::Unknown, "NothingDecided".to_owned(), message);
     }
-    let holds = if condition.status { Holds::True } else { Holds::False };
-    (condition.kind.clone(), holds, reason(condition), condition.message.clone())
+    // While our own tools are in trouble nobody can tell whether a plan is held.
+    let untold = condition.kind == "Safe" && condition.reason == reason::TROUBLE.word;
+    let holds = match condition.status {
+        _ if untold => Holds::Unknown,
+        true => Holds::True,
+        false => Holds::False,
+    };
+    (condition.kind.clone(), holds, word_for(condition), condition.message.clone())
 }
 
 fn active(target: &Status) -> Told {
@@ -178,7 +186,7 @@ fn active(target: &Status) -> Told {
 }
 
 /// A reason in the words of Kubernetes, where it must not be empty.
-fn reason(condition: &Condition) -> String {
+fn word_for(condition: &Condition) -> String {
     let word = camel(&condition.reason);
     if !word.is_empty() {
         return word;

@@ -160,6 +160,28 @@ fn nothing_is_known_before_the_first_decision() {
     assert_eq!(status.message, "5 members; nothing is decided yet");
 }
 
+/// The journal cannot be read: whether a plan is held is not known, and nothing is admitted.
+#[test]
+fn nothing_is_called_safe_while_the_daemon_is_in_trouble() {
+    let mut troubled = target(1, 90);
+    troubled.last_decision = None;
+    let trouble = Condition {
+        kind: String::new(),
+        status: false,
+        reason: "Trouble".to_owned(),
+        message: "JournalNotRead: the journal was edited".to_owned(),
+    };
+    troubled.trouble = Some(trouble.message.clone());
+    troubled.conditions =
+        ["AbleToScale", "Safe"].map(|kind| Condition { kind: kind.to_owned(), ..trouble.clone() }).to_vec();
+    let status = Status::of(Some(&troubled), &seen(NOON), None);
+    assert_eq!(stands(&status, "AbleToScale"), words("False", "Trouble", "2027-01-15T08:00:00Z"));
+    assert_eq!(stands(&status, "Safe"), words("Unknown", "Trouble", "2027-01-15T08:00:00Z"));
+    assert!(
+        status.conditions.iter().filter(|one| one.kind != "Active").all(|one| one.message == trouble.message)
+    );
+}
+
 #[test]
 fn a_plan_says_how_far_it_is_and_what_is_to_be_approved() {
     let mut moving = target(1, 90);
