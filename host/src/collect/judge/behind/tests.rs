@@ -3,6 +3,7 @@ use crate::collect::SeriesWatch;
 use crate::collect::definition::Question;
 use crate::collect::series::{Count, count};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 const NOW_MS: i64 = 1_795_450_293_000;
 
@@ -50,8 +51,13 @@ fn ok() -> Signal {
 }
 
 fn judged(definition: &SignalDefinition, series: Vec<Series>) -> (SignalState, String) {
-    let parsed =
-        Parsed { question: question(definition), asked_ms: NOW_MS + 200, warnings: Vec::new(), series };
+    let parsed = Parsed {
+        question: question(definition),
+        asked_ms: NOW_MS + 200,
+        warnings: Vec::new(),
+        series,
+        index: OnceLock::default(),
+    };
     let signal = judge_behind(ok(), definition, &Ok(parsed), NOW_MS + 400);
     (signal.state, signal.detail)
 }
@@ -179,6 +185,7 @@ fn a_warning_of_the_source_about_the_count_makes_it_partial() {
         asked_ms: NOW_MS,
         warnings: vec!["a store did not answer".to_owned()],
         series: vec![line(&[], &over(&[(3, 60)]))],
+        index: OnceLock::default(),
     };
     let signal = judge_behind(ok(), &definition, &Ok(parsed), NOW_MS);
     assert_partial((signal.state, signal.detail), "a store did not answer");
