@@ -15,6 +15,7 @@ mod blob;
 mod chain;
 mod event;
 mod finding;
+mod fit;
 mod log;
 mod read;
 mod retention;

@@ -77,6 +77,9 @@ pub struct Builder {
     snapshot: Snapshot,
 }
 
+/// More rows than any system has.
+const MOST_LISTED: u32 = 10_000;
+
 impl Builder {
     /// The finished snapshot.
     #[must_use]
@@ -92,11 +95,11 @@ impl Builder {
         self
     }
 
-    /// So many healthy members, `m0` leading.
+    /// So many healthy members, `m0` leading. Of absurdly many only the first ones are listed.
     #[must_use]
     pub fn members(mut self, count: u32) -> Self {
         self.snapshot.size = known(count);
-        self.snapshot.members = known((0..count).map(member).collect());
+        self.snapshot.members = known((0..count.min(MOST_LISTED)).map(member).collect());
         self
     }
 
@@ -154,7 +157,8 @@ impl Builder {
         let now_ms = self.snapshot.now.wall_ms;
         let age_ms = samples.last().map(|sample| now_ms.abs_diff(sample.at_ms));
         let coverage_permille = (state == SignalState::Ok).then_some(1_000);
-        let signal = Signal { state, age_ms, coverage_permille, detail: String::new(), samples };
+        let (detail, optional) = (String::new(), false);
+        let signal = Signal { state, age_ms, coverage_permille, detail, optional, samples };
         self.snapshot.signals.insert(name.to_owned(), signal);
         self
     }

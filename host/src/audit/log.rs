@@ -3,6 +3,7 @@
 use super::blob;
 use super::chain::{Content, Hash, Known};
 use super::event::Event;
+use super::fit;
 use super::retention::{self, Snapshots};
 use super::walk::{self, Seen, Tail, Walked, segment_name};
 use super::writer::Writer;
@@ -102,7 +103,7 @@ impl AuditLog {
     /// # Errors
     /// See [`AuditError`]. The record then counts for nothing, and what it speaks of must not be done.
     pub fn append(&self, record: &Record) -> Result<Appended, AuditError> {
-        self.lock().append(record, None)
+        self.lock().append(&fit::fit(record.clone()), None)
     }
 
     /// Keeps the snapshot, notes its digest in the decision, and appends that. A record that is no decision
@@ -117,7 +118,7 @@ impl AuditLog {
         if let Body::Decision(decision) = &mut record.body {
             decision.snapshot = digest.to_string();
         }
-        self.lock().append(&record, Some(&bytes))
+        self.lock().append(&fit::fit(record), Some(&bytes))
     }
 
     /// The newest record, as journals keep it: `<log>/<sequence>:<hash>`. Empty before the first.

@@ -352,6 +352,30 @@ fn a_record_that_is_too_long_is_refused_and_the_log_goes_on() {
 }
 
 #[test]
+fn a_plan_of_thousands_of_members_is_recorded_with_the_number_of_those_left_out() {
+    let disk = SimulatedDisk::default();
+    let log = open(&disk).unwrap();
+    let names = |most: usize| (0..most).map(|number| format!("{number:0>200}")).collect::<Vec<_>>();
+    let stamp = json!({ "boot": "b", "monoMs": 1, "wallMs": 1 });
+    let plan = json!({
+        "id": "p", "decision": "1", "from": 5, "to": 3, "fingerprint": "f", "baseEpoch": "e", "members": names(5_000),
+        "victims": names(3), "status": "running", "unit": 0, "phase": 0, "pointOfNoReturn": false,
+        "why": "é".repeat(40_000), "started": stamp, "progressed": stamp,
+    });
+    let plan = serde_json::from_value(plan).unwrap();
+    let told = Body::Plan { plan, phase: "drain".to_owned(), judgement: None };
+    log.append(&record(1, told)).unwrap();
+    let written = entries(disk).unwrap().find_map(|entry| match entry.unwrap().body {
+        EntryBody::Record(record) => Some(record.body),
+        EntryBody::Event(_) => None,
+    });
+    let Some(Body::Plan { plan, .. }) = written else { panic!("{written:?}") };
+    assert_eq!((plan.members.len(), plan.victims.len()), (41, 3));
+    assert_eq!(plan.members.last().map(|last| &**last), Some("and 4960 more"));
+    assert!(plan.why.ends_with("bytes left out)") && plan.why.len() < 2_000, "{}", plan.why.len());
+}
+
+#[test]
 fn snapshots_of_the_newest_records_are_never_removed() {
     let disk = SimulatedDisk::default();
     let config = AuditConfig { keep_snapshot_bytes: 1, keep_snapshot_records: 1_000, ..small() };

@@ -116,6 +116,9 @@ pub(super) fn report(seen: &Seen, config: &KubeConfig, source: &Source) -> Platf
     }
 }
 
+/// More than any system has; each is a row that is kept, and a size that slipped in by mistake has to have an end.
+const MOST_MEMBERS: i32 = 10_000;
+
 struct View<'a> {
     seen: &'a Seen,
     config: &'a KubeConfig,
@@ -130,6 +133,11 @@ impl<'a> View<'a> {
     fn members(&self) -> Result<Members<'a>, String> {
         let Scaled { set, replicas, .. } = &self.seen.scaled;
         let first = start(set);
+        if *replicas > MOST_MEMBERS {
+            return Err(format!(
+                "spec.replicas is {replicas}, and more than {MOST_MEMBERS} members are not read: correct it"
+            ));
+        }
         let mut members: Members = (first..first.saturating_add(*replicas)).map(|it| (it, None)).collect();
         for pod in &self.seen.pods {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
