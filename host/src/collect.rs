@@ -163,6 +163,10 @@ impl Collector {
             signals.entry(target.clone()).or_default().entry(definition.name.clone()).or_insert_with(|| {
                 judge::fault(SignalState::Unavailable, "the read ended without an answer")
             });
+            if let Some(signal) = signals.get_mut(target).and_then(|read| read.get_mut(&definition.name)) {
+                // Whatever came of it, it is what its owner has declared.
+                signal.optional = definition.optional;
+            }
         }
         signals
     }

@@ -7,6 +7,7 @@ pub mod cap;
 pub mod drain;
 pub mod evid;
 pub mod floor;
+pub mod health;
 pub mod ident;
 pub mod lead;
 pub mod mutex;
@@ -69,17 +70,41 @@ pub enum Finding {
         /// What to do about it.
         hint: String,
     },
-    /// Nobody knows.
+    /// Nobody knows. It is told by EVID-1, since nothing was found of this rule's own hazard.
     Unknown {
         /// What is not known.
         detail: String,
     },
+    /// Nobody knows, and that is the very hazard of this rule.
+    Silent {
+        /// What is not known.
+        detail: String,
+    },
+}
+
+/// How many of those whom a message is about it names. A record of thousands of members stays a record.
+const MOST_NAMED: usize = 8;
+
+/// What a message is about, in order and each once: the first few of it, and how many more there are.
+pub(crate) fn listed(all: impl IntoIterator<Item = String>, between: &str) -> String {
+    let all: std::collections::BTreeSet<String> = all.into_iter().collect();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    let mut text = all.into_iter().take(MOST_NAMED).collect::<Vec<_>>().join(between);
+    if more > 0 {
+        text.push_str(&format!("{between}and {more} more"));
+    }
+    text
 }
 
 impl Finding {
     /// A broken rule.
     pub fn broken(detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Broken { detail: detail.into(), hint: hint.into() }
+    }
+
+    /// Something that nobody knows, where that is the rule's own hazard.
+    pub fn silent(detail: impl Into<String>) -> Self {
+        Self::Silent { detail: detail.into() }
     }
 
     /// Something that nobody knows.
@@ -115,6 +140,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         drain::FAMILY,
         cap::FAMILY,
         mutex::FAMILY,
+        health::FAMILY,
         step::FAMILY,
         floor::FAMILY,
     ]

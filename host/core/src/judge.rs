@@ -3,12 +3,11 @@
 //! It reads nothing and changes nothing. Its callers are the cycle, the offline "what if", the re-check
 //! before destruction and, later, the admission review.
 
-use crate::invariant::{self, Finding, Invariant, Severity, mutex};
+use crate::invariant::{self, Finding, Invariant, Severity, evid, listed, mutex};
 use crate::plan;
 use crate::profile::Profile;
 use crate::quorum::Standing;
-use crate::snapshot::sorted;
-use plimsoll_wire::fact::Fact;
+use crate::snapshot::{fresh, sorted};
 use plimsoll_wire::journal::{Bearing, PlanState, Subject, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
@@ -247,7 +246,8 @@ pub fn judge(
     if moment == Moment::Destroy && !direct {
         return Judged::NeedFacts;
     }
-    let snapshot = &*sorted(snapshot);
+    let young = fresh(snapshot, max_age_ms(moment, snapshot));
+    let snapshot = &*sorted(&young);
     match change {
         Change::Resize { to, .. } => Judged::Verdict(admit(change, *to, snapshot, profile)),
         Change::Effect { plan, subject, verb, .. } => {
@@ -259,6 +259,14 @@ pub fn judge(
             let case = Case { moment, change, snapshot, profile, from, to, counted: from, victims, roster };
             Judged::Verdict(verdict(None, examine(&case, &|_| true)))
         }
+    }
+}
+
+/// How old a fact may be (EVID-1).
+fn max_age_ms(moment: Moment, snapshot: &Snapshot) -> u64 {
+    match moment {
+        Moment::Admission | Moment::Step => snapshot.safety.max_age_ms,
+        Moment::Destroy => snapshot.safety.direct_age_ms,
     }
 }
 
@@ -282,9 +290,8 @@ pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
 fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -> Judgement {
     let Some(current) = plan::current_size(snapshot) else {
         let case = resize(change, snapshot, profile, wished, wished);
-        let mut findings = examine(&case, &|rule| rule.severity != Severity::Clamp);
-        findings.extend(sizeless(snapshot));
-        return verdict(None, findings);
+        // Nothing begins from a size that nobody knows: EVID-1 says so.
+        return verdict(None, examine(&case, &|rule| rule.severity != Severity::Clamp));
     };
     // Bounds and shapes are those of what would be there by now, had dry run acted.
     let counted = plan::counted_size(snapshot).unwrap_or(current);
@@ -308,18 +315,6 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
         findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
     }
     verdict(Some(size), findings)
-}
-
-/// Nothing begins from a size that nobody knows.
-fn sizeless(snapshot: &Snapshot) -> Option<Violation> {
-    let rule = invariant::all().find(|rule| rule.id == "EVID-1")?;
-    let why = match &snapshot.size {
-        Fact::Unknown { reason, .. } => reason.kind(),
-        Fact::Known(_) | Fact::NotApplicable => "not told",
-    };
-    let hint = "restore the source of this fact; nothing is removed meanwhile".to_owned();
-    let violation = rule.violation(Verdict::Defer, format!("not known: the number of members ({why})"), hint);
-    Some(Violation { unknown: true, ..violation })
 }
 
 fn resize<'a>(
@@ -387,7 +382,7 @@ fn limits(case: &Case) -> impl Iterator<Item = Limit> {
     invariant::all().filter(|rule| rule.severity == Severity::Clamp).filter_map(|rule| {
         match (rule.check)(case) {
             Finding::Clamp { least, most, detail } => Some(Limit { rule, least, most, detail }),
-            Finding::Pass | Finding::Broken { .. } | Finding::Unknown { .. } => None,
+            Finding::Pass | Finding::Broken { .. } | Finding::Unknown { .. } | Finding::Silent { .. } => None,
         }
     })
 }
@@ -401,14 +396,41 @@ fn note(findings: &mut Vec<Violation>, one: Violation) {
 
 /// Asks every rule of this moment and collects every finding, not the first.
 fn examine(case: &Case, wanted: &dyn Fn(&Invariant) -> bool) -> Vec<Violation> {
-    invariant::all()
-        .filter(|rule| wanted(rule) && rule.moments.contains(&case.moment))
-        .filter_map(|rule| finding(rule, case))
-        .collect()
+    let (mut findings, mut unknown) = (Vec::new(), Vec::new());
+    for rule in invariant::all().filter(|rule| wanted(rule) && rule.moments.contains(&case.moment)) {
+        match (rule.check)(case) {
+            Finding::Unknown { detail } => unknown.push((rule.id, detail)),
+            found => findings.extend(finding(rule, case, found)),
+        }
+    }
+    // It is the first rule of the catalogue.
+    let silence = silence(case, unknown, &findings);
+    silence.into_iter().chain(findings).collect()
 }
 
-fn finding(rule: &Invariant, case: &Case) -> Option<Violation> {
-    match (rule.check)(case) {
+/// What nobody knows is one finding, however many rules would have asked for it: none of them has seen its own hazard.
+/// Where EVID-1 or EVID-5 says what is silent, the others say the same of what they would have read there.
+fn silence(case: &Case, unknown: Vec<(&str, String)>, findings: &[Violation]) -> Option<Violation> {
+    let rule = invariant::all().find(|rule| rule.id == evid::KNOWN)?;
+    let of = |own: bool| unknown.iter().filter(move |(id, _)| (*id == evid::KNOWN) == own);
+    let told = of(true).next().is_some();
+    if !told && findings.iter().any(|one| one.rule == evid::COVERAGE) {
+        return None;
+    }
+    let details: Vec<String> = of(told).map(|(_, detail)| detail.clone()).collect();
+    (!details.is_empty()).then(|| not_known(rule, case, &listed(details, "; ")))
+}
+
+/// What nobody knows is asked again, except right before destruction.
+fn not_known(rule: &Invariant, case: &Case, detail: &str) -> Violation {
+    let verdict = if case.moment == Moment::Destroy { Verdict::Deny } else { Verdict::Defer };
+    let hint = "restore the source of this fact; nothing is removed meanwhile".to_owned();
+    let violation = rule.violation(verdict, format!("not known: {detail}"), hint);
+    Violation { unknown: true, ..violation }
+}
+
+fn finding(rule: &Invariant, case: &Case, found: Finding) -> Option<Violation> {
+    match found {
         Finding::Pass => None,
         // A clamp that still bites at a step means that the world has moved: wait.
         Finding::Clamp { least, most, detail } => {
@@ -424,13 +446,7 @@ fn finding(rule: &Invariant, case: &Case) -> Option<Violation> {
             };
             Some(rule.violation(verdict, detail, hint))
         }
-        // What nobody knows is asked again, except right before destruction.
-        Finding::Unknown { detail } => {
-            let verdict = if case.moment == Moment::Destroy { Verdict::Deny } else { Verdict::Defer };
-            let hint = "restore the source of this fact; nothing is removed meanwhile".to_owned();
-            let violation = rule.violation(verdict, format!("not known: {detail}"), hint);
-            Some(Violation { unknown: true, ..violation })
-        }
+        Finding::Unknown { detail } | Finding::Silent { detail } => Some(not_known(rule, case, &detail)),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod observation;
 pub mod profile;
 pub mod truth;
 
+pub mod alarm;
 pub mod snapshot;
 pub mod workload;
 

@@ -5,7 +5,7 @@ pub mod progress;
 
 use crate::judge::Direction;
 use crate::profile::{Profile, Victim};
-use crate::snapshot::order;
+use crate::snapshot::{is_unlisted, order};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::Subject;
 use plimsoll_wire::snapshot::{GroupKind, Member, Mode, Snapshot};
@@ -49,9 +49,10 @@ pub fn rest_near(size: u32, from: u32, to: u32, profile: &Profile, safety: &Safe
     if is_legal(size, profile, safety) {
         return size;
     }
-    let (low, high) = (from.min(to), from.max(to));
-    let back: Vec<u32> = if from < to { (low..size).rev().collect() } else { (size + 1..=high).collect() };
-    back.into_iter().find(|candidate| is_legal(*candidate, profile, safety)).unwrap_or(to)
+    let legal = |candidate: &u32| is_legal(*candidate, profile, safety);
+    let back =
+        if from < to { (from..size).rev().find(legal) } else { (size.saturating_add(1)..=from).find(legal) };
+    back.unwrap_or(to)
 }
 
 /// The nearest legal size on the other side of where a plan goes from: where it turns to when its way is barred.
@@ -107,7 +108,7 @@ pub fn subject_of(member: &Member) -> Subject {
     }
 }
 
-/// Who would go, first to go first: the dead, then followers before leaders, then from the fullest domain, then
+/// Who would go, first to go first: the dead and what never joined, then followers before leaders, then from the fullest domain, then
 /// the highest ordinal. Where the platform chooses, its choice.
 #[must_use]
 pub fn victims(snapshot: &Snapshot, profile: &Profile, count: u32) -> Vec<Subject> {
@@ -166,7 +167,8 @@ fn rank<'a>(
     match profile.victim {
         Victim::HighestOrdinal => (false, false, 0, place, id),
         Victim::Named => {
-            let dead = member.alive.value() == Some(&false);
+            // What never joined holds nothing at all.
+            let dead = member.alive.value() == Some(&false) || is_unlisted(member);
             let crowd = domain(member).and_then(|domain| crowding.get(domain).copied()).unwrap_or(0);
             let follows = id.is_none_or(|id| !leaders.contains(&**id));
             (dead, follows, crowd, place, id)

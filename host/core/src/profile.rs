@@ -119,6 +119,7 @@ pub enum Topic {
     Epoch,
     Owner,
     Generation,
+    Size,
     Members,
     Incarnation,
     Domain,

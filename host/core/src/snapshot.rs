@@ -1,8 +1,10 @@
 //! From readings to one snapshot: ages, how long a value has stood, and members of platform and system as one.
 
+mod aged;
 mod compact;
 mod sorted;
 
+pub(crate) use self::aged::fresh;
 use self::compact::Compact;
 pub(crate) use self::sorted::sorted;
 use crate::judge::unit_sizes;
@@ -425,6 +427,23 @@ fn operations(
         (Told::NotApplicable, _) => pass.tracked(&pass.none.clone(), "operations", system),
         (_, Told::NotApplicable) => pass.tracked(&pass.none.clone(), "operations", platform),
     }
+}
+
+/// Whether what the platform runs in a place was never let in: the system, on its own word, lists nobody there, and
+/// everybody whom it lists has a place of his own. Where nothing moves by itself, it holds nothing.
+#[must_use]
+pub fn never_joined(snapshot: &Snapshot, row: &Member) -> bool {
+    let Some(list) = snapshot.members.known().filter(|known| known.authority >= Authority::Survivors) else {
+        return false;
+    };
+    let placed = list.value.iter().all(|other| other.slot.is_some());
+    placed && is_unlisted(row) && row.alive.value() != Some(&true)
+}
+
+/// Whether a place is run and the system knows no member in it.
+#[must_use]
+pub fn is_unlisted(row: &Member) -> bool {
+    row.slot.is_some() && matches!(row.id, Fact::Unknown { reason: Gap::NotScraped, .. })
 }
 
 /// Whether a member does its work: alive, serving and run by the platform.

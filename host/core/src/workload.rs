@@ -37,7 +37,7 @@ pub fn uid(snapshot: &Snapshot) -> Option<Option<Arc<str>>> {
     }
 }
 
-fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Fact<T> {
+pub(crate) fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Fact<T> {
     match snapshot.facts.get(name) {
         None | Some(Fact::NotApplicable) => Fact::NotApplicable,
         Some(Fact::Unknown { reason, detail }) => Fact::unknown(reason.clone(), detail.clone()),

@@ -236,7 +236,8 @@ fn is_required(at: &str, asked: &Needs) -> bool {
     let (sharded, admission, goes, subject) = (*sharded, *admission, *goes, subject.as_deref());
     let parts: Vec<&str> = at.split('/').skip(1).collect();
     match parts.as_slice() {
-        ["fingerprint" | "owner" | "generation" | "members" | "groups" | "operations"] => true,
+        ["fingerprint" | "owner" | "generation" | "size" | "members" | "groups" | "operations"] => true,
+        ["facts", "alarms"] => true,
         ["debts"] => goes || admission,
         ["groups", _, _, "leader" | "placements"] => true,
         // How old it is, is looked at where members go.
@@ -306,10 +307,8 @@ fn no_effect_is_licensed_on_a_fact_that_is_not_known() {
                     let snapshot = parse(&value);
                     let judgement = asked.judged(&snapshot);
                     let name = &base.name;
-                    // How old a member's place in life is, is the age of the list that it stands in.
-                    let inner = at.ends_with("/lifecycle") && fact["state"] == json!("known");
                     assert!(
-                        inner || !admits(&judgement, &snapshot),
+                        !admits(&judgement, &snapshot),
                         "{name} {resize:?}: {at} is {fact}, and {judgement:?}"
                     );
                     asked_for += 1;
@@ -348,7 +347,7 @@ fn what_the_properties_draw_from_breaks_every_rule_of_every_family() {
     }
     let families: std::collections::BTreeSet<&str> =
         found.keys().map(|rule| rule.split('-').next().unwrap()).collect();
-    let all = ["CAP", "DRAIN", "EVID", "FLOOR", "IDENT", "LEAD", "MUTEX", "QUORUM", "RED", "STEP"];
+    let all = ["CAP", "DRAIN", "EVID", "FLOOR", "HEALTH", "IDENT", "LEAD", "MUTEX", "QUORUM", "RED", "STEP"];
     assert_eq!(families.into_iter().collect::<Vec<_>>(), all);
     // These have no other finding than that something is not known, or that a size is limited.
     let only_unknown = ["EVID-1", "EVID-5", "EVID-10", "CAP-2"];

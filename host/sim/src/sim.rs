@@ -302,6 +302,7 @@ impl Sim {
             age_ms: self.samples.back().map(|last| self.now_ms - last.at_ms),
             coverage_permille: Some(u32::try_from(coverage.min(1_000)).unwrap_or(1_000)),
             detail: String::new(),
+            optional: false,
             samples: self.samples.iter().map(sample).collect(),
         }
     }

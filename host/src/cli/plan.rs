@@ -219,5 +219,9 @@ fn steps(plan: &Foresight) -> String {
         }
     }
     text.push_str(&output::table(["UNIT", "SLOT", "PHASE", "CHECK", "", "WHAT"], &rows));
+    if plan.units_left_out > 0 {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "... and {} more units.", plan.units_left_out);
+    }
     text
 }

@@ -42,6 +42,8 @@ pub struct SignalDefinition {
     /// When we took a member of the target away ourselves for the last time, in milliseconds since 1970: series that
     /// went with it are not missed.
     pub taken_away_ms: Option<i64>,
+    /// Whether a shrink may go without it.
+    pub optional: bool,
 }
 
 /// How several series become one, at each point in time.
@@ -112,6 +114,7 @@ impl SignalDefinition {
             batch_by: None,
             series: SeriesWatch::default(),
             taken_away_ms: None,
+            optional: false,
         }
     }
 

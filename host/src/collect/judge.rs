@@ -53,7 +53,8 @@ pub(super) fn judge_outcome(
 
 /// A signal without samples.
 pub(super) fn fault(state: SignalState, detail: impl Into<String>) -> Signal {
-    Signal { state, age_ms: None, coverage_permille: None, detail: detail.into(), samples: Vec::new() }
+    let (detail, samples) = (detail.into(), Vec::new());
+    Signal { state, age_ms: None, coverage_permille: None, detail, optional: false, samples }
 }
 
 /// A signal whose source the daemon's file does not have.

@@ -318,6 +318,7 @@ pub fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefiniti
             forget_ms: millis(signal.series.forget),
         },
         taken_away_ms: None,
+        optional: signal.optional,
     }
 }
 

@@ -7,6 +7,7 @@
 //! Written against etcd 3.4 and the gRPC interface that 3.5 and 3.6 share with it.
 
 mod agreement;
+mod alarm;
 mod call;
 mod connection;
 mod endpoint;

@@ -4,6 +4,7 @@
 //! The judge reads the very document that is recorded, so that what was judged can always be judged again.
 //! This crate holds data and no rules: what a value means for safety is decided in `plimsoll-core`.
 
+pub mod alarm;
 pub mod fact;
 pub mod journal;
 pub mod proposal;

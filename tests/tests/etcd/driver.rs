@@ -1,15 +1,17 @@
 //! The etcd driver against real members.
 
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use plimsoll::actuate::Licence;
 use plimsoll::systems::System;
 use plimsoll::systems::etcd::{Etcd, EtcdConfig};
 use plimsoll_core::observation::{
     PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemReport, Told, VacantSlot,
 };
-use plimsoll_tests::etcd::{PATIENCE, Rig};
+use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
 use plimsoll_tests::load::Load;
 use plimsoll_tests::process::wait_until;
 use plimsoll_tests::watch::{Watch, history::Change};
+use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{GroupKind, GroupModel, Lifecycle, PlacementState, Role};
@@ -366,5 +368,37 @@ async fn keeps_the_removed_member_apart_while_its_process_still_runs() -> anyhow
     // The slot is blank again and takes a new member with a new id.
     let again = subject.grow().await?;
     assert_ne!(again, id);
+    Ok(())
+}
+
+/// The alarms that a report tells.
+fn alarms(report: &SystemReport) -> Vec<Alarm> {
+    let told = report.facts.get(ALARMS).and_then(Told::value).cloned();
+    serde_json::from_value(told.unwrap_or_default()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_alarm_of_one_member_is_told_with_its_member_and_what_clears_it_until_it_is_disarmed()
+-> anyhow::Result<()> {
+    let subject = Subject::start(3).await?;
+    let before = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
+    let id = member(&before, "e2").expect("e2 is a member").id.clone();
+    let mut etcd = connect(&subject.rig.endpoints()).await?;
+    for (kind, word) in [(AlarmType::Nospace, "NOSPACE"), (AlarmType::Corrupt, "CORRUPT")] {
+        let mut of_e2 = AlarmOptions::new();
+        of_e2.with_member(u64::from_str_radix(&id, 16)?);
+        etcd.alarm(AlarmAction::Activate, kind, Some(of_e2.clone())).await?;
+        let report = subject
+            .observe_until(word, |report| alarms(report).iter().any(|alarm| alarm.kind == word))
+            .await?;
+        let told = alarms(&report);
+        let [alarm] = told.as_slice() else { anyhow::bail!("{told:?}") };
+        assert_eq!(alarm.member, id);
+        assert!(alarm.remedy.contains("etcdctl alarm disarm"), "{alarm:?}");
+        // What is wrong does not hide who the members are.
+        assert_eq!(members(&report).len(), 3);
+        etcd.alarm(AlarmAction::Deactivate, kind, Some(of_e2)).await?;
+        subject.observe_until("no alarm", |report| alarms(report).is_empty()).await?;
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Capacity: the survivors can hold and serve what they are given.
 
 use super::evid::label;
-use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity};
+use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
 use crate::judge::Case;
 use crate::profile::Topic;
 use plimsoll_wire::fact::Fact;
@@ -124,8 +124,7 @@ fn disk(case: &Case) -> Finding {
     if full.is_empty() {
         return Finding::Pass;
     }
-    full.sort();
-    Finding::broken(full.join("; "), "grow the disks first, or keep the member")
+    Finding::broken(listed(full, "; "), "grow the disks first, or keep the member")
 }
 
 fn duration(case: &Case) -> Finding {
@@ -135,7 +134,7 @@ fn duration(case: &Case) -> Finding {
     if drain_seconds(case).is_some() {
         return Finding::Pass;
     }
-    Finding::unknown("how fast the victims' data can move")
+    Finding::silent("how fast the victims' data can move")
 }
 
 /// The part of a member that is in use, and its name.

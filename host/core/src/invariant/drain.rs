@@ -1,7 +1,7 @@
 //! Draining: in the profile's order, one at a time, to its end.
 
 use super::evid::label;
-use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, mutex};
+use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, listed, mutex};
 use crate::judge::{Case, Moment};
 use crate::plan::progress;
 use plimsoll_wire::fact::Authority;
@@ -85,13 +85,11 @@ fn one(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let others = || case.members().iter().filter(|row| !case.is_subject(row));
-    let mut leaving: Vec<String> =
-        others().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
+    let leaving: Vec<String> = others().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
     if leaving.is_empty() {
         return settled(others());
     }
-    leaving.sort();
-    Finding::broken(format!("{} is leaving already", leaving.join(", ")), "wait until it has gone")
+    Finding::broken(format!("{} is leaving already", listed(leaving, ", ")), "wait until it has gone")
 }
 
 /// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it, unless
@@ -126,14 +124,13 @@ fn is_empty(row: &Member) -> bool {
 }
 
 fn no_turn(case: &Case) -> Finding {
-    let mut leaving: Vec<String> =
+    let leaving: Vec<String> =
         case.members().iter().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
     if leaving.is_empty() {
         return settled(case.members().iter());
     }
-    leaving.sort();
     Finding::broken(
-        format!("{} is draining", leaving.join(", ")),
+        format!("{} is draining", listed(leaving, ", ")),
         "wait until it has gone, or cancel its drain where the system can",
     )
 }

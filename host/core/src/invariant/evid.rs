@@ -1,25 +1,35 @@
 //! Evidence: act only on what is known, fresh, complete, settled, and told by somebody other than the victim.
 
-use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity};
-use crate::judge::{Case, Change, Moment};
+mod contradiction;
+mod known;
+mod signal;
+
+use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
+use crate::judge::{Case, Moment};
 use crate::profile::Topic;
 use crate::quorum;
+use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{Bearing, Verb};
-use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role, SignalState};
+use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
 use std::collections::BTreeSet;
+
+/// The rule that says that something is not known.
+pub const KNOWN: &str = "EVID-1";
+/// The rule that says that members did not report.
+pub const COVERAGE: &str = "EVID-5";
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
     Invariant {
-        id: "EVID-1",
+        id: KNOWN,
         kind: "EvidenceMissing",
         severity: Severity::Evidence,
         moments: ALWAYS,
         protects: "Nothing is done on a fact that is missing, stale or contradictory \
                    (opensearch-k8s-operator#1447: an API error was read as drained).",
         advice: "Look at what the message calls unknown: a source, a member or a right of the daemon that does not answer.",
-        check: known,
+        check: known::check,
     },
     Invariant {
         id: "EVID-2",
@@ -50,7 +60,7 @@ pub const FAMILY: &[Invariant] = &[
         check: settled,
     },
     Invariant {
-        id: "EVID-5",
+        id: COVERAGE,
         kind: "ReportersMissing",
         severity: Severity::Evidence,
         moments: ALWAYS,
@@ -100,186 +110,23 @@ pub const FAMILY: &[Invariant] = &[
         kind: "StaleMetrics",
         severity: Severity::Evidence,
         moments: ADMISSION,
-        protects: "Silence is not low load: a signal that is missing, stale, partial or not a number never \
-                   shrinks anything (KEDA's Prometheus scaler reads all of them as 0).",
-        advice: "Mend the signal that the message names: its query, its source, or what should be scraped.",
-        check: signals,
+        protects: "Silence is not low load: while a signal is missing, stale, partial or not a number nothing shrinks, \
+                   whatever the policy names as its evidence (KEDA's Prometheus scaler reads all of them as 0), and \
+                   nothing grows on one that is not a number.",
+        advice: "Mend the signal that the message names: its query, its source, or what should be scraped. One that a shrink \
+                 may go without is declared with `optional: true`.",
+        check: signal::check,
+    },
+    Invariant {
+        id: "EVID-11",
+        kind: "FactsContradict",
+        severity: Severity::Evidence,
+        moments: ALWAYS,
+        protects: "What cannot all be true at once is not acted on: some of it is wrong, and nobody knows which.",
+        advice: "Look at both of what the message names; one of the two sources, or the document, is wrong.",
+        check: contradiction::check,
     },
 ];
-
-/// What must be known for a change; the safest direction has the shortest list (`invariants.md` section 4).
-fn required(case: &Case) -> &'static [Topic] {
-    const GROW: &[Topic] = &[
-        Topic::Fingerprint,
-        Topic::Owner,
-        Topic::Generation,
-        Topic::Members,
-        Topic::Leader,
-        Topic::Placements,
-        Topic::Operations,
-    ];
-    const SHRINK: &[Topic] = &[
-        Topic::Fingerprint,
-        Topic::Owner,
-        Topic::Generation,
-        Topic::Members,
-        Topic::Leader,
-        Topic::Placements,
-        Topic::JointConfig,
-        Topic::Operations,
-        Topic::Debts,
-        Topic::Incarnation,
-        Topic::Hosted,
-        Topic::Load,
-        Topic::Disk,
-        Topic::Copies,
-    ];
-    if case.shrinks() && !case.undoes() { SHRINK } else { GROW }
-}
-
-fn max_age(case: &Case) -> u64 {
-    match case.moment {
-        Moment::Admission | Moment::Step => case.snapshot.safety.max_age_ms,
-        Moment::Destroy => case.snapshot.safety.direct_age_ms,
-    }
-}
-
-fn known(case: &Case) -> Finding {
-    let mut gaps: Vec<String> = required(case).iter().flat_map(|topic| topic_gaps(case, *topic)).collect();
-    gaps.sort();
-    gaps.dedup();
-    if gaps.is_empty() { Finding::Pass } else { Finding::unknown(gaps.join("; ")) }
-}
-
-/// What is wrong with one fact for this case, if anything.
-fn gap<T>(case: &Case, topic: Topic, name: &str, fact: &Fact<T>) -> Option<String> {
-    match fact {
-        Fact::Known(known) if known.age_ms <= max_age(case) => None,
-        Fact::Known(known) => Some(format!("{name} was last seen {} ms ago", known.age_ms)),
-        Fact::Unknown { reason, detail } if detail.is_empty() => Some(format!("{name} ({})", reason.kind())),
-        Fact::Unknown { reason, detail } => Some(format!("{name} ({}: {detail})", reason.kind())),
-        // Only a profile may say that a system has no such thing.
-        Fact::NotApplicable if case.profile.absent.contains(&topic) => None,
-        Fact::NotApplicable => Some(format!("{name} (declared away, but not by the profile)")),
-    }
-}
-
-fn topic_gaps(case: &Case, topic: Topic) -> Vec<String> {
-    if case.profile.absent.contains(&topic) {
-        return Vec::new();
-    }
-    let snapshot = case.snapshot;
-    let one = |found: Option<String>| found.into_iter().collect::<Vec<_>>();
-    match topic {
-        Topic::Fingerprint => one(gap(case, topic, "the system's id", &snapshot.fingerprint)),
-        Topic::Epoch => one(gap(case, topic, "the topology epoch", &snapshot.epoch)),
-        Topic::Owner => one(gap(case, topic, "who may actuate", &snapshot.owner)),
-        Topic::Generation => one(gap(case, topic, "the platform's generation", &snapshot.generation)),
-        Topic::Members => one(gap(case, topic, "the member list", &snapshot.members)),
-        Topic::Operations => one(gap(case, topic, "operations in flight", &snapshot.operations)),
-        Topic::Debts => one(gap(case, topic, "debts", &snapshot.debts)),
-        Topic::Leader | Topic::Placements | Topic::ConfigVersion | Topic::JointConfig | Topic::Copies => {
-            group_gaps(case, topic)
-        }
-        Topic::Incarnation
-        | Topic::Domain
-        | Topic::Hosted
-        | Topic::Load
-        | Topic::Disk
-        | Topic::Growth
-        | Topic::DrainRate
-        | Topic::Cpu
-        | Topic::Memory
-        | Topic::Network
-        | Topic::Volume
-        | Topic::Lag
-        | Topic::Pending => member_gaps(case, topic),
-    }
-}
-
-fn group_gaps(case: &Case, topic: Topic) -> Vec<String> {
-    let whole = gap(case, topic, "the groups", &case.snapshot.groups);
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    // Of no groups at all every rule holds: where members vote there is one that they vote in.
-    let voted = || groups.iter().any(|group| group.kind == GroupKind::Control);
-    let none = whole.is_none() && case.profile.members_vote && !voted();
-    let none = none.then(|| "the group that members vote in".to_owned());
-    let each = groups.iter().filter_map(|group| {
-        let name = |what: &str| format!("{what} of group {}", group.id);
-        match topic {
-            Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
-            Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
-            Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
-            Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
-            Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
-            Topic::Fingerprint
-            | Topic::Epoch
-            | Topic::Owner
-            | Topic::Generation
-            | Topic::Members
-            | Topic::Incarnation
-            | Topic::Domain
-            | Topic::Operations
-            | Topic::Debts
-            | Topic::Hosted
-            | Topic::Load
-            | Topic::Disk
-            | Topic::Growth
-            | Topic::DrainRate
-            | Topic::Cpu
-            | Topic::Memory
-            | Topic::Network
-            | Topic::Volume
-            | Topic::Lag
-            | Topic::Pending => None,
-        }
-    });
-    whole.into_iter().chain(none).chain(each).collect()
-}
-
-fn member_gaps(case: &Case, topic: Topic) -> Vec<String> {
-    case.members()
-        .iter()
-        // A member that is already out of the system has nothing to report any more.
-        .filter(|member| member.id.value().is_some())
-        .flat_map(|member| {
-            let name = |what: &str| format!("{what} of {}", label(member));
-            match topic {
-                Topic::Incarnation => vec![gap(case, topic, &name("the incarnation"), &member.incarnation)],
-                Topic::Domain => vec![gap(case, topic, &name("the domain"), &member.domain)],
-                Topic::Hosted => vec![gap(case, topic, &name("what is hosted"), &member.hosted)],
-                Topic::Load => vec![gap(case, topic, &name("the data"), &member.load_bytes)],
-                Topic::Disk => vec![
-                    gap(case, topic, &name("the disk size"), &member.disk_capacity_bytes),
-                    gap(case, topic, &name("the used disk"), &member.disk_used_bytes),
-                ],
-                Topic::Growth => vec![gap(case, topic, &name("the growth"), &member.growth_bytes_per_s)],
-                Topic::DrainRate => {
-                    vec![gap(case, topic, &name("the drain rate"), &member.drain_bytes_per_s)]
-                }
-                Topic::Cpu => vec![gap(case, topic, &name("the cpu use"), &member.cpu_permille)],
-                Topic::Memory => vec![gap(case, topic, &name("the memory use"), &member.memory_permille)],
-                Topic::Network => vec![gap(case, topic, &name("the network use"), &member.network_permille)],
-                Topic::Volume => vec![gap(case, topic, &name("the volume's marker"), &member.marker)],
-                Topic::Fingerprint
-                | Topic::Epoch
-                | Topic::Owner
-                | Topic::Generation
-                | Topic::Members
-                | Topic::Leader
-                | Topic::Placements
-                | Topic::ConfigVersion
-                | Topic::JointConfig
-                | Topic::Copies
-                | Topic::Operations
-                | Topic::Debts
-                | Topic::Lag
-                | Topic::Pending => vec![],
-            }
-        })
-        .flatten()
-        .collect()
-}
 
 /// How a member is called in sentences.
 pub(crate) fn label(member: &Member) -> String {
@@ -308,7 +155,7 @@ fn positive(case: &Case) -> Finding {
             Some(_) | None => Finding::unknown(format!("what {} holds", subject.slot)),
         };
     }
-    let Some(id) = &subject.id else { return Finding::unknown(format!("the id of {}", subject.slot)) };
+    let Some(id) = &subject.id else { return never_joined(case, &subject.slot) };
     match case.snapshot.members.known() {
         None => Finding::unknown("the member list"),
         Some(list) if quorum::member(&list.value, id).is_some() => Finding::broken(
@@ -316,6 +163,18 @@ fn positive(case: &Case) -> Finding {
             "it is deregistered first",
         ),
         Some(_) => Finding::Pass,
+    }
+}
+
+/// What was chosen without an id was never a member; so it is still, or it is not taken away.
+fn never_joined(case: &Case, slot: &str) -> Finding {
+    match case.members().iter().find(|member| case.is_subject(member)) {
+        Some(member) if snapshot::never_joined(case.snapshot, member) => Finding::Pass,
+        Some(member) if member.id.value().is_some() => Finding::broken(
+            format!("{slot} is a member of the system by now"),
+            "the plan gives up; the next one chooses again",
+        ),
+        Some(_) | None => Finding::unknown(format!("whether {slot} is a member of the system")),
     }
 }
 
@@ -382,23 +241,18 @@ fn settled(case: &Case) -> Finding {
 /// yet, and one whose removal is being taken back may stay as it is.
 fn coverage(case: &Case) -> Finding {
     let all = case.members();
-    let mut silent: Vec<String> = all
+    let silent: Vec<String> = all
         .iter()
         .filter(|member| member.id.value().is_some())
         .filter(|member| !case.is_subject(member) || (case.shrinks() && !case.undoes()))
-        .filter(|member| member.alive.known().is_none_or(|known| known.age_ms > max_age(case)))
+        .filter(|member| member.alive.value().is_none())
         .map(label)
         .collect();
     if silent.is_empty() {
         return Finding::Pass;
     }
-    silent.sort();
-    Finding::unknown(format!(
-        "{} of {} members reported; missing: {}",
-        all.len() - silent.len(),
-        all.len(),
-        silent.join(", ")
-    ))
+    let (heard, all) = (all.len() - silent.len(), all.len());
+    Finding::silent(format!("{heard} of {all} members reported; missing: {}", listed(silent, ", ")))
 }
 
 fn linearizable(case: &Case) -> Finding {
@@ -423,11 +277,11 @@ fn agreement(case: &Case) -> Finding {
         };
         // Who is dead claims nothing, but that it led is told of it too; what the system does not list has no roles.
         let is_silent = |member: &&Member| member.roles.value().is_none() && member.id.value().is_some();
-        let mut claiming: Vec<String> = others().filter(claims).map(label).collect();
+        let claiming: Vec<String> = others().filter(claims).map(label).collect();
         if !claiming.is_empty() {
-            claiming.sort();
+            let claiming = listed(claiming, ", ");
             return Finding::broken(
-                format!("group {} is led by {leader}, but {} says so too", group.id, claiming.join(", ")),
+                format!("group {} is led by {leader}, but {claiming} says so too", group.id),
                 "wait until the election is over",
             );
         }
@@ -481,43 +335,4 @@ fn open_data(case: &Case) -> Finding {
         }
     }
     Finding::Pass
-}
-
-/// Bad data may hold or grow, never shrink.
-fn signals(case: &Case) -> Finding {
-    let Change::Resize { rests_on, .. } = case.change else { return Finding::Pass };
-    if !case.shrinks() {
-        return Finding::Pass;
-    }
-    let Some(named) = rests_on else { return Finding::Pass };
-    let all = &case.snapshot.signals;
-    let names: Vec<&String> = if named.is_empty() { all.keys().collect() } else { named.iter().collect() };
-    let bad: Vec<String> = names
-        .into_iter()
-        .filter_map(|name| match all.get(name) {
-            None => Some(format!("{name} is not a signal of this target")),
-            Some(signal) => match signal.state {
-                SignalState::Ok => None,
-                SignalState::Stale
-                | SignalState::Absent
-                | SignalState::Partial
-                | SignalState::NotANumber
-                | SignalState::Ambiguous
-                | SignalState::Skewed
-                | SignalState::Malformed
-                | SignalState::Unavailable => Some(describe(name, signal)),
-            },
-        })
-        .collect();
-    if bad.is_empty() { Finding::Pass } else { Finding::unknown(bad.join("; ")) }
-}
-
-fn describe(name: &str, signal: &plimsoll_wire::snapshot::Signal) -> String {
-    let state = serde_json::to_value(signal.state).ok();
-    let word = state.as_ref().and_then(|value| value.as_str()).unwrap_or("unusable");
-    if signal.detail.is_empty() {
-        format!("{name} is {word}")
-    } else {
-        format!("{name} is {word}: {}", signal.detail)
-    }
 }

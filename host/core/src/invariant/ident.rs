@@ -1,6 +1,6 @@
 //! Identity and control: what is acted on is what was checked, by one hand.
 
-use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::judge::{Case, is_same};
 use crate::profile::{PhaseName, Topic, Victim};
 use crate::snapshot::order;
@@ -120,6 +120,12 @@ fn member(case: &Case) -> Finding {
             "the plan gives up; the next one chooses again",
         );
     }
+    if subject.id.is_none() && found.id.value().is_some() && case.shrinks() && !case.undoes() {
+        return Finding::broken(
+            format!("{} was no member when it was chosen, and is one by now", subject.slot),
+            "the plan gives up; the next one chooses again",
+        );
+    }
     // A member that is still to be started had no incarnation when its place was chosen.
     if subject.incarnation.is_empty() {
         return Finding::Pass;
@@ -197,6 +203,7 @@ fn zombie(case: &Case) -> Finding {
         None => vacant.iter().take(count).collect(),
     };
     for place in chosen {
+        // What lies there is not learned by waiting, so the doubt itself is told as the hazard.
         match &place.marker {
             Fact::Known(known) if known.value.fingerprint.is_empty() && !known.value.tombstoned => {}
             Fact::Known(known) => {
@@ -207,10 +214,10 @@ fn zombie(case: &Case) -> Finding {
             }
             Fact::NotApplicable if case.profile.absent.contains(&Topic::Volume) => {}
             Fact::Unknown { detail, .. } if !detail.is_empty() => {
-                return Finding::unknown(format!("what lies on the volume of {}: {detail}", place.slot));
+                return Finding::silent(format!("what lies on the volume of {}: {detail}", place.slot));
             }
             Fact::NotApplicable | Fact::Unknown { .. } => {
-                return Finding::unknown(format!("what lies on the volume of {}", place.slot));
+                return Finding::silent(format!("what lies on the volume of {}", place.slot));
             }
         }
     }
@@ -238,10 +245,9 @@ fn no_rival(case: &Case) -> Finding {
     if rivals.is_empty() {
         return Finding::Pass;
     }
-    let mut told: Vec<String> = rivals.iter().map(|rival| format!("{} {}", rival.kind, rival.name)).collect();
-    told.sort();
+    let told = rivals.iter().map(|rival| format!("{} {}", rival.kind, rival.name));
     Finding::broken(
-        format!("{} scales the workload too", told.join(", ")),
+        format!("{} scales the workload too", listed(told, ", ")),
         "let it scale the StatefulAutoscaler (`externalWish: true`) instead, or take it away; what controls the workload \
          itself belongs into `targetRef`",
     )

@@ -1,14 +1,14 @@
 //! Mutual exclusion: one topology change at a time, and no delta that nobody explains.
 
 use super::evid::label;
-use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::judge::{Case, Change};
 use crate::profile::Topic;
-use crate::snapshot::is_serving;
+use crate::snapshot::{is_serving, is_unlisted, never_joined};
 use crate::workload;
-use plimsoll_wire::fact::{Fact, Known};
+use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{Bearing, Verb};
-use plimsoll_wire::snapshot::{Debt, Member, Operation, OperationKind};
+use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind};
 use plimsoll_wire::workload::Budget;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn one_operation(case: &Case) -> Finding {
     let Some(operations) = case.snapshot.operations.value() else {
         return Finding::unknown("operations in flight");
     };
-    let mut running: Vec<String> = operations
+    let running: Vec<String> = operations
         .iter()
         .filter(|operation| collides(case, operation))
         .map(|operation| format!("{} ({})", operation.id, operation.owner))
@@ -119,15 +119,24 @@ fn one_operation(case: &Case) -> Finding {
     if running.is_empty() {
         return Finding::Pass;
     }
-    running.sort();
-    Finding::broken(format!("running: {}", running.join(", ")), "wait until it has ended")
+    Finding::broken(format!("running: {}", listed(running, ", ")), "wait until it has ended")
 }
 
 /// Whether a member has to be at work: not the one that a plan's effect is about (`decisions.md` D7), nor a dead one that
-/// the change removes (D11).
+/// the change removes (D11), nor what never joined and goes too.
 fn must_work(case: &Case, row: &Member) -> bool {
     let dies = case.is_victim(row) && row.alive.value() == Some(&false);
-    !case.is_subject(row) && !dies
+    !case.is_subject(row) && !dies && !is_cleared_away(case, row)
+}
+
+/// Whether a place goes in which nobody ever was a member: it holds nothing. Where data moves by itself, not to be listed
+/// proves nothing.
+fn is_cleared_away(case: &Case, row: &Member) -> bool {
+    let planned = case.plan().filter(|_| case.shrinks() && !case.undoes());
+    let planned =
+        planned.is_some_and(|plan| row.slot.as_ref().is_some_and(|slot| plan.victims.contains(slot)));
+    let goes = planned || (case.shrinks() && case.is_victim(row));
+    goes && !case.profile.moves_data && never_joined(case.snapshot, row)
 }
 
 /// Whether settings wait for a restart of a member; none where that is not known. A slot without a member of the system
@@ -145,25 +154,42 @@ fn no_partial_set(case: &Case) -> Finding {
     }
     let Some(members) = case.snapshot.members.value() else { return Finding::unknown("the member list") };
     let working = || members.iter().filter(|row| must_work(case, row));
-    let mut unready: Vec<String> = working().filter(|row| !is_serving(row)).map(label).collect();
-    let mut pending: Vec<String> =
-        working().filter(|row| is_pending(case, row) == Some(true)).map(label).collect();
-    if unready.is_empty() && pending.is_empty() {
-        return match working().filter(|row| is_pending(case, row).is_none()).map(label).min() {
-            Some(name) => Finding::unknown(format!("whether {name} waits for a restart")),
-            None => Finding::Pass,
-        };
+    let named = |which: &dyn Fn(&Member) -> bool| -> Vec<String> {
+        working().filter(|row| which(row)).map(label).collect()
+    };
+    let (strays, idle) = (named(&is_unlisted), named(&|row| !is_unlisted(row) && is_idle(row)));
+    let pending = named(&|row| is_pending(case, row) == Some(true));
+    let of_members = !idle.is_empty() || !pending.is_empty();
+    let kinds =
+        [("not at work", idle), ("waiting for a restart", pending), ("no member of the system", strays)];
+    let some = kinds.into_iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<String> = some.map(|(what, names)| format!("{what}: {}", listed(names, ", "))).collect();
+    if parts.is_empty() {
+        return unseen(case, working());
     }
-    unready.sort();
-    pending.sort();
-    let mut parts = Vec::new();
-    if !unready.is_empty() {
-        parts.push(format!("not at work: {}", unready.join(", ")));
+    let hint = if of_members {
+        "we scale, we do not heal: bring them back first"
+    } else {
+        "let it join, or wish for a size without it: what never joined may go"
+    };
+    Finding::broken(parts.join("; "), hint)
+}
+
+/// Whether a member is known not to do its work.
+fn is_idle(row: &Member) -> bool {
+    row.alive.value() == Some(&false)
+        || row.running.value() == Some(&false)
+        || row.lifecycle.value().is_some_and(|lifecycle| *lifecycle != Lifecycle::Serving)
+}
+
+fn unseen<'a>(case: &Case, working: impl Iterator<Item = &'a Member> + Clone) -> Finding {
+    if let Some(name) = working.clone().filter(|row| !is_serving(row)).map(label).min() {
+        return Finding::unknown(format!("whether {name} is at work"));
     }
-    if !pending.is_empty() {
-        parts.push(format!("waiting for a restart: {}", pending.join(", ")));
+    match working.filter(|row| is_pending(case, row).is_none()).map(label).min() {
+        Some(name) => Finding::unknown(format!("whether {name} waits for a restart")),
+        None => Finding::Pass,
     }
-    Finding::broken(parts.join("; "), "we scale, we do not heal: bring them back first")
 }
 
 /// Asked of a growth too: what is known to be owed bars it, and silence is never easier than a known debt.
@@ -187,29 +213,23 @@ fn budgets(case: &Case) -> Finding {
         (left < budget.desired)
             .then(|| format!("{} wants {}, {left} would be left", budget.name, budget.desired))
     };
-    let mut short: Vec<String> = budgets.iter().filter_map(short).collect();
+    let short: Vec<String> = budgets.iter().filter_map(short).collect();
     if short.is_empty() {
         return Finding::Pass;
     }
-    short.sort();
     Finding::broken(
-        format!("too few healthy members: {}", short.join(", ")),
+        format!("too few healthy members: {}", listed(short, ", ")),
         "wait until members are back, or let the PodDisruptionBudget spare one",
     )
 }
 
 fn debts(case: &Case) -> Finding {
-    let fresh = |known: &&Known<Vec<Debt>>| known.age_ms <= case.snapshot.safety.max_age_ms;
-    let Some(known) = case.snapshot.debts.known().filter(fresh) else {
-        return Finding::unknown("debts");
-    };
-    if known.value.is_empty() {
+    let Some(debts) = case.snapshot.debts.value() else { return Finding::unknown("debts") };
+    if debts.is_empty() {
         return Finding::Pass;
     }
-    let mut owed: Vec<String> =
-        known.value.iter().map(|debt| format!("{} for {}", debt.kind, debt.member)).collect();
-    owed.sort();
-    Finding::broken(format!("owed: {}", owed.join(", ")), "it is paid before the next change")
+    let owed = debts.iter().map(|debt| format!("{} for {}", debt.kind, debt.member));
+    Finding::broken(format!("owed: {}", listed(owed, ", ")), "it is paid before the next change")
 }
 
 fn foreign(case: &Case) -> Finding {
@@ -226,10 +246,10 @@ fn foreign(case: &Case) -> Finding {
     if now == expected {
         return Finding::Pass;
     }
-    let came: Vec<&str> = now.difference(&expected).map(|id| &**id).collect();
-    let went: Vec<&str> = expected.difference(&now).map(|id| &**id).collect();
+    let names =
+        |ids: &BTreeSet<Arc<str>>, others| listed(ids.difference(others).map(|id| id.to_string()), ", ");
     Finding::broken(
-        format!("came: [{}]; went: [{}]", came.join(", "), went.join(", ")),
+        format!("came: [{}]; went: [{}]", names(&now, &expected), names(&expected, &now)),
         "somebody else changes this system; the plan gives up where it can",
     )
 }

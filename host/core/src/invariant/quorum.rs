@@ -1,7 +1,7 @@
 //! Quorum: in every state on the way, under the old and the new configuration, a majority is alive.
 
 use super::evid::label;
-use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::judge::{Case, Moment};
 use crate::profile::{PhaseName, Topic};
 use crate::quorum::{Standing, is_alive};
@@ -162,8 +162,7 @@ fn every_state(case: &Case) -> Finding {
     if broken.is_empty() {
         return Finding::Pass;
     }
-    broken.sort();
-    Finding::broken(broken.join("; "), "bring the failed members back first")
+    Finding::broken(listed(broken, "; "), "bring the failed members back first")
 }
 
 /// A learner that is not ours, or two configurations at once, means that somebody's change is under way.
@@ -185,16 +184,15 @@ fn one_vote(case: &Case) -> Finding {
         let Some(placements) = group.placements.value() else {
             return Finding::unknown(format!("the placements of group {}", group.id));
         };
-        let mut learners: Vec<String> = placements
+        let learners: Vec<String> = placements
             .iter()
             .filter(|placement| placement.state == PlacementState::Learner)
             .filter(|placement| case.member(&placement.member).is_none_or(|member| !case.is_subject(member)))
             .map(|placement| placement.member.to_string())
             .collect();
         if !learners.is_empty() {
-            learners.sort();
             return Finding::broken(
-                format!("group {} has learners on their way: {}", group.id, learners.join(", ")),
+                format!("group {} has learners on their way: {}", group.id, listed(learners, ", ")),
                 "promote or remove them first",
             );
         }
@@ -325,7 +323,7 @@ fn dead_first(case: &Case) -> Finding {
     if !adds || !case.profile.members_vote {
         return Finding::Pass;
     }
-    let mut dead: Vec<String> = case
+    let dead: Vec<String> = case
         .members()
         .iter()
         .filter(|member| member.alive.value() == Some(&false) && !case.is_subject(member))
@@ -334,9 +332,8 @@ fn dead_first(case: &Case) -> Finding {
     if dead.is_empty() {
         return Finding::Pass;
     }
-    dead.sort();
     Finding::broken(
-        format!("dead: {}", dead.join(", ")),
+        format!("dead: {}", listed(dead, ", ")),
         "bring them back or remove them; a new voter next to a dead one makes the majority larger and no safer",
     )
 }

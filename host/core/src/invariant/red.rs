@@ -1,10 +1,11 @@
 //! Redundancy and placement: never the last copy, never too few.
 
 use super::evid::label;
-use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity};
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::judge::{Case, Moment};
 use crate::profile::Topic;
 use crate::quorum::is_alive;
+use crate::snapshot::never_joined;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, PlacementState};
@@ -123,18 +124,8 @@ fn copies_fit(case: &Case) -> Finding {
     list(broken, "keep more members, or ask for fewer copies")
 }
 
-fn list(mut broken: Vec<String>, hint: &str) -> Finding {
-    if broken.is_empty() {
-        return Finding::Pass;
-    }
-    broken.sort();
-    let more = broken.len().saturating_sub(5);
-    broken.truncate(5);
-    let mut detail = broken.join("; ");
-    if more > 0 {
-        detail = format!("{detail}; and {more} more");
-    }
-    Finding::broken(detail, hint)
+fn list(broken: Vec<String>, hint: &str) -> Finding {
+    if broken.is_empty() { Finding::Pass } else { Finding::broken(listed(broken, "; "), hint) }
 }
 
 /// Copies that a dead victim held are what the removal repairs, so they do not count as missing.
@@ -230,7 +221,9 @@ fn last_copy(case: &Case) -> Finding {
 }
 
 fn domains(case: &Case, gone: bool) -> Option<BTreeSet<String>> {
-    let all = case.members().iter().filter(|member| !(gone && case.is_victim(member)));
+    // Where nothing moves by itself, what never joined spreads no copy.
+    let counts = |member: &&Member| case.profile.moves_data || !never_joined(case.snapshot, member);
+    let all = case.members().iter().filter(counts).filter(|member| !(gone && case.is_victim(member)));
     let mut found = BTreeSet::new();
     for member in all {
         match &member.domain {

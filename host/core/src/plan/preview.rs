@@ -50,8 +50,19 @@ pub struct Foresight {
     pub to: u32,
     /// Whether it would wait for a person.
     pub needs_approval: bool,
-    /// One after the other.
+    /// One after the other; of very many the first ones.
     pub units: Vec<Unit>,
+    /// How many units are not shown.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub units_left_out: u32,
+}
+
+/// More than anybody reads, and more members than any system has that is scaled one by one.
+const MOST_UNITS: u32 = 1_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One member that comes or goes.
@@ -138,9 +149,10 @@ pub fn foresee(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Fo
     let direction = Direction::between(from, to);
     let shrinks = direction == Some(Direction::In);
     let count = from.abs_diff(to) / profile.unit.max(1);
-    let subjects = if shrinks { plan::victims(snapshot, profile, count) } else { places(snapshot) };
+    let shown = count.min(MOST_UNITS);
+    let subjects = if shrinks { plan::victims(snapshot, profile, shown) } else { places(snapshot) };
     let mut subjects = subjects.into_iter();
-    let units = (1..=count).map(|unit| {
+    let units = (1..=shown).map(|unit| {
         let size_after = if shrinks { from.saturating_sub(unit) } else { from.saturating_add(unit) };
         foresee_unit(snapshot, profile, unit, size_after, shrinks, subjects.next())
     });
@@ -149,6 +161,7 @@ pub fn foresee(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Fo
         to,
         needs_approval: shrinks && snapshot.safety.approve_scale_in,
         units: units.collect(),
+        units_left_out: count - shown,
     }
 }
 

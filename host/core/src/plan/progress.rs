@@ -4,7 +4,7 @@ use crate::judge::{Direction, is_same, unit_sizes};
 use crate::plan;
 use crate::profile::{Phase, PhaseName, Profile};
 use crate::quorum::member;
-use crate::snapshot::is_serving;
+use crate::snapshot::{is_serving, never_joined};
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, Member, OperationKind, PlacementState, Role, Snapshot};
@@ -285,7 +285,10 @@ fn verified(snapshot: &Snapshot, subject: &Subject) -> Met {
 }
 
 fn deregistered(snapshot: &Snapshot, subject: &Subject) -> Met {
-    let Some(id) = &subject.id else { return Met::No("the member's id is not known".to_owned()) };
+    let Some(id) = &subject.id else {
+        let nobody = in_slot(snapshot, subject).is_none_or(|row| never_joined(snapshot, row));
+        return Met::when(nobody, || format!("whether {} is a member is not known", subject.slot));
+    };
     let listed = rows(snapshot).is_none_or(|all| member(all, id).is_some());
     let told = snapshot.members.known().is_some_and(|known| known.authority >= Authority::Survivors);
     Met::when(!listed && told, || format!("{} is still a member", subject.slot))
@@ -364,7 +367,11 @@ fn verb(
             (!draining).then_some(Verb::Drain { member: id? })
         }
         PhaseName::Deregister => Some(Verb::Deregister { member: id? }),
-        PhaseName::Stop => Some(Verb::Stop { slot: subject.slot.clone(), member: id?, size_after }),
+        // What never joined has no id. That it did not, is what its deregistration being seen means.
+        PhaseName::Stop => {
+            let member = id.unwrap_or_else(|| Arc::from(""));
+            Some(Verb::Stop { slot: subject.slot.clone(), member, size_after })
+        }
         PhaseName::PayDebts => {
             let debt = snapshot.debts.value()?.first()?.clone();
             Some(Verb::PayDebt { member: debt.member, kind: debt.kind })

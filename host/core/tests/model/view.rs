@@ -87,6 +87,7 @@ impl View {
             age_ms: Some(0),
             coverage_permille: Some(1_000),
             detail: String::new(),
+            optional: false,
             samples: Vec::new(),
         };
         Observation {
@@ -127,7 +128,10 @@ impl View {
             operations: source.tells(Vec::new()),
             debts: source.tells(Vec::new()),
             join,
-            facts: BTreeMap::new(),
+            facts: BTreeMap::from([(
+                plimsoll_wire::alarm::ALARMS.to_owned(),
+                source.tells(serde_json::json!([])),
+            )]),
         }
     }
 

@@ -42,8 +42,10 @@ fn bad(at: &str, now: &Value) -> Vec<Value> {
         "debts" => push(json!({ "kind": "volume", "member": "m-9999" })),
         "vacant" | "members" | "groups" => vec![json!([])],
         "placements" => vec![json!([]), stale(now)],
-        // A size is how many members there are, and what a member is called is no reading of its own.
-        "size" | "id" => Vec::new(),
+        "size" => vec![json!(now.as_u64().unwrap() + 1), json!(3_900_000_000_u32)],
+        // What a member is called is no reading of its own.
+        "id" => Vec::new(),
+        "alarms" => push(json!({ "kind": "CORRUPT", "member": "m-0001" })),
         // What a driver tells besides, which no rule reads.
         _ if at.starts_with("/facts/") => Vec::new(),
         field => panic!("{field} is not in the list: what is bad about it?"),
@@ -65,6 +67,7 @@ fn topic(at: &str) -> Option<Topic> {
         "epoch" => Topic::Epoch,
         "owner" => Topic::Owner,
         "generation" => Topic::Generation,
+        "size" => Topic::Size,
         "members" => Topic::Members,
         "incarnation" => Topic::Incarnation,
         "domain" => Topic::Domain,
@@ -103,10 +106,11 @@ fn is_one_of_many(at: &str) -> bool {
 }
 
 /// What takes the place of a fact that is not known. That it does not exist is for the profile to say alone; of a
-/// failure domain the platform's owner says so.
-fn silences(at: &str) -> Vec<Value> {
-    let (gone, away) = (unknown("error"), json!({ "state": "not-applicable" }));
-    if at.ends_with("/domain") { vec![gone] } else { vec![gone, away] }
+/// failure domain the platform's owner says so. What was seen long ago is not known either (EVID-1).
+fn silences(at: &str, now: &Value) -> Vec<Value> {
+    let (gone, away, mut old) = (unknown("error"), json!({ "state": "not-applicable" }), now.clone());
+    old["ageMs"] = json!(60_001);
+    if at.ends_with("/domain") { vec![gone, old] } else { vec![gone, away, old] }
 }
 
 /// Every change that may be asked for in a start: its own, other sizes, and while a plan runs every effect of it.
@@ -147,6 +151,64 @@ fn what_is_not_known_is_never_easier_than_what_is_known_to_be_bad() {
     assert!(refused > 10_000, "only {refused} bad facts were refused");
 }
 
+/// The facts that no rule reads, as the page tells them.
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies.md"));
+
+/// A fact that is told and that nobody looks at is a hazard that nobody sees.
+#[test]
+fn every_fact_of_a_snapshot_is_read_by_a_rule_or_stands_on_the_page() {
+    let mut unread = std::collections::BTreeSet::new();
+    let mut read = std::collections::BTreeSet::new();
+    for (index, start) in STARTS.iter().enumerate() {
+        let changes = changes(index);
+        for at in &start.facts {
+            let field = at.rsplit('/').next().unwrap();
+            if read.contains(field) {
+                continue;
+            }
+            if is_read(start, &changes, at) {
+                unread.remove(field);
+                read.insert(field.to_owned());
+            } else {
+                unread.insert(field.to_owned());
+            }
+        }
+    }
+    let told = |field: &String| PAGE.contains(&format!("| `{field}` |"));
+    let blind: Vec<&String> = unread.iter().filter(|field| !told(field)).collect();
+    assert!(
+        blind.is_empty(),
+        "no rule reads {blind:?}; a rule has to, or docs/policies.md says what they are"
+    );
+    let also: Vec<&String> = read.iter().filter(|field| told(field)).collect();
+    assert!(also.is_empty(), "a rule reads {also:?}, and docs/policies.md says that none does");
+    assert!(read.len() > 20, "{read:?}");
+}
+
+/// Whether any change is judged in another way without a fact, or with a bad value of it.
+fn is_read(start: &Start, changes: &[(Moment, Change)], at: &str) -> bool {
+    let fact = start.value.pointer(at).unwrap();
+    let bad = bad(at, &fact["value"]).into_iter().map(|bad| {
+        let mut fact = fact.clone();
+        fact["value"] = bad;
+        fact
+    });
+    let snapshots: Vec<Snapshot> = silences(at, fact)
+        .into_iter()
+        .chain(bad)
+        .map(|fact| {
+            let mut value = start.value.clone();
+            *value.pointer_mut(at).unwrap() = fact;
+            parse(&value)
+        })
+        .collect();
+    let plain = parse(&start.value);
+    changes.iter().any(|(moment, change)| {
+        let before = verdict(*moment, change, &plain, start.profile);
+        snapshots.iter().any(|snapshot| verdict(*moment, change, snapshot, start.profile) != before)
+    })
+}
+
 /// How many bad values of one fact are refused, and where silence is not.
 fn compare(start: &Start, changes: &[(Moment, Change)], at: &str) -> (usize, Vec<String>) {
     let with = |fact: Value| {
@@ -164,7 +226,7 @@ fn compare(start: &Start, changes: &[(Moment, Change)], at: &str) -> (usize, Vec
         })
         .collect();
     let silent: Vec<(Value, Snapshot)> =
-        silences(at).into_iter().map(|fact| (fact.clone(), with(fact))).collect();
+        silences(at, fact).into_iter().map(|fact| (fact.clone(), with(fact))).collect();
     let (mut refused, mut holes) = (0, Vec::new());
     for (moment, change) in changes {
         let asked = |snapshot: &Snapshot| verdict(*moment, change, snapshot, start.profile);

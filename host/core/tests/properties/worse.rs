@@ -98,7 +98,10 @@ pub(crate) fn spoil(value: &mut Value, facts: &[String], how: &Worse) -> Option<
         }),
         Worse::Signal(state) => {
             for signal in value["signals"].as_object_mut()?.values_mut() {
-                signal["state"] = json!(SIGNALS[*state]);
+                // A part of a series is better than none of it.
+                if SIGNALS[*state] != "partial" || signal["state"] == json!("ok") {
+                    signal["state"] = json!(SIGNALS[*state]);
+                }
             }
             None
         }
@@ -137,6 +140,7 @@ fn spoil_value(at: &str, fact: &mut Value) {
         "generation" => value["observed"] = json!(0),
         "hosted" => value["openWrites"] = json!(1),
         "marker" => *value = json!({ "fingerprint": "old", "memberId": "gone", "tombstoned": true }),
+        "alarms" => *value = json!([{ "kind": "CORRUPT", "member": "m-0001" }]),
         "placements" => {
             if let Some(first) = value.as_array_mut().and_then(|list| list.first_mut()) {
                 first["state"] = json!("stale");

@@ -26,7 +26,8 @@ impl Quorum {
             operations: source.tells(Vec::new()),
             debts: source.tells(self.debts()),
             join: self.join(&source),
-            facts: BTreeMap::new(),
+            // Nothing in this world raises an alarm.
+            facts: BTreeMap::from([(plimsoll_wire::alarm::ALARMS.to_owned(), source.tells(json!([])))]),
         }
     }
 

@@ -6,6 +6,7 @@ use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
 };
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Sharded {
@@ -41,7 +42,8 @@ impl Sharded {
                 debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect(),
             ),
             join: Told::NotApplicable,
-            facts: BTreeMap::new(),
+            // Nothing in this world raises an alarm.
+            facts: BTreeMap::from([(plimsoll_wire::alarm::ALARMS.to_owned(), source.tells(json!([])))]),
         }
     }
 

@@ -155,6 +155,7 @@ fn weigh(definition: &SignalDefinition, parsed: &Parsed, merged: &Merged, now_ms
         age_ms: Some(age_ms),
         coverage_permille: Some(coverage_permille),
         detail,
+        optional: false,
         samples,
     };
     let limit_ms = definition.max_age_ms;

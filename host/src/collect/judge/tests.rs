@@ -74,6 +74,7 @@ fn a_whole_fresh_series_is_ok() {
         age_ms: Some(400),
         coverage_permille: Some(1_000),
         detail: String::new(),
+        optional: false,
         samples: (NOW_S - 3..=NOW_S).map(sample).collect(),
     };
     assert_eq!(judged(&range(), FOUR_POINTS), expected);

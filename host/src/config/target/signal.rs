@@ -68,6 +68,8 @@ pub struct SignalConfig {
     pub batch_by: Option<String>,
     /// How many series are to be behind it.
     pub series: SeriesConfig,
+    /// Whether a shrink may go without it.
+    pub optional: bool,
 }
 
 /// How several series become one.
@@ -108,6 +110,9 @@ raw! {
             .doc("The label by which one query can serve many targets."),
         series: RawSeries = "series" => RawSeries::form()
             .doc("How many series are to be behind it: fewer make it partial. By default as many as in the last hour."),
+        optional: Scalar = "optional" => form::switch().doc(
+            "Whether a shrink may go while it is not `ok`; by default none does, whatever the policy names as its evidence."
+        ),
     }
 }
 
@@ -170,6 +175,7 @@ fn signal(
         counter: raw.counter.get().is_some_and(|counter| counter.switch(sink)),
         batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
         series: super::series::series(&raw.series, sink),
+        optional: raw.optional.get().is_some_and(|optional| optional.switch(sink)),
     };
     // What was not read would only repeat the problem.
     if sink.len() == before {

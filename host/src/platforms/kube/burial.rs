@@ -62,6 +62,10 @@ impl Kube {
         membership: Option<&Membership>,
     ) -> Result<(), String> {
         let Verb::Stop { slot, member, .. } = verb else { return Ok(()) };
+        // What never was a member left no data of one.
+        if member.is_empty() {
+            return Ok(());
+        }
         // Where nobody sets anything aside, nobody reads a tombstone.
         if !self.config.set_aside || sets_aside(set).is_err() {
             return Ok(());

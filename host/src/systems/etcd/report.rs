@@ -1,10 +1,12 @@
 //! From raw answers to a report: pure, and blind to the order in which the members answered.
 
 use super::agreement::{Agreement, Disagreement, Heard, agree};
+use super::alarm;
 use super::survey::{Registered, Survey, hex, normal_url};
 use plimsoll_core::observation::{
     PlatformReport, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told,
 };
+use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::snapshot::{GroupKind, GroupModel, Hosted, Lifecycle, PlacementState, Role};
 use serde_json::{Value, json};
@@ -13,9 +15,6 @@ use std::sync::Arc;
 
 /// The name of etcd's one group.
 const GROUP: &str = "control";
-
-/// What etcd itself adds to the words of a member that has no leader; everything else there is an alarm.
-const NO_LEADER: &str = "etcdserver: no leader";
 
 /// Puts the answers together.
 pub(super) fn assemble(survey: &Survey, platform: &PlatformReport) -> SystemReport {
@@ -41,7 +40,7 @@ fn without(why: &Disagreement) -> SystemReport {
         operations: gap(why),
         debts: gap(why),
         join: gap(why),
-        facts: ["alarms", "confirmedBy", "strangers", "versions"]
+        facts: [ALARMS, "confirmedBy", "strangers", "versions"]
             .into_iter()
             .map(|name| (name.to_owned(), gap(why)))
             .collect(),
@@ -299,14 +298,9 @@ impl<'a> View<'a> {
     }
 
     fn facts(&self) -> BTreeMap<String, Told<Value>> {
-        let alarms: BTreeSet<&str> = self
-            .agreement
-            .heard
-            .values()
-            .flat_map(|heard| &heard.status.errors)
-            .map(|error| error.trim())
-            .filter(|error| !error.is_empty() && *error != NO_LEADER)
-            .collect();
+        // etcd keeps them as it keeps its data: each member tells those of all.
+        let errors = self.agreement.heard.values().flat_map(|heard| &heard.status.errors);
+        let alarms: BTreeSet<Alarm> = errors.filter_map(|error| alarm::parse(error)).collect();
         let versions: BTreeMap<String, &str> = self
             .agreement
             .heard
@@ -317,7 +311,7 @@ impl<'a> View<'a> {
             self.agreement.strangers.iter().map(|(slot, id)| (&**slot, hex(*id))).collect();
         let confirmed: Vec<String> = self.agreement.confirmed.iter().copied().map(hex).collect();
         BTreeMap::from([
-            ("alarms".to_owned(), self.quorum.tells(json!(alarms))),
+            (ALARMS.to_owned(), self.quorum.tells(json!(alarms))),
             ("confirmedBy".to_owned(), self.quorum.tells(json!(confirmed))),
             ("strangers".to_owned(), self.quorum.tells(json!(strangers))),
             ("versions".to_owned(), self.quorum.tells(json!(versions))),

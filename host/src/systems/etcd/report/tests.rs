@@ -342,10 +342,25 @@ fn measures_a_learner_against_what_the_leader_has_committed() {
 fn passes_alarms_on_and_takes_no_missing_leader_for_one() {
     let mut survey = healthy();
     if let Ok(status) = &mut survey.answers[0].status {
-        status.errors = vec!["memberID:1 alarm:NOSPACE ".to_owned(), NO_LEADER.to_owned()];
+        status.errors = vec!["memberID:1 alarm:NOSPACE ".to_owned(), alarm::NO_LEADER.to_owned()];
     }
     let report = assemble(&survey, &platform(3));
-    assert_eq!(report.facts["alarms"].value(), Some(&json!(["memberID:1 alarm:NOSPACE"])));
+    let alarms = report.facts["alarms"].value().and_then(Value::as_array).expect("told");
+    let [alarm] = alarms.as_slice() else { panic!("{alarms:?}") };
+    assert_eq!((&alarm["kind"], &alarm["member"]), (&json!("NOSPACE"), &json!("1")));
+}
+
+/// Beside those, every fact of the snapshot is walked by the properties of the rules.
+#[test]
+fn whatever_is_told_besides_is_read_by_a_rule_or_stands_on_the_page() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies.md"));
+    for report in [assemble(&healthy(), &platform(3)), assemble(&Survey::default(), &platform(3))] {
+        assert!(report.facts.len() >= 4, "{report:?}");
+        for name in report.facts.keys() {
+            let judged = name == ALARMS;
+            assert!(judged || page.contains(&format!("| `{name}` |")), "nobody reads {name}");
+        }
+    }
 }
 
 #[test]
