@@ -2,6 +2,7 @@
 //! answer comes back as an event, and an answer to another request is dropped (`decisions.md` D1, D2).
 
 mod advance;
+mod again;
 mod approval;
 mod command;
 mod context;
@@ -108,7 +109,8 @@ pub struct State {
     pending_plan: Option<plimsoll_wire::journal::PlanState>,
     last: Option<LastDecision>,
     waiting_for: String,
-    refused_at: Option<(u64, String)>,
+    /// What the world has refused, when, and in which words.
+    refused_at: Option<(u64, plimsoll_wire::journal::Verb, String)>,
     applied_at: Option<(u64, plimsoll_wire::journal::Verb)>,
     /// Since when the judge has denied the next step of a plan that can still be taken back.
     denied_since: Option<u64>,

@@ -129,6 +129,11 @@ pub const ADMISSION: &[Moment] = &[Moment::Admission];
 /// Before each effect.
 pub const EFFECTS: &[Moment] = &[Moment::Step, Moment::Destroy];
 
+/// Rules that become true by a plan's own earlier steps (a member is no member any more, has been drained, leads nothing,
+/// is told how to join): asked when it is their turn. All others that are asked before an effect stand, and are asked ahead
+/// too, before what cannot be taken back: a new rule stands unless it is named here.
+pub const BY_OWN_STEPS: &[&str] = &["IDENT-7", "QUORUM-6", "QUORUM-8", "LEAD-2", "DRAIN-1", "STEP-1"];
+
 /// All rules, in the order of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static Invariant> {
     [
@@ -146,4 +151,16 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
     ]
     .into_iter()
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_that_waits_for_a_plans_own_steps_is_one_that_is_asked_before_a_step() {
+        for id in BY_OWN_STEPS {
+            assert!(all().any(|rule| rule.id == *id && rule.moments.contains(&Moment::Step)), "{id}");
+        }
+    }
 }

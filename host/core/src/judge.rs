@@ -3,6 +3,8 @@
 //! It reads nothing and changes nothing. Its callers are the cycle, the offline "what if", the re-check
 //! before destruction and, later, the admission review.
 
+mod ahead;
+
 use crate::invariant::{self, Finding, Invariant, Severity, evid, listed, mutex};
 use crate::plan;
 use crate::profile::Profile;
@@ -126,6 +128,14 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn shrinks(&self) -> bool {
         self.direction() == Some(Direction::In)
+    }
+
+    /// Whether members go, or would go in dry run of those that there would be by now (`decisions.md` D9): what a removal
+    /// rests on is asked of both.
+    #[must_use]
+    pub fn would_shrink(&self) -> bool {
+        let pretended = matches!(self.change, Change::Resize { .. }) && self.to < self.counted;
+        self.shrinks() || pretended
     }
 
     /// Whether members come.
@@ -257,7 +267,9 @@ pub fn judge(
             let victims = if goes { vec![subject.clone()] } else { Vec::new() };
             let roster = OnceCell::new();
             let case = Case { moment, change, snapshot, profile, from, to, counted: from, victims, roster };
-            Judged::Verdict(verdict(None, examine(&case, &|_| true)))
+            let mut findings = examine(&case, &|_| true);
+            ahead::of_unit(&case).into_iter().for_each(|one| note(&mut findings, one));
+            Judged::Verdict(verdict(None, findings))
         }
     }
 }
@@ -313,6 +325,11 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
     if wished == 0 && judged != 0 {
         let raw = resize(change, snapshot, profile, current, 0);
         findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
+    }
+    // Where something stands in the way already, that is told; else what would stand in the way later.
+    if !runs && findings.iter().all(|one| one.verdict <= Verdict::Clamp) {
+        let later = ahead::of_plan(snapshot, profile, current, size);
+        later.into_iter().for_each(|one| note(&mut findings, one));
     }
     verdict(Some(size), findings)
 }

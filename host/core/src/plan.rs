@@ -1,5 +1,6 @@
 //! From an admitted size to ordered steps: who comes, who goes, and which sizes a system may rest at.
 
+mod lack;
 pub mod preview;
 pub mod progress;
 

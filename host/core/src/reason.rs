@@ -41,6 +41,13 @@ pub const DRY_RUN: Word = word(
 /// The target only observes.
 pub const OFF: Word =
     word("Off", "Nothing is decided: `mode: off`.", "`mode: dryrun` to see what would be decided.");
+/// The same plan was given up a while ago.
+pub const GIVEN_UP: Word = word(
+    "GivenUpBefore",
+    "The same plan was given up a while ago, and waits before it begins again: 30 s, then twice as long each time, up to an \
+     hour.",
+    "Read why it was given up (`plimsoll status`, history) and change that; to order the size again begins it at once.",
+);
 /// Refused by no rule that could be named.
 pub const REFUSED: Word = word(
     "Refused",
@@ -49,7 +56,7 @@ pub const REFUSED: Word = word(
 );
 
 /// The words of decisions.
-pub const DECISIONS: &[Word] = &[HOLD, UNDER_WAY, AT_SIZE, ADMITTED, DRY_RUN, OFF, REFUSED];
+pub const DECISIONS: &[Word] = &[HOLD, UNDER_WAY, AT_SIZE, ADMITTED, DRY_RUN, OFF, GIVEN_UP, REFUSED];
 
 /// The target was read, and its size is known.
 pub const OBSERVED: Word =

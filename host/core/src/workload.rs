@@ -5,7 +5,7 @@
 
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::snapshot::Snapshot;
-use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, RIVALS, Rival};
+use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, Refusal, Rival};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -25,6 +25,12 @@ pub fn rivals(snapshot: &Snapshot) -> Fact<Vec<Rival>> {
 #[must_use]
 pub fn budgets(snapshot: &Snapshot) -> Fact<Vec<Budget>> {
     read(snapshot, BUDGETS)
+}
+
+/// What the platform would refuse.
+#[must_use]
+pub fn refusals(snapshot: &Snapshot) -> Fact<Vec<Refusal>> {
+    read(snapshot, REFUSALS)
 }
 
 /// The platform's id of the object, inside: none where it scales none. None at all where it is not known.

@@ -4,6 +4,8 @@
 
 #[path = "cycle/age.rs"]
 mod age;
+#[path = "cycle/ahead.rs"]
+mod ahead;
 #[path = "cycle/approval.rs"]
 mod approval;
 #[path = "cycle/cancel.rs"]

@@ -5,9 +5,9 @@
 mod stray;
 
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
-use plimsoll_core::plan::preview::preview;
+use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::profile;
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -28,7 +28,8 @@ fn asked(value: &Value, to: u32, rests_on: Option<&[&str]>) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(value.clone()).unwrap();
     let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let rests_on = rests_on.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-    let change = Change::Resize { to, rests_on, resumed: false };
+    let by = if rests_on.is_some() { Wisher::Policy("load".to_owned()) } else { Wisher::Person };
+    let change = Change::Resize { to, by, rests_on, resumed: false };
     match judge(Moment::Admission, &change, &snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
@@ -98,7 +99,7 @@ fn an_absurd_size_ends_neither_the_judge_nor_the_foresight() {
                 let value = with(name, &[("/size/value", json!(size)), ("/target/max", json!(u32::MAX))]);
                 let snapshot: Snapshot = serde_json::from_value(value).unwrap();
                 let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-                let shown = preview(&snapshot, profile, to, None);
+                let shown = preview(&snapshot, profile, Asked { to, by: Wisher::Person, rests_on: None });
                 // To wish for what there is changes nothing.
                 assert!(
                     (!shown.admitted || size == to) && shown.plan.is_none(),

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
 use plimsoll_core::profile;
 use plimsoll_wire::record::{Verdict, Wisher};
+use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::Status;
 use plimsoll_wire::{FORMAT_VERSION, Snapshot};
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ const MAX_SNAPSHOT: u64 = 64 << 20;
 /// (`plimsoll explain ID --snapshot`, or anything that follows `plimsoll schema snapshot`) is judged.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 shown (with --to: and admitted), 1 usage or runtime error, 2 the size asked for with --to is not admitted.
+    after_help = "Exit codes: 0 shown (with --to: and admitted), 1 usage or runtime error, 2 the size asked for with --to is not admitted, or limited to the size that there is.
 
 Examples:
   plimsoll plan default/orders
@@ -116,9 +117,13 @@ impl Plan {
         self.form.show(&document, || {
             let size = number(status.size);
             format!(
-                "{}: {size} members, and nobody wishes another size: {}.\nAsk about one with `--to N`.\n",
+                "{}: {size} members, and nobody wishes another size: {}.\n{}Ask about one with `--to N`.\n",
                 status.target,
-                cell(&why)
+                cell(&why),
+                match status.mode {
+                    Mode::Enforce | Mode::Dryrun => mode(status.mode),
+                    Mode::Off => "The target is in mode off: nothing is decided, and nothing is done.\n",
+                },
             )
         })?;
         Ok(Went::Fine)
@@ -165,11 +170,14 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
     // Writing to a string cannot fail, here and below.
     let (target, system) = (cell(&preview.target), cell(&preview.system));
     let _ = writeln!(text, "{target} ({system}), seen {}", rfc3339(wall_ms));
-    let _ = write!(text, "{size} members, {} wished: {verdict}", preview.wished);
-    if let (true, Some(to)) = (preview.admitted, preview.judgement.size) {
-        let _ = write!(text, ", {to} decided");
+    let ghost = preview.ghost.map(|ghost| format!(" ({ghost}, had dry run acted)")).unwrap_or_default();
+    let _ = write!(text, "{size} members{ghost}, {} wished: {verdict}", preview.wished);
+    if let (true, Some(to)) = (preview.judgement.verdict <= Verdict::Clamp, preview.judgement.size) {
+        let word = if to == preview.wished { "decided" } else { "is the limit" };
+        let _ = write!(text, ", {to} {word}");
     }
     text.push('\n');
+    text.push_str(mode(preview.mode));
     for violation in &preview.judgement.violations {
         let detail = line(&violation.detail);
         let _ = writeln!(
@@ -188,9 +196,43 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
         (None, Some(id)) => {
             let _ = writeln!(text, "Plan {} is under way; until it ends, no other begins.", cell(id));
         }
-        (None, None) => text.push_str("Nothing would be done.\n"),
+        (None, None) => {
+            let _ = writeln!(text, "{}", nothing(preview));
+        }
     }
     text
+}
+
+/// What becomes of a decision where it is not carried out.
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "",
+        Mode::Dryrun => "The target is in mode dryrun: this is told and remembered, and nothing is done.\n",
+        Mode::Off => "The target is in mode off: nothing is decided, and nothing is done. In mode enforce:\n",
+    }
+}
+
+/// Why nothing would be done.
+fn nothing(preview: &Preview) -> String {
+    let (judgement, counted) = (&preview.judgement, preview.ghost.or(preview.size));
+    let cause = judgement.cause().map(|cause| format!("{} ({})", cell(&cause.kind), cell(&cause.rule)));
+    match (counted, judgement.size, cause) {
+        (Some(from), _, _) if from == preview.wished && preview.ghost.is_some() => {
+            format!("Nothing would be done: there would be {from} members by now.")
+        }
+        (Some(from), _, _) if from == preview.wished => {
+            format!("Nothing would be done: there are {from} members already.")
+        }
+        (Some(from), Some(to), _) if preview.admitted => format!("Would go from {from} to {to}."),
+        (_, Some(to), Some(cause)) if judgement.verdict == Verdict::Clamp => {
+            format!("Nothing would be done: {cause} limits the wish to {to}, and there are as many.")
+        }
+        (_, _, Some(cause)) if judgement.verdict == Verdict::Defer => {
+            format!("Nothing would be done: {cause} says not yet.")
+        }
+        (_, _, Some(cause)) => format!("Nothing would be done: {cause} says no."),
+        (_, _, None) => "Nothing would be done.".to_owned(),
+    }
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

@@ -71,6 +71,8 @@ pub struct Kube {
     watches: Arc<Watches>,
     /// The tombstones that were seen last.
     kept: Mutex<Arc<volumes::Tombstones>>,
+    /// Whether another one could be written, and when that was asked.
+    burials: Mutex<Option<(std::time::Instant, Result<(), String>)>>,
 }
 
 impl Kube {
@@ -86,6 +88,7 @@ impl Kube {
             observed: Mutex::default(),
             watches: Arc::default(),
             kept: Mutex::default(),
+            burials: Mutex::default(),
         }
     }
 
@@ -152,11 +155,15 @@ impl Kube {
             pods,
             claims: all(claims),
             tombstones: None,
+            buries: Ok(()),
             autoscalers: all(autoscalers),
             budgets: all(budgets),
         };
         if self.config.set_aside {
             seen.tombstones = Some(self.tombstones(look.is_direct(), &report::left_behind(&seen)).await);
+            if look.is_direct() && volumes::sets_aside(&seen.scaled.set).is_ok() {
+                seen.buries = self.can_bury().await;
+            }
         }
         Ok(seen)
     }

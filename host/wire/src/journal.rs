@@ -353,9 +353,29 @@ pub struct Memory {
     /// What each policy wants to be handed back.
     #[serde(default)]
     pub policy_state: BTreeMap<String, String>,
+    /// The plan that began last, until it succeeds: the same one waits before it begins again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
     /// Written orders that stand where they were written and were answered: none is obeyed twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answered: Vec<Answered>,
+}
+
+/// A plan that began and has not succeeded yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Members at its start.
+    pub from: u32,
+    /// Members that it was to reach.
+    pub to: u32,
+    /// A digest of the places in use when it began: a list of a thousand would double the journal.
+    pub places: String,
+    /// How often it was given up.
+    pub given_up: u32,
+    /// When it was given up last, or began.
+    pub at: Stamp,
 }
 
 /// A written order, and what was answered.

@@ -12,6 +12,20 @@ pub const RIVALS: &str = "workload.rivals";
 /// The name of the fact with all [`Budget`]s.
 pub const BUDGETS: &str = "workload.budgets";
 
+/// The name of the fact with all [`Refusal`]s.
+pub const REFUSALS: &str = "workload.refusals";
+
+/// Something that the platform would refuse, as it knows before it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// Which verb: `start` or `stop`.
+    pub verb: String,
+    /// Why, in the platform's words, and what to do about it.
+    pub why: String,
+}
+
 /// Which object it is, and who has last said what size it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

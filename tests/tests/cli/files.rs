@@ -29,6 +29,53 @@ fn a_saved_snapshot_is_planned_offline_the_same_way_every_time() {
 }
 
 #[test]
+fn a_wish_that_is_limited_to_what_there_is_is_not_admitted_and_says_by_which_rule() {
+    let lab = Lab::new();
+    let plan = |to: &str, form: &str| {
+        lab.run(&["plan", "--from", &data("five-healthy.json"), "--to", to, "-o", form])
+    };
+    let limited = plan("4", "table");
+    assert_eq!(limited.code, 2, "{}", limited.out);
+    let why = "Nothing would be done: EvenVoters (QUORUM-5) limits the wish to 5, and there are as many.";
+    assert!(
+        limited.out.contains("4 wished: clamp, 5 is the limit") && limited.out.contains(why),
+        "{}",
+        limited.out
+    );
+    let told: serde_json::Value = serde_json::from_str(&plan("4", "json").out).expect("JSON");
+    assert_eq!((&told["admitted"], &told["judgement"]["size"]), (&false.into(), &5.into()));
+    let there = plan("5", "table");
+    assert_eq!(there.code, 0, "{}", there.out);
+    assert!(there.out.ends_with("Nothing would be done: there are 5 members already.\n"), "{}", there.out);
+}
+
+#[test]
+fn the_mode_is_told_where_nothing_is_carried_out() {
+    let lab = Lab::new();
+    let good = std::fs::read_to_string(data("five-healthy.json")).expect("the file");
+    for (mode, told) in [("dryrun", "in mode dryrun"), ("off", "in mode off"), ("enforce", "")] {
+        lab.write("s.json", &good.replacen("\"dryrun\"", &format!("{mode:?}"), 1));
+        let file = lab.path("s.json");
+        let output = lab.run(&["plan", "--from", &file.to_string_lossy(), "--to", "3"]);
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert_eq!(output.out.contains("in mode "), !told.is_empty(), "{}", output.out);
+        assert!(output.out.contains(told), "{}", output.out);
+    }
+}
+
+#[test]
+fn what_an_examination_found_is_not_admitted() {
+    let lab = Lab::new();
+    for (file, to, rule) in
+        [("dead-second-victim.json", "3", "QUORUM-4"), ("dry-run-ghost-on-stale.json", "7", "EVID-10")]
+    {
+        let output = lab.run(&["plan", "--from", &data(file), "--to", to, "--resting-on", "all"]);
+        assert_eq!(output.code, 2, "{file}: {}", output.out);
+        assert!(output.out.contains(rule), "{file}: {}", output.out);
+    }
+}
+
+#[test]
 fn the_plan_marks_what_cannot_be_taken_back() {
     let lab = Lab::new();
     let output = lab.run(&["plan", "--from", &data("five-healthy.json"), "--to", "3", "-o", "json"]);

@@ -1,7 +1,7 @@
 //! A running plan: one look at the world, and at most one effect.
 
 use super::approval::{self, Licence};
-use super::{Chore, State, decide, rest, since, stamp, takeover};
+use super::{Chore, State, again, decide, rest, since, stamp, takeover};
 use crate::invariant::ident;
 use crate::judge::{Change, Judged, Moment, judge, unit_sizes};
 use crate::plan;
@@ -186,6 +186,27 @@ fn attempt(
     go(state, now, verb, one_way, judgement);
 }
 
+/// What came of an effect, in words that begin with whose they are; nothing of one that was accepted.
+fn tried(verb: &Verb, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Refused { message } => format!("the system refused to {}: {message}", verb.kind()),
+        Outcome::Unknown { message } => format!("whether it came to {} is not known: {message}", verb.kind()),
+        Outcome::Applied => String::new(),
+    }
+}
+
+/// Why nothing is done, and what was heard when something was tried last in this unit: a wait alone says nothing of what
+/// is in its way.
+fn with_refusal(state: &State, why: String) -> String {
+    let Some(journal) = &state.journal else { return why };
+    let (Some(plan), Some(intent)) = (&journal.plan, &journal.intent) else { return why };
+    let heard = intent.outcome.as_ref().filter(|_| (&intent.plan, intent.unit) == (&plan.id, plan.unit));
+    match heard.map(|outcome| tried(&intent.verb, outcome)) {
+        Some(told) if !told.is_empty() && !why.contains(&*told) => format!("{why} ({told})"),
+        Some(_) | None => why,
+    }
+}
+
 /// What was heard of the effect before.
 fn last(state: &State) -> String {
     let intent = state.journal.as_ref().and_then(|journal| journal.intent.as_ref());
@@ -227,7 +248,10 @@ fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
 
 /// DRAIN-7: what the system has refused is not asked again until the world has stood for a while.
 fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
-    let Some((at, message)) = &state.refused_at else { return false };
+    let Some((at, refused, message)) = &state.refused_at else { return false };
+    if refused != verb {
+        return false;
+    }
     if now.mono_ms.saturating_sub(*at) >= a_while_ms(state) {
         state.refused_at = None;
         return false;
@@ -246,7 +270,7 @@ fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSt
     }
     let cause = judgement.cause();
     let why = cause.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
-    state.waiting_for.clone_from(&why);
+    state.waiting_for = with_refusal(state, why.clone());
     // What is on its way to rest already keeps its place: to give that up would only begin it again.
     let may_end = !plan.point_of_no_return && !plan.undoing && plan.status != PlanStatus::Stopping;
     if wrong.is_some() && may_end {
@@ -297,7 +321,7 @@ fn hold(state: &mut State, now: &Now, kind: &str, why: &str, judgement: Option<J
 /// Nothing is done this time, and this is why. Without progress for too long the plan holds, and never does more
 /// (DRAIN-5, P8).
 fn waits(state: &mut State, now: &Now, why: String) {
-    state.waiting_for = why;
+    state.waiting_for = with_refusal(state, why);
     let progressed =
         state.journal.as_ref().and_then(|journal| journal.plan.as_ref()).map(|plan| &plan.progressed);
     if progressed.is_some_and(|progressed| since(progressed, now) > state.spec.safety.stall_ms) {
@@ -344,8 +368,9 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
             }
         }
         Outcome::Refused { message } | Outcome::Unknown { message } => {
-            state.refused_at =
-                matches!(outcome, Outcome::Refused { .. }).then(|| (now.mono_ms, message.clone()));
+            state.refused_at = matches!(outcome, Outcome::Refused { .. })
+                .then(|| (now.mono_ms, verb.clone(), message.clone()));
+            state.waiting_for = tried(&verb, &outcome);
         }
     }
     let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.size_after().is_some();
@@ -392,6 +417,8 @@ fn finished(state: &mut State, now: &Now, plan: &PlanState) {
 
 /// The plan is over: remembered, and the permit given back.
 pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
+    let plan = state.journal.as_ref().and_then(|journal| journal.plan.as_ref());
+    let has_begun = plan.is_some_and(|plan| plan.status != PlanStatus::AwaitingApproval);
     update(state, |plan| {
         plan.status = status;
         if plan.why.is_empty() {
@@ -407,6 +434,10 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     }
     if journal.memory.asked.as_ref().is_some_and(|asked| asked.members == size) {
         journal.memory.asked = None;
+    }
+    // One that was turned on its way to rest is done where it rests, and was given up all the same.
+    if has_begun {
+        again::ended(&mut journal.memory, now, status != PlanStatus::Done || !plan.why.is_empty());
     }
     journal.memory.wish = None;
     journal.memory.approved = None;

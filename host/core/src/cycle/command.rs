@@ -110,6 +110,8 @@ pub(super) fn apply(
                     "{key} may have {min} to {max} members; change spec.minReplicas or maxReplicas"
                 ));
             }
+            // Whoever orders it again wants it tried again.
+            journal.memory.attempt.take_if(|attempt| attempt.given_up > 0);
             journal.memory.asked = Some(Asked { members: *members, note });
             state.next_decision_ms = mono;
             Ok((format!("{key} is asked to have {members} members"), members.to_string()))

@@ -1,6 +1,8 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
-use super::{Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, ghost, journal_essence, rest, stamp};
+use super::{
+    Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, journal_essence, rest, stamp,
+};
 use crate::combine::{OnError, combine};
 use crate::judge::{Change, Direction, Judged, Moment, judge};
 use crate::reason::{self, Word};
@@ -88,7 +90,7 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
         },
         None => Judgement::default(),
     };
-    if !state.direct && begins(state, &snapshot, &judgement) {
+    if !state.direct && begins(state, now, &snapshot, &judgement) {
         // A cache may be arbitrarily old: what is to begin is judged once more on what is there now.
         state.unconfirmed = Some(evaluated);
         state.queue([Chore::Observe { direct: true }]);
@@ -99,10 +101,27 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
 }
 
 /// Whether a plan would begin.
-fn begins(state: &State, snapshot: &Snapshot, judgement: &Judgement) -> bool {
+fn begins(state: &State, now: &Now, snapshot: &Snapshot, judgement: &Judgement) -> bool {
     let rests = state.journal.as_ref().is_some_and(|journal| journal.plan.is_none());
-    let moves = judgement.size.is_some() && judgement.size != plan::current_size(snapshot);
-    rests && moves && judgement.verdict <= Verdict::Clamp && state.spec.mode == Mode::Enforce
+    let size = plan::current_size(snapshot);
+    let moves = judgement.size.is_some() && judgement.size != size;
+    rests
+        && moves
+        && waits_again(state, now, snapshot, size, judgement.size).is_none()
+        && judgement.verdict <= Verdict::Clamp
+        && state.spec.mode == Mode::Enforce
+}
+
+/// Why what is admitted does not begin yet: the same plan was given up a while ago.
+fn waits_again(
+    state: &State,
+    now: &Now,
+    snapshot: &Snapshot,
+    from: Option<u32>,
+    to: Option<u32>,
+) -> Option<String> {
+    let journal = state.journal.as_ref().filter(|_| state.spec.mode == Mode::Enforce)?;
+    again::bars(&journal.memory, now, snapshot, from, to)
 }
 
 /// The signals that the winning wish rests on; a person's, and one from outside, rests on none of ours.
@@ -155,10 +174,14 @@ fn conclude(
 ) {
     let (size, counted) = (plan::current_size(snapshot), plan::counted_size(snapshot));
     let admitted = judgement.verdict <= Verdict::Clamp && wish.members.is_some();
-    let decided = if admitted { judgement.size } else { counted };
+    let again = waits_again(state, now, snapshot, size, judgement.size).filter(|_| admitted);
+    let decided = if admitted && again.is_none() { judgement.size } else { counted };
     let running = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
     let goes = admitted && decided != counted && decided.is_some() && !running;
-    let reason = reason(state, &wish, &judgement, goes);
+    let reason = match again.filter(|_| !running) {
+        Some(why) => hazard(reason::GIVEN_UP.word, &why),
+        None => reason(state, &wish, &judgement, goes),
+    };
     let module = answers.iter().find(|answer| answer.from == wish.from).map(|answer| answer.module.clone());
     let module = module.unwrap_or_default();
     let mut plan = None;
@@ -307,6 +330,9 @@ pub(super) fn permitted(state: &mut State, now: &Now, granted: bool) {
         return;
     };
     plan.progressed = stamp(now);
+    if let Some(snapshot) = &state.snapshot {
+        again::began(&mut journal.memory, now, snapshot, &plan);
+    }
     journal.plan = Some(plan);
     state.next_look_ms = now.mono_ms;
     advance::note_plan(state, now, None);

@@ -70,7 +70,12 @@ impl State {
         note!(sieve, role, left_out.is_some(), waiting.as_ref().map(|waiting| waiting.acts));
         note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
-        note!(sieve, refused_at.as_ref().map(|(at_ms, _)| at_ms), applied_at, trouble.is_some());
+        note!(
+            sieve,
+            refused_at.as_ref().map(|(at_ms, verb, _)| (at_ms, verb)),
+            applied_at,
+            trouble.is_some()
+        );
         note!(sieve, denied_since);
         note!(sieve, outside, written);
         unconfirmed.iter().flatten().for_each(|one| note_answer(&mut sieve, one));
@@ -102,10 +107,20 @@ fn note_journal(sieve: &mut Sieve, journal: &Journal) {
     note!(sieve, format_version, epoch, plan.is_some(), intent.is_some());
     plan.iter().for_each(|plan| note_plan(sieve, plan));
     intent.iter().for_each(|intent| note_intent(sieve, intent));
-    let Memory { changes, wish, ghost_size, ghost_of, paused, asked, approved, policy_state, answered } =
-        memory;
+    let Memory {
+        changes,
+        wish,
+        ghost_size,
+        ghost_of,
+        paused,
+        asked,
+        approved,
+        policy_state,
+        answered,
+        attempt,
+    } = memory;
     note!(sieve, changes, wish, ghost_size, ghost_of, paused.is_some(), policy_state, answered);
-    note!(sieve, asked.as_ref().map(|asked| asked.members));
+    note!(sieve, asked.as_ref().map(|asked| asked.members), attempt);
     note!(sieve, approved.as_ref().map(|approved| (&approved.content, &approved.note.at)));
 }
 

@@ -73,6 +73,9 @@ fn restamp(journal: &mut Journal, now: &Now) {
     if let Some(wish) = &mut journal.memory.wish {
         renew(&mut wish.since);
     }
+    if let Some(attempt) = &mut journal.memory.attempt {
+        renew(&mut attempt.at);
+    }
     if let Some(plan) = &mut journal.plan {
         renew(&mut plan.started);
         renew(&mut plan.progressed);

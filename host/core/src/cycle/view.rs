@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// Whether the last decision waits since its plan was given up before.
+    fn waits_again(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.reason == reason::GIVEN_UP.word)
+    }
+
     /// For what the target waits, in words: never nothing while there is a plan.
     fn waits_for(&self, plan: Option<&PlanState>) -> String {
         if let Some(leader) = self.leader() {
@@ -108,6 +113,11 @@ impl State {
             }
             // It is being scaled: that no other plan begins meanwhile is no fault.
             (Some(_), _) => condition("AbleToScale", true, reason::UNDER_WAY.word, "a plan is under way"),
+            // The judge lets it pass, and it waits all the same.
+            (None, Verdict::Allow | Verdict::Clamp) if self.waits_again() => {
+                let why = "the same plan was given up, and waits before it begins again";
+                condition("AbleToScale", false, reason::GIVEN_UP.word, why)
+            }
             (None, Verdict::Allow | Verdict::Clamp) => {
                 condition("AbleToScale", true, reason::ADMITTED.word, "")
             }

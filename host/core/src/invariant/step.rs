@@ -1,9 +1,10 @@
 //! Small steps with waits between them.
 
-use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
+use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::judge::{Case, Change, Direction};
-use crate::plan;
-use plimsoll_wire::journal::Verb;
+use crate::{plan, workload};
+use plimsoll_wire::fact::Fact;
+use plimsoll_wire::journal::{Bearing, Verb};
 use plimsoll_wire::record::Wisher;
 use plimsoll_wire::snapshot::Change as Changed;
 
@@ -53,6 +54,16 @@ pub const FAMILY: &[Invariant] = &[
         protects: "Only a part of the members goes within a day.",
         advice: "Wait, or raise `fraction`.",
         check: fraction,
+    },
+    Invariant {
+        id: "STEP-7",
+        kind: "PlatformRefuses",
+        severity: Severity::Deny,
+        moments: ALWAYS,
+        protects: "Nothing begins whose later step the platform is known to refuse: a member that was struck and cannot be \
+                   stopped holds the plan for good.",
+        advice: "Change what the message names on the workload; nothing was taken away.",
+        check: refusals,
     },
 ];
 
@@ -142,6 +153,33 @@ pub fn direction_sign(direction: Direction) -> i8 {
         Direction::In => -1,
         Direction::Out => 1,
     }
+}
+
+/// What the platform would refuse of the effects that are still to come.
+fn refusals(case: &Case) -> Finding {
+    let ahead = [(Bearing::Runs, "start"), (Bearing::Ends, "stop")];
+    let ahead: Vec<&str> =
+        ahead.into_iter().filter(|(kind, _)| case.has_yet_to(*kind)).map(|(_, verb)| verb).collect();
+    if ahead.is_empty() {
+        return Finding::Pass;
+    }
+    let told = match workload::refusals(case.snapshot) {
+        Fact::NotApplicable => return Finding::Pass,
+        Fact::Known(known) => known.value,
+        Fact::Unknown { detail, .. } => {
+            return Finding::unknown(format!("what the platform would refuse ({detail})"));
+        }
+    };
+    let barred = told.iter().filter(|one| ahead.contains(&&*one.verb));
+    let mut barred: Vec<String> = barred.map(|one| format!("to {}: {}", one.verb, one.why)).collect();
+    if barred.is_empty() {
+        return Finding::Pass;
+    }
+    barred.sort();
+    Finding::broken(
+        format!("the platform would refuse {}", barred.join("; ")),
+        "change that on the workload first",
+    )
 }
 
 fn unit(case: &Case) -> Finding {

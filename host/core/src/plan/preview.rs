@@ -26,11 +26,15 @@ pub struct Preview {
     /// Members now; absent when not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
+    /// Members that there would be by now, had dry run acted; absent outside of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ghost: Option<u32>,
     /// The wish.
     pub wished: u32,
     /// What the judge says of it.
     pub judgement: Judgement,
-    /// Whether the wish, as far as it was not limited, would be carried out.
+    /// Whether the judge lets the wish pass, whole or a part of it: one that is limited to the size that there is does not
+    /// pass. Whether it is carried out then is for `mode` to say.
     pub admitted: bool,
     /// The plan that would begin; absent where nothing would.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,10 +126,14 @@ pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview 
         Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
     };
     let size = plan::current_size(snapshot);
-    let admitted = judgement.verdict <= Verdict::Clamp && size.is_some();
+    let counted = plan::counted_size(snapshot);
+    let ghost = counted.filter(|_| counted != size);
+    let is_void = judgement.size == counted && Some(wished) != counted;
+    let admitted = judgement.verdict <= Verdict::Clamp && size.is_some() && !is_void;
     let running = snapshot.plan.as_ref().map(|plan| plan.id.clone());
     let plan = match (size, judgement.size) {
-        (Some(from), Some(to)) if admitted && from != to && running.is_none() => {
+        // From what is only pretended nobody can say who would go.
+        (Some(from), Some(to)) if admitted && from != to && running.is_none() && ghost.is_none() => {
             Some(foresee(snapshot, profile, from, to))
         }
         (Some(_) | None, _) => None,
@@ -135,6 +143,7 @@ pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview 
         system: snapshot.target.system.clone(),
         mode: snapshot.target.mode,
         size,
+        ghost,
         wished,
         judgement,
         admitted,

@@ -1,7 +1,7 @@
 //! Where a unit stands, derived from the world and not from what we did: level-triggered (P3, P4).
 
 use crate::judge::{Direction, is_same, unit_sizes};
-use crate::plan;
+use crate::plan::{self, lack};
 use crate::profile::{Phase, PhaseName, Profile};
 use crate::quorum::member;
 use crate::snapshot::{is_serving, never_joined};
@@ -58,7 +58,10 @@ pub fn next(snapshot: &Snapshot, plan: &PlanState, profile: &'static Profile) ->
         if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
             return match verb(snapshot, plan, subject, phase.name, plan.phase > index) {
                 Some(verb) => Next::Do { phase: phase.name, index, verb },
-                None => Next::Wait { phase: phase.name, index, why },
+                None => {
+                    let why = format!("{why}{}", lack::of(snapshot, phase.name));
+                    Next::Wait { phase: phase.name, index, why }
+                }
             };
         }
     }

@@ -12,9 +12,14 @@ use plimsoll_wire::journal::Verb;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How often others may write the same `ConfigMap` between our read and our write.
 const TRIES: u32 = 4;
+/// For how long it is known whether a tombstone could be written.
+const FRESH: Duration = Duration::from_secs(60);
+/// The key that is asked about and never kept: no tombstone is called so.
+const PROBE: &str = "dry-run";
 
 impl Kube {
     /// The tombstones of the namespace. Kept ones are as good when they name every claim: they are never taken away.
@@ -45,6 +50,43 @@ impl Kube {
             )),
             Err(failure) => Err(format!("ConfigMap {CONFIG_MAP}: {failure}")),
         }
+    }
+
+    /// Whether a tombstone could be written: the request for one, that the server checks and does not keep. Without one no
+    /// member is stopped, and to learn that after it was struck is too late. Asked once a minute while anything is to be
+    /// done.
+    ///
+    /// # Errors
+    /// Why not, in the server's words.
+    pub(super) async fn can_bury(&self) -> Result<(), String> {
+        let known = self.burials.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, told)) = known
+            && at.elapsed() < FRESH
+        {
+            return told;
+        }
+        let path = format!("{}?dryRun=All", self.config_map());
+        let told = match self.server.write(Write::Merge(&path, &json!({ "data": { PROBE: "" } }))).await {
+            // It can be written, or is only not answered now: whoever stops a member finds out then.
+            Ok(_)
+            | Err(
+                Failure::Conflict { .. }
+                | Failure::Busy { .. }
+                | Failure::Unknown { .. }
+                | Failure::Unauthorized { .. }
+                | Failure::Expired { .. }
+                | Failure::Behind { .. }
+                | Failure::NotSent { .. },
+            ) => Ok(()),
+            Err(
+                failure @ (Failure::NotFound { .. }
+                | Failure::Forbidden { .. }
+                | Failure::Denied { .. }
+                | Failure::Invalid { .. }),
+            ) => Err(format!("no tombstone can be written into ConfigMap {CONFIG_MAP}: {failure}")),
+        };
+        *self.burials.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), told.clone()));
+        told
     }
 
     fn config_map(&self) -> String {

@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) budgets: Result<Vec<PodDisruptionBudget>, String>,
     /// None where returning volumes bar the way anyhow.
     pub(super) tombstones: Option<Result<Arc<Tombstones>, String>>,
+    /// Why no tombstone could be written, where one would be.
+    pub(super) buries: Result<(), String>,
     /// Failure domains by machine.
     pub(super) domains: BTreeMap<String, Result<String, String>>,
 }

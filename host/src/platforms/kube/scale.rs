@@ -107,8 +107,15 @@ fn is_the_one(scaled: &Scaled, observed: Option<&str>) -> Result<(), String> {
         (_, None) => return Err(format!("the {kind} was not observed yet")),
         (None, Some(_)) => return Err(format!("the {kind} has no uid")),
     }
-    if metadata.deletion_timestamp.is_some() {
-        return Err(format!("the {kind} is being deleted"));
+    stands(scaled)
+}
+
+/// Whether there will still be something to scale.
+pub(super) fn stands(scaled: &Scaled) -> Result<(), String> {
+    for (metadata, kind) in [(&scaled.metadata, &*scaled.kind.kind), (&scaled.set.metadata, "StatefulSet")] {
+        if metadata.deletion_timestamp.is_some() {
+            return Err(format!("the {kind} is being deleted"));
+        }
     }
     Ok(())
 }
@@ -141,7 +148,7 @@ fn is_at_rest(scaled: &Scaled) -> Result<(), String> {
 }
 
 /// VOL-6: the claims of whoever goes are kept.
-fn keeps_its_claims(workload: &StatefulSet) -> Result<(), String> {
+pub(super) fn keeps_its_claims(workload: &StatefulSet) -> Result<(), String> {
     let policy =
         workload.spec.as_ref().and_then(|spec| spec.persistent_volume_claim_retention_policy.as_ref());
     match policy.and_then(|policy| policy.when_scaled.as_deref()) {

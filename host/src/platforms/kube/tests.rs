@@ -120,7 +120,8 @@ impl Cluster {
     }
 
     fn writes(&self) -> Vec<Received> {
-        self.server.calls().into_iter().filter(|call| call.method != "GET").collect()
+        let is_kept = |call: &Received| call.method != "GET" && !call.path.contains("dryRun=All");
+        self.server.calls().into_iter().filter(is_kept).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! it, and how many members must stay healthy. Pure.
 
 use super::report::Seen;
+use super::scale;
 use super::scaled::Scaled;
 use crate::kubernetes::{Scalable, managed};
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
@@ -10,7 +11,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use plimsoll_core::observation::{Source, Told};
 use plimsoll_wire::fact::Gap;
-use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, RIVALS, Rival};
+use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, Refusal, Rival};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 /// What is told when nothing could be read, under every name: not told would mean that nobody asks.
 pub(super) fn gaps(why: &str) -> BTreeMap<String, Told<Value>> {
-    [IDENTITY, RIVALS, BUDGETS].map(|name| (name.to_owned(), Told::gap(Gap::Error, why))).into()
+    [IDENTITY, RIVALS, BUDGETS, REFUSALS].map(|name| (name.to_owned(), Told::gap(Gap::Error, why))).into()
 }
 
 /// All facts of this kind.
@@ -36,9 +37,19 @@ pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Told<Value
         },
         Err(why) => Told::gap(Gap::Error, format!("PodDisruptionBudgets: {why}")),
     };
-    [(IDENTITY, tell(source, &identity)), (RIVALS, rivals), (BUDGETS, budgets)]
+    let refusals = tell(source, &refusals(seen));
+    [(IDENTITY, tell(source, &identity)), (RIVALS, rivals), (BUDGETS, budgets), (REFUSALS, refusals)]
         .map(|(name, told)| (name.to_owned(), told))
         .into()
+}
+
+/// What would be refused of us, or by the API server, as far as it shows before.
+fn refusals(seen: &Seen) -> Vec<Refusal> {
+    let both = scale::stands(&seen.scaled).err();
+    let both = ["start", "stop"].into_iter().filter_map(|verb| Some((verb, both.clone()?)));
+    let stops = scale::keeps_its_claims(&seen.scaled.set).err().into_iter().chain(seen.buries.clone().err());
+    let all = both.chain(stops.map(|why| ("stop", why)));
+    all.map(|(verb, why)| Refusal { verb: verb.to_owned(), why }).collect()
 }
 
 fn tell<T: Serialize>(source: &Source, value: &T) -> Told<Value> {

@@ -37,7 +37,7 @@ fn required(case: &Case) -> &'static [Topic] {
         Topic::Disk,
         Topic::Copies,
     ];
-    if case.shrinks() && !case.undoes() { SHRINK } else { GROW }
+    if case.would_shrink() && !case.undoes() { SHRINK } else { GROW }
 }
 
 /// Of each thing that is not known, its name and why.

@@ -9,7 +9,7 @@ pub(super) fn check(case: &Case) -> Finding {
     // A person's wish rests on no signal.
     let Change::Resize { rests_on: Some(named), .. } = case.change else { return Finding::Pass };
     let all = &case.snapshot.signals;
-    let bad: Vec<String> = if case.shrinks() {
+    let bad: Vec<String> = if case.would_shrink() {
         wanted(all, named, true).filter_map(|name| bars(all, name, is_good)).collect()
     } else if case.grows() {
         wanted(all, named, false).filter_map(|name| bars(all, name, is_there)).collect()

@@ -241,7 +241,8 @@ async fn where_nobody_sets_anything_aside_nothing_is_written() {
 async fn tombstones_that_name_every_claim_are_not_asked_for_again_at_rest() {
     let cluster = cluster().await;
     stone(&cluster, "c1.d", r#"{"pod":"db-main-3","claims":["claim-3"],"data":["x"]}"#);
-    let reads = || cluster.server.lines().iter().filter(|line| line.contains(CONFIG_MAP)).count();
+    let is_read = |call: &Received| call.method == "GET" && call.path.contains(CONFIG_MAP);
+    let reads = || cluster.server.calls().iter().filter(|call| is_read(call)).count();
     cluster.kube.glance().await;
     assert_eq!(reads(), 1, "nothing is known yet");
     cluster.kube.glance().await;
@@ -249,4 +250,30 @@ async fn tombstones_that_name_every_claim_are_not_asked_for_again_at_rest() {
     assert_eq!(reads(), 1);
     cluster.kube.observe().await;
     assert_eq!(reads(), 2, "before anything begins they are read anew");
+}
+
+#[tokio::test]
+async fn a_tombstone_that_would_be_refused_is_told_before_a_member_is_struck() {
+    use plimsoll_wire::workload::REFUSALS;
+    let told =
+        async |cluster: &Cluster| cluster.kube.observe().await.facts[REFUSALS].value().unwrap().clone();
+    let is_asked = |call: &Received| call.method == "PATCH" && call.path.starts_with(MAP);
+    let good = leaving().await;
+    assert_eq!(told(&good).await, json!([]));
+    assert_eq!(stones(&good), Value::Null, "what was only asked is not kept");
+    for (code, word) in [(403, "no right"), (422, "immutable when `immutable` is set"), (404, "not found")] {
+        let cluster = leaving().await;
+        cluster.spoil(is_asked, false, Reply::status(code, word));
+        let told = told(&cluster).await;
+        assert_eq!(told[0]["verb"], "stop", "{told}");
+        assert!(told[0]["why"].as_str().unwrap().contains(word), "{told}");
+    }
+    // A server that has no time now refuses nothing.
+    let busy = leaving().await;
+    busy.spoil(is_asked, false, Reply::status(503, "later"));
+    assert_eq!(told(&busy).await, json!([]));
+    // Where nobody sets anything aside nobody needs one.
+    let plain = Cluster::new().await;
+    assert_eq!(told(&plain).await, json!([]));
+    assert!(plain.server.calls().iter().all(|call| call.method == "GET"));
 }

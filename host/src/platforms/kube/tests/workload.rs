@@ -1,7 +1,7 @@
 //! What is told of the object beside its members.
 
 use super::*;
-use plimsoll_wire::workload::{BUDGETS, IDENTITY, RIVALS};
+use plimsoll_wire::workload::{BUDGETS, IDENTITY, REFUSALS, RIVALS};
 
 const AUTOSCALER: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/web";
 const BUDGET: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets/db";
@@ -69,7 +69,7 @@ async fn what_may_not_be_read_is_a_gap_that_names_it() {
         assert!(matches!(&told, Told::Gap { detail, .. } if detail.contains(kind)), "{told:?}");
     }
     cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
-    for name in [IDENTITY, RIVALS, BUDGETS] {
+    for name in [IDENTITY, RIVALS, BUDGETS, REFUSALS] {
         assert!(told(&cluster, name).await.value().is_none(), "{name}");
     }
 }
@@ -83,4 +83,31 @@ async fn whoever_owns_the_size_beside_us_is_named() {
     });
     let wanted = json!({ "uid": "workload", "sizeOwners": ["argocd-controller"] });
     assert_eq!(told(&cluster, IDENTITY).await.value(), Some(&wanted));
+}
+
+/// What would be refused, as `verb: why`.
+async fn refusals(cluster: &Cluster) -> Vec<String> {
+    let told = told(cluster, REFUSALS).await.value().unwrap().clone();
+    let line = |one: &Value| format!("{}: {}", one["verb"].as_str().unwrap(), one["why"].as_str().unwrap());
+    told.as_array().unwrap().iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_stop_that_would_delete_the_members_data_is_told_before_anything_begins() {
+    let cluster = Cluster::new().await;
+    assert!(refusals(&cluster).await.is_empty());
+    cluster.change(WORKLOAD, |set| {
+        set["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({ "whenScaled": "Delete" });
+    });
+    let told = refusals(&cluster).await;
+    let refused = cluster.act(&stop("db-main-2", 2)).await;
+    assert_eq!(told, [format!("stop: {}", message(&refused))], "in the words of the refusal itself");
+}
+
+#[tokio::test]
+async fn a_workload_that_is_being_deleted_refuses_both() {
+    let cluster = Cluster::new().await;
+    cluster.change(WORKLOAD, |set| set["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+    let why = "the StatefulSet is being deleted";
+    assert_eq!(refusals(&cluster).await, [format!("start: {why}"), format!("stop: {why}")]);
 }
