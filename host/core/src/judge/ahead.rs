@@ -4,8 +4,8 @@
 //! It goes by what is known now. What only becomes so by the plan's own earlier steps bars nothing yet
 //! ([`crate::invariant::BY_OWN_STEPS`]).
 
-use super::{Case, Change, Direction, Moment, finding, is_same, unit_sizes};
-use crate::invariant::{self, BY_OWN_STEPS, Invariant, quorum};
+use super::{Case, Change, Direction, Moment, examine, is_same, unit_sizes};
+use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
 use crate::profile::{Phase, PhaseName, Profile};
 use crate::workload;
@@ -86,11 +86,10 @@ fn of_phases(
         let (moment, roster) = (Moment::Step, OnceCell::new());
         let case =
             Case { moment, change: &change, snapshot, profile, from, to, counted: from, victims, roster };
-        let stands = |rule: &&Invariant| {
-            rule.moments.contains(&moment) && !BY_OWN_STEPS.contains(&rule.id) && asked(rule)
-        };
-        let told = invariant::all().filter(stands).filter_map(|rule| finding(rule, &case));
-        found.extend(told.map(|one| Violation { detail: format!("{step}: {}", one.detail), ..one }));
+        let told = examine(&case, &|rule| !BY_OWN_STEPS.contains(&rule.id) && asked(rule));
+        found.extend(
+            told.into_iter().map(|one| Violation { detail: format!("{step}: {}", one.detail), ..one }),
+        );
     }
     found
 }
