@@ -175,7 +175,7 @@ mod tests {
         for (case, said) in [
             ("{snapshot: a.json, expect: {}}", "test case `1`: expect: one of members, hold and refusal"),
             ("{snapshot: a.json, expect: {hold: true, members: 3}}", "one of members, hold and refusal"),
-            ("{snapshot: a.json, expect: {refusal: X, code: Y}}", "code: belongs to members or hold"),
+            ("{snapshot: a.json, expect: {refusal: X, code: Z}}", "code: belongs to members or hold"),
             ("{snapshot: 3, expect: {hold: true}}", "snapshot: the name of a file, or a document"),
             ("{expect: {hold: true}}", "missing field `snapshot`"),
             ("{snapshot: a.json, expect: {size: 3}}", "unknown field `size`"),
