@@ -9,7 +9,7 @@ use plimsoll_wire::snapshot::Snapshot;
 #[must_use]
 pub fn standing(snapshot: &Snapshot) -> Fact<Vec<Alarm>> {
     match workload::read(snapshot, ALARMS) {
-        Fact::NotApplicable => Fact::unknown(Gap::NotScraped, ""),
-        told => told,
+        Fact::NotApplicable => Fact::unknown(Gap::NotScraped, "the snapshot has no fact of that name"),
+        told @ (Fact::Known(_) | Fact::Unknown { .. }) => told,
     }
 }

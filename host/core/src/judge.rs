@@ -417,7 +417,10 @@ fn examine(case: &Case, wanted: &dyn Fn(&Invariant) -> bool) -> Vec<Violation> {
     for rule in invariant::all().filter(|rule| wanted(rule) && rule.moments.contains(&case.moment)) {
         match (rule.check)(case) {
             Finding::Unknown { detail } => unknown.push((rule.id, detail)),
-            found => findings.extend(finding(rule, case, found)),
+            found @ (Finding::Pass
+            | Finding::Clamp { .. }
+            | Finding::Broken { .. }
+            | Finding::Silent { .. }) => findings.extend(finding(rule, case, found)),
         }
     }
     // It is the first rule of the catalogue.

@@ -383,7 +383,7 @@ async fn an_alarm_of_one_member_is_told_with_its_member_and_what_clears_it_until
     let subject = Subject::start(3).await?;
     let before = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
     let id = member(&before, "e2").expect("e2 is a member").id.clone();
-    let mut etcd = connect(&subject.rig.endpoints()).await?;
+    let mut etcd = connect(&[subject.rig.endpoint("e1")?]).await?;
     for (kind, word) in [(AlarmType::Nospace, "NOSPACE"), (AlarmType::Corrupt, "CORRUPT")] {
         let mut of_e2 = AlarmOptions::new();
         of_e2.with_member(u64::from_str_radix(&id, 16)?);

@@ -3,7 +3,8 @@
 use super::{ALWAYS, Finding, Invariant, Severity, listed};
 use crate::alarm;
 use crate::judge::Case;
-use plimsoll_wire::alarm::Alarm;
+use plimsoll_wire::alarm::{ALARMS, Alarm};
+use plimsoll_wire::fact::Fact;
 use std::collections::BTreeSet;
 
 /// The rules of this family.
@@ -24,8 +25,16 @@ fn alarms(case: &Case) -> Finding {
     if case.undoes() && !case.removes() {
         return Finding::Pass;
     }
-    let told = alarm::standing(case.snapshot);
-    let Some(standing) = told.value() else { return Finding::unknown("whether an alarm stands") };
+    let standing = match alarm::standing(case.snapshot) {
+        Fact::Known(known) => known.value,
+        Fact::Unknown { reason, detail } if detail.is_empty() => {
+            return Finding::unknown(format!("`{ALARMS}` of the system ({})", reason.kind()));
+        }
+        Fact::Unknown { detail, .. } => {
+            return Finding::unknown(format!("`{ALARMS}` of the system ({detail})"));
+        }
+        Fact::NotApplicable => return Finding::unknown(format!("`{ALARMS}` of the system")),
+    };
     if standing.is_empty() {
         return Finding::Pass;
     }

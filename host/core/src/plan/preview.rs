@@ -198,7 +198,15 @@ fn foresee_unit(
     let name = subject.as_ref().map(|subject| &*subject.slot).filter(|slot| !slot.is_empty());
     let name = name.unwrap_or("a member that is chosen then");
     let leads = subject.as_ref().is_some_and(|subject| leads_now(snapshot, subject));
-    let steps = phases.iter().map(|phase| foresee_step(snapshot, phase, name, size_after, leads, shrinks));
+    // What never joined is struck from no membership.
+    let joined = subject.as_ref().is_none_or(|subject| subject.id.is_some());
+    let steps = phases.iter().map(|phase| {
+        let step = foresee_step(snapshot, phase, name, size_after, leads, shrinks);
+        if !shrinks || joined || phase.name != PhaseName::Deregister {
+            return step;
+        }
+        Step { does: format!("make sure that {name} is no member"), effect: None, ..step }
+    });
     let steps = steps.collect();
     let slot = subject.as_ref().map(|subject| subject.slot.clone()).filter(|slot| !slot.is_empty());
     Unit { unit, size_after, slot, member: subject.and_then(|subject| subject.id), steps }

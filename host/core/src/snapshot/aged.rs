@@ -91,7 +91,6 @@ fn expire<T>(fact: &mut Fact<T>, most_ms: u64) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail")]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

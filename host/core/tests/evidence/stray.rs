@@ -2,6 +2,7 @@
 
 use crate::{asked, base, words};
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::plan::preview::preview;
 use plimsoll_core::plan::progress::{Next, next};
 use plimsoll_core::plan::victims;
 use plimsoll_core::profile::{self, PhaseName};
@@ -63,11 +64,14 @@ fn what_never_joined_may_go_and_goes_first() {
     let snapshot: Snapshot = serde_json::from_value(value.clone()).unwrap();
     let first = victims(&snapshot, &profile::SIM_QUORUM, 1);
     assert_eq!(&*first[0].slot, "db-5");
+    let shown = preview(&snapshot, &profile::SIM_QUORUM, 5, None);
+    let struck = &shown.plan.unwrap().units[0].steps[1];
+    assert_eq!((&*struck.does, struck.effect), ("make sure that db-5 is no member", None));
     // Nothing is struck from the membership: the system never had it.
     let phase = |phase| match next(&planned(&value, phase).0, &planned(&value, phase).1, &profile::SIM_QUORUM)
     {
         Next::Do { phase, .. } => phase,
-        other => panic!("{other:?}"),
+        other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
     };
     assert_eq!([phase(0), phase(3)], [PhaseName::Barrier, PhaseName::Stop]);
     let told = stopping(&value);

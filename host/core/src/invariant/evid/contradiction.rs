@@ -108,7 +108,7 @@ fn strangers_in_groups(case: &Case) -> Vec<String> {
     groups(case).iter().flat_map(|group| leads(group).into_iter().chain(votes(group))).collect()
 }
 
-fn holding<'a>(case: &'a Case, holds: impl Fn(&plimsoll_wire::snapshot::Hosted) -> bool) -> Vec<String> {
+fn holding(case: &Case, holds: impl Fn(&plimsoll_wire::snapshot::Hosted) -> bool) -> Vec<String> {
     let holders = case.members().iter().filter(|row: &&Member| row.hosted.value().is_some_and(&holds));
     holders.map(label).collect()
 }

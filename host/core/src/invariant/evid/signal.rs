@@ -12,7 +12,8 @@ pub(super) fn check(case: &Case) -> Finding {
     let bad: Vec<String> = if case.would_shrink() {
         wanted(all, named, true).filter_map(|name| bars(all, name, is_good)).collect()
     } else if case.grows() {
-        wanted(all, named, false).filter_map(|name| bars(all, name, is_there)).collect()
+        let passes = if named.is_empty() { is_no_falsehood } else { is_there };
+        wanted(all, named, false).filter_map(|name| bars(all, name, passes)).collect()
     } else {
         Vec::new()
     };
@@ -65,6 +66,21 @@ fn is_there(state: SignalState) -> bool {
         | SignalState::Skewed
         | SignalState::Malformed
         | SignalState::Unavailable => false,
+    }
+}
+
+/// Whether a growth that names no evidence may go: of what is silent a policy has read nothing, so that it grows on
+/// something else; what answers, and answers wrongly, may be what it took for load.
+fn is_no_falsehood(state: SignalState) -> bool {
+    match state {
+        SignalState::Ok
+        | SignalState::Partial
+        | SignalState::Stale
+        | SignalState::Absent
+        | SignalState::Unavailable => true,
+        SignalState::NotANumber | SignalState::Ambiguous | SignalState::Skewed | SignalState::Malformed => {
+            false
+        }
     }
 }
 
