@@ -104,7 +104,7 @@ async fn a_journal_that_cannot_be_read_is_logged_once_and_nothing_is_called_safe
     for kind in ["Ready", "AbleToScale", "Safe"] {
         let status = status().await;
         let conditions = status["conditions"].as_array().expect("conditions");
-        let one = conditions.iter().find(|one| one["kind"] == kind).unwrap_or_else(|| panic!("{status:#}"));
+        let one = conditions.iter().find(|one| one["type"] == kind).unwrap_or_else(|| panic!("{status:#}"));
         assert_eq!((&one["status"], &one["reason"]), (&false.into(), &"Trouble".into()), "{one}");
         assert!(one["message"].as_str().is_some_and(|why| why.starts_with("JournalNotRead: ")), "{one}");
     }
