@@ -237,7 +237,7 @@ fn a_platform_whose_list_hears_of_the_target_serves_many_documents() {
         listed_by(&files, "list: {command: [/bin/other, \"{target}\"]}");
         let changed = reload(&before.configuration);
         let still = "target `default/orders`, whose document is broken, still scales `vms`";
-        assert!(messages(&changed).iter().any(|message| *message == still), "{:?}", messages(&changed));
+        assert!(messages(&changed).contains(&still), "{:?}", messages(&changed));
     }
 }
 
