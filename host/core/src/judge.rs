@@ -349,7 +349,7 @@ fn resize<'a>(
 }
 
 /// Intersects what all clamps allow. Clamps only move a size towards the present one (or up to a floor); an
-/// empty intersection means the present size. Bounds are asked of the wish itself, so that each that it breaks is
+/// empty intersection means the present size, or what may be reached of the floor. Bounds are asked of the wish itself, so that each that it breaks is
 /// told; what a size must look like (odd, whole units) is asked of what is left.
 fn clamp(
     change: &Change,
@@ -371,7 +371,8 @@ fn clamp(
             for limit in limits.into_iter().filter(bites) {
                 note(&mut findings, limit.rule.violation(Verdict::Clamp, limit.detail, String::new()));
             }
-            size = if least > most { current } else { size.clamp(least, most) };
+            // Towards a floor it goes as far as it may.
+            size = if least > most { most.max(current) } else { size.clamp(least, most) };
         }
         if size == before {
             break;

@@ -122,8 +122,8 @@ pub struct PlatformReport {
     pub generation: Told<Generation>,
     /// What it is doing.
     pub operations: Told<Vec<Operation>>,
-    /// What it tells of the object that it scales, by the names of [`plimsoll_wire::workload`]; empty where it scales
-    /// none.
+    /// What it tells of the object that it scales and of the room that there is, by the names of
+    /// [`plimsoll_wire::workload`].
     pub facts: BTreeMap<String, Told<serde_json::Value>>,
 }
 

@@ -43,6 +43,14 @@ pub fn legal_below(size: u32, profile: &Profile, safety: &Safety) -> Option<u32>
     (profile.min_size..size).rev().find(|candidate| is_legal(*candidate, profile, safety))
 }
 
+/// The next legal resting size above a size.
+#[must_use]
+pub fn legal_above(size: u32, profile: &Profile, safety: &Safety) -> Option<u32> {
+    // Of two units in a row one ends at an odd number, where any does.
+    let last = size.max(profile.min_size).saturating_add(profile.unit.max(1).saturating_mul(2));
+    (size.saturating_add(1)..=last).find(|candidate| is_legal(*candidate, profile, safety))
+}
+
 /// The legal resting size to go to from `size` when a plan from `from` to `to` is given up: back where that is
 /// legal, else onward.
 #[must_use]

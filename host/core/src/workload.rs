@@ -1,12 +1,17 @@
-//! What a platform tells of the object that it scales: which one it is, and who else has a hand in its size.
+//! What a platform tells of the object that it scales: which one it is, who else has a hand in its size, and for how
+//! many more members there is room.
 //!
 //! A platform that scales no object tells nothing, and no rule asks. One that does tells all of it or says what it could
 //! not read.
 
+use crate::observation::{Source, Told};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::snapshot::Snapshot;
-use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, Refusal, Rival};
+use plimsoll_wire::workload::{
+    BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, ROOM, Refusal, Rival, Room,
+};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Which object it is, and who owns its size.
@@ -31,6 +36,19 @@ pub fn budgets(snapshot: &Snapshot) -> Fact<Vec<Budget>> {
 #[must_use]
 pub fn refusals(snapshot: &Snapshot) -> Fact<Vec<Refusal>> {
     read(snapshot, REFUSALS)
+}
+
+/// How many more members can be placed. A platform that does not tell has no limit that it knows of.
+#[must_use]
+pub fn room(snapshot: &Snapshot) -> Fact<Room> {
+    read(snapshot, ROOM)
+}
+
+/// The room of a platform that lists every place it has: as many as are vacant.
+#[must_use]
+pub fn room_of_places(source: &Source, vacant: usize) -> (String, Told<Value>) {
+    let members = u32::try_from(vacant).unwrap_or(u32::MAX);
+    (ROOM.to_owned(), source.tells(json!({ "members": members, "bound": "the vacant slots" })))
 }
 
 /// The platform's id of the object, inside: none where it scales none. None at all where it is not known.

@@ -4,9 +4,9 @@
 
 use crate::rng::Rng;
 use plimsoll_core::observation::{PlatformReport, Slot, Source, VacantSlot};
+use plimsoll_core::workload::room_of_places;
 use plimsoll_wire::fact::Authority;
 use plimsoll_wire::snapshot::{Endpoints, Generation, Marker};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What becomes of the volume of a member that was stopped for good.
@@ -228,19 +228,23 @@ impl Platform {
             domain: source.tells(place.domain.clone()),
             marker: source.tells(self.marker(place)),
         });
-        let vacant =
-            self.places.iter().filter(|place| place.state == State::Vacant).map(|place| VacantSlot {
+        let vacant: Vec<VacantSlot> = self
+            .places
+            .iter()
+            .filter(|place| place.state == State::Vacant)
+            .map(|place| VacantSlot {
                 slot: place.name.clone(),
                 endpoints: endpoints(&place.name),
                 domain: source.tells(place.domain.clone()),
                 marker: source.tells(self.marker(place)),
-            });
+            })
+            .collect();
         PlatformReport {
+            facts: [room_of_places(&source, vacant.len())].into(),
             slots: source.tells(slots.collect()),
-            vacant: source.tells(vacant.collect()),
+            vacant: source.tells(vacant),
             generation: source.tells(Generation { spec: self.generation, observed: self.generation }),
             operations: source.tells(Vec::new()),
-            facts: BTreeMap::new(),
         }
     }
 

@@ -85,7 +85,7 @@ const fn limit(key: &'static str, rule: &'static str, kind: Kind, doc: &'static 
 }
 
 /// Every parameter of `spec.safety`.
-pub const LIMITS: [Limit; 28] = [
+pub const LIMITS: [Limit; 29] = [
     // Ten minutes is ten times the default: an older fact says nothing about a system that may have failed over since.
     limit(
         "maxAge",
@@ -253,6 +253,13 @@ pub const LIMITS: [Limit; 28] = [
         "STEP-6",
         ratio(10, 1_000, |s| &mut s.fraction_permille),
         "Which part of the members may be removed in 24 hours.",
+    ),
+    // 100 % is one legal step at a time; ten times the size in one plan is no step any more.
+    limit(
+        "growth",
+        "STEP-7",
+        ratio(1_000, 10_000, |s| &mut s.growth_permille),
+        "To how much of its size one plan may grow a target; one legal step is always allowed.",
     ),
     limit(
         "scaleIn",

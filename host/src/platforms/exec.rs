@@ -49,9 +49,11 @@ use crate::actuate::Licence;
 use guard::{Job, MAX_JOB, exit, monotonic_ms};
 use listing::{Listing, clip};
 use plimsoll_core::observation::{PlatformReport, Source, Told};
+use plimsoll_core::workload::room_of_places;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
 use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{Operation, OperationKind};
+use plimsoll_wire::workload::ROOM;
 use serde_json::json;
 use settings::COMMAND_PATH;
 use std::collections::BTreeMap;
@@ -418,18 +420,18 @@ fn report(
     let generation = Told::NotApplicable;
     match listing {
         Ok((listing, source)) => PlatformReport {
+            facts: [room_of_places(&source, listing.vacant.len())].into(),
             slots: source.tells(listing.slots),
             vacant: source.tells(listing.vacant),
             generation,
             operations,
-            facts: BTreeMap::new(),
         },
         Err((reason, why)) => PlatformReport {
             slots: Told::gap(reason.clone(), why.clone()),
+            facts: [(ROOM.to_owned(), Told::gap(reason.clone(), why.clone()))].into(),
             vacant: Told::gap(reason, why),
             generation,
             operations,
-            facts: BTreeMap::new(),
         },
     }
 }

@@ -60,6 +60,8 @@ pub struct Safety {
     pub sustain_ms: u64,
     /// STEP-6: which part of the members may be removed in 24 hours, in thousandths.
     pub fraction_permille: u32,
+    /// STEP-7: to how much of its size one plan may grow a target, in thousandths (2000 is twice its size).
+    pub growth_permille: u32,
     /// FLOOR-4: the owner's switch for scale-in; the profile's own where absent.
     pub scale_in: Option<bool>,
     /// Whether a scale-in waits for a person's approval.
@@ -100,6 +102,7 @@ impl Default for Safety {
             reverse_ms: 6 * HOUR,
             sustain_ms: 30 * MINUTE,
             fraction_permille: 250,
+            growth_permille: 2_000,
             scale_in: None,
             approve_scale_in: false,
         }

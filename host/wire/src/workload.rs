@@ -1,4 +1,4 @@
-//! What a platform tells of the object whose size it scales, beside its members: facts of the snapshot's open list
+//! What a platform tells beside its members, of the object whose size it scales and of the room that there is: facts of the snapshot's open list
 //! ([`crate::Snapshot::facts`]), so that policies of every contract see them and none of them has to change.
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ pub const IDENTITY: &str = "workload.identity";
 pub const RIVALS: &str = "workload.rivals";
 /// The name of the fact with all [`Budget`]s.
 pub const BUDGETS: &str = "workload.budgets";
+/// The name of the fact with the [`Room`] for more members.
+pub const ROOM: &str = "platform.room";
 
 /// The name of the fact with all [`Refusal`]s.
 pub const REFUSALS: &str = "workload.refusals";
@@ -63,4 +65,16 @@ pub struct Budget {
     /// The members among those that are healthy, by their slots.
     #[serde(default)]
     pub members: BTreeSet<Arc<str>>,
+}
+
+/// How many more members can be placed now. A platform without a limit says that it does not apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// So many.
+    pub members: u32,
+    /// What ends first, in words that name it: a quota, a class of volumes, the machines.
+    #[serde(default)]
+    pub bound: String,
 }

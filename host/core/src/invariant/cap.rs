@@ -4,7 +4,8 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
 use crate::judge::Case;
 use crate::profile::Topic;
-use plimsoll_wire::fact::Fact;
+use crate::{plan, workload};
+use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::snapshot::{Lifecycle, Member};
 
@@ -40,9 +41,9 @@ pub const FAMILY: &[Invariant] = &[
     Invariant {
         id: "CAP-6",
         kind: "NoPlaceToRun",
-        severity: Severity::Defer,
+        severity: Severity::Clamp,
         moments: ADMISSION,
-        protects: "A new member has a place to run in.",
+        protects: "Each new member has a place to run in: a plan ends where the places do.",
         advice: "Make room: nodes, quota or volumes, as the message says.",
         check: schedulable,
     },
@@ -185,17 +186,33 @@ fn predicted(case: &Case, used: Use) -> Result<u64, String> {
     Ok(total.div_ceil(survivors.max(1)))
 }
 
+/// Places are those of the world, in dry run too: what is only remembered takes none.
 fn schedulable(case: &Case) -> Finding {
-    if !case.grows() {
+    let Some(present) = plan::current_size(case.snapshot).filter(|_| case.grows()) else {
         return Finding::Pass;
+    };
+    let (room, bound) = room(case, present);
+    // Where places are not known IDENT-4 has said so.
+    let places = case.snapshot.vacant.value().map_or(usize::MAX, Vec::len);
+    let places = u32::try_from(places).unwrap_or(u32::MAX);
+    let (more, bound) = if places < room { (places, "the vacant slots".to_owned()) } else { (room, bound) };
+    let most = present.saturating_add(more).max(case.from);
+    Finding::Clamp { least: 0, most, detail: format!("room for {more} more: {bound}") }
+}
+
+/// How many more can be placed, and what ends first. What was never read bars no single step, as it did not before
+/// anybody asked; what could not be read this time is read again first.
+fn room(case: &Case, present: u32) -> (u32, String) {
+    match workload::room(case.snapshot) {
+        Fact::NotApplicable => (u32::MAX, String::new()),
+        Fact::Known(known) => (known.value.members, known.value.bound),
+        Fact::Unknown { reason: Gap::NotScraped, detail } => {
+            let legal = plan::legal_above(present, case.profile, &case.snapshot.safety);
+            let step = legal.map_or(1, |above| above - present);
+            (step, format!("one step at a time, since the room is not read ({detail})"))
+        }
+        Fact::Unknown { reason, detail } => {
+            (0, format!("the room is not known now ({}; {detail})", reason.kind()))
+        }
     }
-    let Some(vacant) = case.snapshot.vacant.value() else { return Finding::unknown("the vacant slots") };
-    let wanted = usize::try_from(case.to.saturating_sub(case.from)).unwrap_or(usize::MAX);
-    if vacant.len() >= wanted {
-        return Finding::Pass;
-    }
-    Finding::broken(
-        format!("{wanted} new members are wished, {} slots are vacant", vacant.len()),
-        "add places to the platform's inventory",
-    )
 }

@@ -57,6 +57,15 @@ pub const FAMILY: &[Invariant] = &[
     },
     Invariant {
         id: "STEP-7",
+        kind: "TooMuchAdded",
+        severity: Severity::Clamp,
+        moments: ADMISSION,
+        protects: "One plan adds a part of the members that there are: a figure that is wrong by far does not fill the \
+                   platform.",
+        advice: "Nothing: the next plan goes on from there. Raise `growth` where larger steps are wanted.",
+        check: growth,
+    },
+    Invariant {
         kind: "PlatformRefuses",
         severity: Severity::Deny,
         moments: ALWAYS,
@@ -215,4 +224,17 @@ fn fraction(case: &Case) -> Finding {
         most: u32::MAX,
         detail: format!("{removed} members went within 24 hours; {allowed} more may go"),
     }
+}
+
+/// At most max(one legal transition, the owner's multiple of the members) in one plan.
+fn growth(case: &Case) -> Finding {
+    if !case.grows() {
+        return Finding::Pass;
+    }
+    let safety = &case.snapshot.safety;
+    let part = u64::from(case.from) * u64::from(safety.growth_permille) / 1_000;
+    let legal = plan::legal_above(case.from, case.profile, safety).unwrap_or(case.from);
+    let most = u32::try_from(part).unwrap_or(u32::MAX).max(legal);
+    let from = case.from;
+    Finding::Clamp { least: 0, most, detail: format!("from {from} members one plan goes to {most} at most") }
 }

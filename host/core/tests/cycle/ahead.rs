@@ -107,11 +107,11 @@ fn a_member_whose_stop_would_be_refused_is_not_struck() {
     refusing(&mut snapshot, "start");
     assert_eq!(rules(&snapshot), Vec::<String>::new(), "nothing is to be started");
     refusing(&mut snapshot, "stop");
-    assert_eq!(rules(&snapshot), ["STEP-7"]);
+    assert_eq!(rules(&snapshot), ["STEP-8"]);
     // What is not known is no permission.
     snapshot["facts"][REFUSALS] =
         json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "forbidden" });
-    assert_eq!(rules(&snapshot), ["STEP-7"]);
+    assert_eq!(rules(&snapshot), ["STEP-8"]);
 }
 
 #[test]

@@ -22,8 +22,8 @@ const MAX_RATES: usize = 16;
 raw! {
     /// `spec.behavior` as it is written.
     struct RawBehavior {
-        scale_up: RawRules = "scaleUp" => RawRules::form().doc("How fast it may grow. By default a minute's load counts, \
-            and a member a minute or half as many again, whichever is more."),
+        scale_up: RawRules = "scaleUp" => RawRules::form().doc("How fast it may grow. By default at once, and by four \
+            members or as many again, whichever is more."),
         scale_down: RawRules = "scaleDown" => RawRules::form().doc("How fast it may shrink. By default half an hour's \
             highest wish counts, and two members an hour."),
     }
@@ -53,15 +53,15 @@ raw! {
     }
 }
 
-/// What holds for growing where nothing is said: a minute's load counts, a member a minute or half as many
-/// again, whichever is more.
+/// What holds for growing where nothing is said: what the HPA does. A step that is too small is worse here than there,
+/// since nothing can be added while it is carried out; STEP-7 and the places that there are say how large it may be.
 fn default_up() -> Rules {
     Rules {
-        stabilization_window_seconds: Some(60),
+        stabilization_window_seconds: Some(0),
         tolerance: Some(0.1),
         policies: vec![
-            Rate { kind: RateKind::Members, value: 1, period_seconds: 60 },
-            Rate { kind: RateKind::Percent, value: 50, period_seconds: 60 },
+            Rate { kind: RateKind::Members, value: 4, period_seconds: 15 },
+            Rate { kind: RateKind::Percent, value: 100, period_seconds: 15 },
         ],
         select_policy: Some(Select::Max),
     }
