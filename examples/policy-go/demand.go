@@ -27,7 +27,7 @@ func readDemand(input *Snapshot) (*demand, *Refusal) {
 		target:    settings.positive("target"),
 		kind:      settings.word("type", "Value", "AverageValue"),
 		aggregate: settings.word("aggregate", "avg", "max", "last"),
-		windowMs:  settings.durationMs("window", 300_000),
+		windowMs:  settings.durationMs("window", 120_000),
 	}
 	if refusal := settings.finish(); refusal != nil {
 		return nil, refusal
@@ -145,13 +145,24 @@ func aggregate(word string, values []float64) float64 {
 	}
 }
 
-// decimal writes a number for people, with at most three decimals, alike in every language.
+// places is the most decimals of a number for people.
+const places = 12
+
+// decimal writes a number for people, alike in every language: three decimals, and of a small one three digits that
+// count.
 func decimal(value float64) string {
-	thousandths := math.Round(value * 1000)
-	if thousandths >= 1e15 {
+	digits, power := 3, uint64(1000)
+	for value > 0 && value*float64(power) < 100 && digits < places {
+		digits, power = digits+1, power*10
+	}
+	scaled := math.Round(value * float64(power))
+	if scaled >= 1e15 {
 		return "more than 10^12"
 	}
-	whole := uint64(thousandths)
-	text := fmt.Sprintf("%d.%03d", whole/1000, whole%1000)
+	parts := uint64(scaled)
+	if parts == 0 && value > 0 {
+		return "less than 10^-12"
+	}
+	text := fmt.Sprintf("%d.%0*d", parts/power, digits, parts%power)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }

@@ -30,8 +30,9 @@ type Snapshot struct {
 	Size    Size `json:"size"`
 	History struct {
 		Changes []struct {
-			From  uint32 `json:"from"`
-			AgeMs uint64 `json:"ageMs"`
+			From       uint32 `json:"from"`
+			AgeMs      uint64 `json:"ageMs"`
+			BeganAgeMs uint64 `json:"beganAgeMs"`
 		} `json:"changes"`
 	} `json:"history"`
 	Plan *struct {

@@ -125,11 +125,13 @@ func (d *direction) limits(input *Snapshot, size uint32, end func(uint64, Rate) 
 	return least, most
 }
 
-// sizeBefore is the size so many milliseconds ago. A plan of another boot is taken to have begun just now: the
-// careful side of not knowing.
+// sizeBefore is the size that a rate's period counts from. A change counts from its beginning, as the HPA counts
+// from its decision: a move may take longer than the period, and would be held against the next one just when that
+// is allowed at last. A plan of another boot is taken to have begun just now: the careful side of not knowing.
 func sizeBefore(input *Snapshot, size uint32, periodMs uint64) uint32 {
 	for _, change := range input.History.Changes {
-		if change.AgeMs < periodMs {
+		// Nothing ends before it begins: a beginning that is not told is the end.
+		if max(change.AgeMs, change.BeganAgeMs) < periodMs {
 			return change.From
 		}
 	}

@@ -163,10 +163,17 @@ impl Builder {
         self
     }
 
-    /// A change of size that ended so many milliseconds ago. Oldest first.
+    /// A change of size that took no time and ended so many milliseconds ago. Oldest first.
     #[must_use]
-    pub fn change(mut self, from: u32, to: u32, age_ms: u64) -> Self {
-        self.snapshot.history.changes.push(Change { from, to, age_ms });
+    pub fn change(self, from: u32, to: u32, age_ms: u64) -> Self {
+        self.long_change(from, to, age_ms, 0)
+    }
+
+    /// A change of size that took so many milliseconds and ended so many ago. Oldest first.
+    #[must_use]
+    pub fn long_change(mut self, from: u32, to: u32, age_ms: u64, took_ms: u64) -> Self {
+        let began_age_ms = age_ms.saturating_add(took_ms);
+        self.snapshot.history.changes.push(Change { from, to, age_ms, began_age_ms });
         self
     }
 

@@ -371,7 +371,12 @@ fn debt(from: wit::Debt) -> snap::Debt {
 }
 
 fn history(from: wit::History) -> snap::History {
-    let change = |from: wit::Change| snap::Change { from: from.from, to: from.to, age_ms: from.age_ms };
+    let change = |from: wit::Change| snap::Change {
+        from: from.from,
+        to: from.to,
+        age_ms: from.age_ms,
+        began_age_ms: from.began_age_ms,
+    };
     snap::History {
         changes: from.changes.into_iter().map(change).collect(),
         wish_held_ms: from.wish_held_ms,

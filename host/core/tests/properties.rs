@@ -160,7 +160,7 @@ fn stretch(snapshot: &mut Snapshot, numbers: &[u32]) {
     (safety.fraction_permille, safety.headroom_permille, safety.skew_permille) =
         (numbers[6], numbers[7], numbers[8]);
     (snapshot.target.min, snapshot.target.max) = (numbers[9], numbers[10]);
-    let change = |from, to| plimsoll_wire::snapshot::Change { from, to, age_ms: 1 };
+    let change = |from, to| plimsoll_wire::snapshot::Change { from, to, age_ms: 1, began_age_ms: 1 };
     snapshot.history.changes =
         vec![change(numbers[0], numbers[1]), change(numbers[2], numbers[3]), change(u32::MAX, 0)];
     if let plimsoll_wire::Fact::Known(known) = &mut snapshot.size {

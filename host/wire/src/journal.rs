@@ -415,7 +415,10 @@ pub struct Changed {
     pub from: u32,
     /// Members after.
     pub to: u32,
-    /// When.
+    /// When it began.
+    #[serde(default)]
+    pub began: Stamp,
+    /// When it ended.
     pub at: Stamp,
 }
 

@@ -502,6 +502,9 @@ pub struct Change {
     pub to: u32,
     /// How long ago it ended, in milliseconds.
     pub age_ms: u64,
+    /// How long ago it began, in milliseconds: rates count from there, since a move may take longer than their period.
+    #[serde(default)]
+    pub began_age_ms: u64,
 }
 
 /// A named series.

@@ -76,8 +76,8 @@ fn plain(all: &mut Vec<Snapshot>) {
     let huge = json!({"signal": "bytes", "target": 1e12, "type": "AverageValue"});
     all.push(bare("huge").settings(huge).bounds(1, 4_000_000_000).signal("bytes", [1e300]).build());
     let odd = "cpu <p99> & \"q\" \\ é 日本";
-    let settings = json!({"signal": odd, "target": 1.0 / 3.0});
-    all.push(bare("odd-name").settings(settings).signal(odd, [0.1 + 0.2, 2.0 / 3.0]).build());
+    let settings = json!({"signal": odd, "target": 1e-4 / 3.0});
+    all.push(bare("odd-name").settings(settings).signal(odd, [1e-4 + 2e-4, 2e-4 / 3.0]).build());
 }
 
 /// What is not known never shrinks anything.
@@ -107,7 +107,7 @@ fn silent(all: &mut Vec<Snapshot>) {
     all.push(partial("partial-shrinks", 0.1));
     all.push(case("no-signal").build());
     all.push(case("no-samples").signal_in_state("cpu", SignalState::Ok, Vec::new()).build());
-    all.push(case("old").signal_in_state("cpu", SignalState::Ok, vec![at(300_001, 0.1)]).build());
+    all.push(case("old").signal_in_state("cpu", SignalState::Ok, vec![at(120_001, 0.1)]).build());
     all.push(case("negative").signal("cpu", [0.5, -0.1]).build());
     let before = vec![at(60_000, 0.1), at(45_000, 0.1)];
     all.push(
@@ -159,7 +159,7 @@ fn bounded(all: &mut Vec<Snapshot>) {
         scale_down: rules(RateKind::Percent, 30, 600, Some(Select::Max)),
     };
     let rated = |name: &str| case(name).bounds(1, 100).members(10).behavior(behavior.clone());
-    all.push(rated("least-growth").change(9, 10, 300_000).signal("cpu", [2.0]).build());
+    all.push(rated("least-growth").long_change(9, 10, 300_000, 400_000).signal("cpu", [2.0]).build());
     all.push(
         rated("most-shrinking").change(14, 12, 500_000).change(12, 10, 70_000).signal("cpu", [0.1]).build(),
     );

@@ -53,7 +53,7 @@ pub(crate) fn schema() -> Value {
             "window": {
                 "type": "string",
                 "pattern": "^[0-9]{1,6}[smh]$",
-                "default": "5m",
+                "default": "2m",
                 "description": "how far back samples count, from 1s to 24h"
             },
             "aggregate": {"enum": ["avg", "max", "last"], "default": "avg", "description": "of the samples in the window"}
@@ -69,7 +69,7 @@ impl<'a> Demand<'a> {
         let target = settings.positive("target");
         let kind = settings.word("type", &[VALUE, AVERAGE_VALUE]);
         let aggregate = settings.word("aggregate", &["avg", "max", "last"]);
-        let window_ms = settings.duration_ms("window", 300_000);
+        let window_ms = settings.duration_ms("window", 120_000);
         settings.finish()?;
         let Some(samples) = input.signals.get(signal) else {
             return Err(refusal("NoMetrics", format!("the target has no signal {signal}")));
@@ -156,13 +156,48 @@ fn usable(name: &str, signal: &Signal) -> Result<(), Refusal> {
     Err(refusal(code, format!("signal {name} is {what}{detail}")))
 }
 
-/// A number for people, with at most three decimals, written alike in every language.
+/// The most decimals of a number for people.
+const PLACES: usize = 12;
+
+/// A number for people, written alike in every language: three decimals, and of a small one three digits that count.
 pub(crate) fn decimal(value: f64) -> String {
-    let thousandths = (value * 1_000.0).round();
-    if thousandths >= 1e15 {
+    let (mut places, mut power) = (3, 1_000_u64);
+    while value > 0.0 && value * (power as f64) < 100.0 && places < PLACES {
+        (places, power) = (places + 1, power * 10);
+    }
+    let parts = (value * power as f64).round();
+    if parts >= 1e15 {
         return "more than 10^12".to_owned();
     }
-    let thousandths = thousandths as u64;
-    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    let parts = parts as u64;
+    if parts == 0 && value > 0.0 {
+        return "less than 10^-12".to_owned();
+    }
+    let text = format!("{}.{:0places$}", parts / power, parts % power);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn a_number_for_people_keeps_three_digits_that_count() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0004, "0.0004"),
+            (0.000_812_345, "0.000812"),
+            (0.07, "0.07"),
+            (0.123_456, "0.123"),
+            (1.0 / 3.0, "0.333"),
+            (1_234.567_89, "1234.568"),
+            (0.099_96, "0.1"),
+            (1e-10, "0.0000000001"),
+            (1.234e-11, "0.000000000012"),
+            (1e-13, "less than 10^-12"),
+            (1e12, "more than 10^12"),
+        ] {
+            assert_eq!(decimal(value), text, "{value}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! How fast the target may follow: the HPA's `behavior`, with defaults that suit data.
 
 use plimsoll_policy_sdk::journal::PlanStatus;
-use plimsoll_policy_sdk::snapshot::{Rate, RateKind, Rules, Select};
+use plimsoll_policy_sdk::snapshot::{Change, Rate, RateKind, Rules, Select};
 use plimsoll_policy_sdk::{Fact, Refusal, Snapshot, refusal};
 
 /// The rules of both directions, and the size that the target is on its way to.
@@ -146,10 +146,13 @@ fn goal(input: &Snapshot, size: u32) -> u32 {
     })
 }
 
-/// The size so many milliseconds ago. A plan of another boot is taken to have begun just now: the careful side
-/// of not knowing.
+/// The size that a rate's period counts from. A change counts from its beginning, as the HPA counts from its decision: a
+/// move may take longer than the period, and would be held against the next one just when that is allowed at last. A
+/// plan of another boot is taken to have begun just now: the careful side of not knowing.
 fn size_before(input: &Snapshot, size: u32, period_ms: u64) -> u32 {
-    if let Some(change) = input.history.changes.iter().find(|change| change.age_ms < period_ms) {
+    // Nothing ends before it begins: a beginning that is not told is the end.
+    let is_recent = |change: &&Change| change.began_age_ms.max(change.age_ms) < period_ms;
+    if let Some(change) = input.history.changes.iter().find(is_recent) {
         return change.from;
     }
     input.plan.as_ref().map_or(size, |plan| {

@@ -233,6 +233,34 @@ fn the_rates_count_from_the_size_at_the_start_of_their_period() {
 }
 
 #[test]
+fn a_move_that_took_longer_than_a_rates_period_does_not_slow_down_the_next_one() {
+    let rules = |period_seconds| Rules {
+        stabilization_window_seconds: Some(0),
+        tolerance: None,
+        policies: vec![Rate { kind: RateKind::Percent, value: 100, period_seconds }],
+        select_policy: None,
+    };
+    let behavior = Behavior { scale_up: rules(60), scale_down: rules(60) };
+    // Four members came within half an hour, the last of them a second ago.
+    let half_an_hour_ms = 1_800_000;
+    let grown = bare(8).behavior(behavior.clone()).long_change(4, 8, 1_000, half_an_hour_ms);
+    assert_eq!(members(&grown.clone().signal("cpu", [70.0]).build()), Ok(16), "eight doubled, and not four");
+    assert_eq!(members(&bare(8).signal("cpu", [70.0]).behavior(behavior).change(4, 8, 1_000).build()), Ok(8));
+    let mut untold = grown.signal("cpu", [70.0]).build();
+    untold.history.changes[0].began_age_ms = 0;
+    assert_eq!(members(&untold), Ok(8), "a beginning that is not told is the end");
+}
+
+#[test]
+fn a_small_figure_keeps_its_digits_in_the_sentence() {
+    let settings = json!({"signal": "latency", "target": 0.0004, "type": "Value"});
+    let input = bare(5).settings(settings).signal("latency", [0.000_812_34]).build();
+    let said = evaluate(&input).map(|proposal| proposal.reason.message);
+    let told = "avg of latency over 120 s is 0.000812, target 0.0004: asks for 11, there are 5";
+    assert_eq!(said, Ok(told.to_owned()));
+}
+
+#[test]
 fn shrinks_by_two_members_or_a_tenth_an_hour_unless_told_otherwise() {
     let state = |size: u32| Some(format!("2;172000001;1;;172000000={size},172000001=1;boot-1"));
     for (size, expected) in [(5, 3), (20, 18), (100, 90)] {
@@ -264,6 +292,6 @@ fn the_answer_names_its_signal_and_is_the_same_bytes_every_time() {
     let text = String::from_utf8(answer).expect("text");
     assert_eq!(
         text,
-        r#"{"sizes":{"members":5},"reason":{"code":"DemandAboveTarget","message":"avg of cpu over 300 s is 1, target 0.7: asks for 5, there are 3"},"signals":["cpu"],"state":"2;172800000;0;;;boot-1"}"#
+        r#"{"sizes":{"members":5},"reason":{"code":"DemandAboveTarget","message":"avg of cpu over 120 s is 1, target 0.7: asks for 5, there are 3"},"signals":["cpu"],"state":"2;172800000;0;;;boot-1"}"#
     );
 }

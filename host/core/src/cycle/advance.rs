@@ -430,7 +430,8 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     let Some(plan) = journal.plan.take() else { return };
     let (size, _) = unit_sizes(&plan);
     if size != plan.from {
-        decide::remember(&mut journal.memory.changes, Changed { from: plan.from, to: size, at: stamp(now) });
+        let (began, at) = (plan.started.clone(), stamp(now));
+        decide::remember(&mut journal.memory.changes, Changed { from: plan.from, to: size, began, at });
     }
     if journal.memory.asked.as_ref().is_some_and(|asked| asked.members == size) {
         journal.memory.asked = None;

@@ -14,7 +14,12 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
         memory
             .changes
             .iter()
-            .map(|change| Change { from: change.from, to: change.to, age_ms: since(&change.at, now) })
+            .map(|change| Change {
+                from: change.from,
+                to: change.to,
+                age_ms: since(&change.at, now),
+                began_age_ms: since(&change.began, now),
+            })
             .collect()
     });
     let wish = memory.and_then(|memory| memory.wish.as_ref());

@@ -12,7 +12,7 @@ pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Opt
     (memory.ghost_size, memory.ghost_of) = (Some(to), size);
     memory.wish = None;
     memory.asked.take_if(|asked| asked.members == to);
-    decide::remember(&mut memory.changes, Changed { from, to, at: stamp(now) });
+    decide::remember(&mut memory.changes, Changed { from, to, began: stamp(now), at: stamp(now) });
     state.queue([Chore::Store]);
 }
 

@@ -108,6 +108,8 @@ impl Unguarded {
             from: *from,
             to: *to,
             age_ms: now_ms.saturating_sub(*at_ms),
+            // It moves everything at once.
+            began_age_ms: now_ms.saturating_sub(*at_ms),
         };
         let changes = self.changes.iter().map(change).collect();
         Context {

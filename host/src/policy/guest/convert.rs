@@ -283,6 +283,7 @@ fn history(from: &wire::History) -> typed::History {
             from: change.from,
             to: change.to,
             age_ms: change.age_ms,
+            began_age_ms: change.began_age_ms,
         }),
         wish_held_ms: from.wish_held_ms,
         wish_direction: from.wish_direction,
