@@ -66,6 +66,7 @@ pub const FAMILY: &[Invariant] = &[
         check: growth,
     },
     Invariant {
+        id: "STEP-8",
         kind: "PlatformRefuses",
         severity: Severity::Deny,
         moments: ALWAYS,
