@@ -106,7 +106,7 @@ impl ExecConfig {
 /// What stands for a part of the target's key where it is a whole argument.
 const PLACEHOLDERS: [&str; 3] = ["{target}", "{namespace}", "{name}"];
 /// Programs that read the argument behind `-c` as a program of its own.
-const SHELLS: [&str; 8] = ["ash", "bash", "busybox", "dash", "fish", "ksh", "sh", "zsh"];
+const SHELLS: [&str; 7] = ["ash", "bash", "dash", "fish", "ksh", "sh", "zsh"];
 
 /// What is wrong with an argument that stands for a target, if something is.
 #[must_use]
@@ -116,11 +116,13 @@ pub fn argument_problem(argv: &[String], at: usize) -> Option<String> {
     if argument != placeholder {
         return Some(format!("{placeholder} is only part of it; write it as an argument of its own"));
     }
-    let program = argv.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
-    let before = at.checked_sub(1).and_then(|before| argv.get(before)).map_or("", String::as_str);
-    let is_line = SHELLS.contains(&program) && before.starts_with('-') && before.ends_with('c');
+    // The nearest argument before it that is no option: a shell, also behind `env` or `sudo`.
+    let earlier = argv.get(..at).unwrap_or_default();
+    let program = earlier.iter().rev().find(|part| !part.starts_with('-'))?;
+    let shell = program.rsplit('/').next().filter(|base| SHELLS.contains(base))?;
+    let is_line = earlier.last().is_some_and(|before| before.starts_with('-') && before.ends_with('c'));
     is_line.then(|| {
-        format!("{placeholder} would be read by {program} as a line of commands; write it behind that line")
+        format!("{placeholder} would be read by {shell} as a line of commands; write it behind that line")
     })
 }
 
@@ -257,7 +259,9 @@ mod tests {
         for line in [["/bin/sh", "-c", "{name}"], ["/usr/bin/bash", "-xc", "{target}"]] {
             assert!(problem(&line, 2).unwrap().contains("a line of commands"), "{line:?}");
         }
+        assert!(problem(&["/usr/bin/env", "sh", "-c", "{name}"], 3).unwrap().contains("a line of commands"));
         assert_eq!(problem(&["/bin/members", "-c", "{name}"], 2), None, "no shell");
+        assert_eq!(problem(&["/bin/sh", "/bin/members", "-c", "{name}"], 3), None, "the script's own option");
     }
 
     #[test]
