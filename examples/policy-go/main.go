@@ -8,7 +8,6 @@
 package main
 
 import (
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,14 +15,7 @@ import (
 	"os"
 )
 
-//go:embed manifest.json
-var manifest []byte
-
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "describe" {
-		write(manifest)
-		return
-	}
 	input, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		fail("reading the snapshot", err)

@@ -143,7 +143,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<Went> {
         Command::Cancel(command) => command.run(config),
         Command::Scale(command) => command.run(config),
         Command::Audit(command) => command.run(config),
-        Command::Policy(command) => command.run(),
+        Command::Policy(command) => command.run(config),
         Command::Schema(command) => command.run(),
         Command::Crd(command) => command.run(),
         Command::SetAside(command) => command.run(),

@@ -8,6 +8,7 @@ mod first;
 mod hands;
 mod lease;
 mod orders;
+mod policies;
 mod report;
 mod signals;
 mod trouble;
@@ -138,6 +139,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
     looping.troubles.sources = trouble::sources(&looping.tools.collector);
     looping.read_first(&mut watch).await;
     let mut stop = std::pin::pin!(signals::stopped());
+    let mut policies = looping.tools.library.changes();
     tracing::info!(file = %file.display(), targets = looping.targets.len(), "running");
     loop {
         tokio::select! {
@@ -152,6 +154,8 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
             () = cluster.changed() => { looping.reload(&mut watch).await; }
             asked = signals.next() => looping.heed(asked, &mut watch).await,
             () = election.changed() => looping.stand(&mut election),
+            // It ends with the library, which we hold.
+            Ok(()) = policies.changed() => looping.tell(),
         }
     }
     tracing::info!("stopping; whatever is under way is in the journal");
@@ -314,12 +318,14 @@ impl Daemon {
         self.take_up(reloaded.configuration, reloaded.changes);
         self.retry();
         self.take_up_look(&look, &reloaded.problems);
+        self.name_policies();
         self.tell();
         reloaded.look_again
     }
 
     /// Shows what is wrong, and logs what is news about it.
     fn tell(&mut self) {
+        self.troubles.policies = self.policy_troubles();
         let news = self.troubles.news(&self.told);
         for line in &news.come {
             tracing::error!("{line}");

@@ -11,8 +11,8 @@ use crate::daemon::{PolicyView, View};
 use known::{
     BUILD_INFO, CONDITION, CONFIGURATION_PROBLEMS, DECISIONS, EFFECTS, EVALUATIONS, FAILURES, FUEL,
     LAST_DECISION, LEADING, LEASE_TRANSITIONS, LEASE_UNANSWERED, MEMBERS_DECIDED, MEMBERS_GHOST, MEMBERS_MAX,
-    MEMBERS_MIN, MEMBERS_NOW, MEMBERS_WISHED, PAUSED, PLAN_INFO, PLAN_RUNNING, PLANS, POLICY_LOADED,
-    POLICY_TROUBLED, REFUSALS, TARGET_INFO, TROUBLES, VIOLATIONS,
+    MEMBERS_MIN, MEMBERS_NOW, MEMBERS_WISHED, PAUSED, PLAN_INFO, PLAN_RUNNING, PLANS, POLICIES_READABLE,
+    POLICY_LOADED, POLICY_ROLLED_BACK, POLICY_TROUBLED, REFUSALS, TARGET_INFO, TROUBLES, VIOLATIONS,
 };
 use plimsoll_core::reason::TROUBLES as TROUBLE_WORDS;
 use plimsoll_wire::journal::{Outcome, PlanStatus};
@@ -123,9 +123,9 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Everything, in the text format of Prometheus.
+/// Everything, in the text format of Prometheus; `is_readable` says whether the policies' directory is.
 #[must_use]
-pub fn exposition(view: &View, policies: &[PolicyView], counters: &Counters) -> String {
+pub fn exposition(view: &View, policies: &[PolicyView], is_readable: bool, counters: &Counters) -> String {
     let mut text = Text::new(MAX_SERIES);
     text.family(BUILD_INFO).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let problems = view.problems.len();
@@ -135,6 +135,7 @@ pub fn exposition(view: &View, policies: &[PolicyView], counters: &Counters) -> 
     states(&mut text, view);
     last_decisions(&mut text, view);
     for_policies(&mut text, policies);
+    text.family(POLICIES_READABLE).sample(&[], u8::from(is_readable));
     counters.write(&mut text);
     text.finish()
 }
@@ -259,6 +260,10 @@ fn for_policies(text: &mut Text, policies: &[PolicyView]) {
     for policy in policies {
         trouble.sample(&[("policy", &*policy.name)], u8::from(policy.trouble.is_some()));
     }
+    let mut back = text.family(POLICY_ROLLED_BACK);
+    for policy in policies {
+        back.sample(&[("policy", &*policy.name)], policy.rolled_back.len());
+    }
 }
 
 #[cfg(test)]
@@ -285,7 +290,7 @@ mod tests {
         ] {
             counters.trouble(before, &troubled(now));
         }
-        let text = exposition(&View::default(), &[], &counters);
+        let text = exposition(&View::default(), &[], true, &counters);
         for line in [
             "plimsoll_troubles_total{target=\"shop/db\",kind=\"AuditNotWritten\"} 2",
             "plimsoll_troubles_total{target=\"shop/db\",kind=\"Frozen\"} 1",
@@ -300,7 +305,7 @@ mod tests {
         for number in 0..MAX_SERIES + 5 {
             counters.add(TROUBLES, &[&format!("t{number}"), "X"], 2);
         }
-        let text = exposition(&View::default(), &[], &counters);
+        let text = exposition(&View::default(), &[], true, &counters);
         assert!(
             text.contains("plimsoll_troubles_total{target=\"other\",kind=\"other\"} 10\n"),
             "{text:.3000}"

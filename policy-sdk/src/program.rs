@@ -7,16 +7,12 @@ use std::process::ExitCode;
 /// The most bytes that a snapshot may have; the host's own bound is lower.
 const MAX_INPUT: u64 = 64 << 20;
 
-/// Answers the snapshot on standard input. With the argument `describe` it prints the manifest instead.
+/// Answers the snapshot on standard input.
 ///
 /// The exit code is 0 whenever an answer was written, refusals included.
 #[must_use]
 pub fn run<P: Policy>() -> ExitCode {
-    let output = if std::env::args().nth(1).is_some_and(|word| word == "describe") {
-        serde_json::to_vec(&P::describe()).map_err(|error| error.to_string())
-    } else {
-        read().map(|input| answer::<P>(&input))
-    };
+    let output = read().map(|input| answer::<P>(&input));
     match output.and_then(|bytes| write(&bytes)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

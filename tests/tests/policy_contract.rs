@@ -3,6 +3,7 @@
 //! forms. A field or a word that is added to the documents and forgotten in a conversion fails here.
 
 use plimsoll::policy::{Class, Evaluation, Host, Launch, Loaded, Sandbox};
+use plimsoll_tests::guest::{assemble, wish, write};
 use plimsoll_wire::proposal::Answer;
 use plimsoll_wire::{Fact, Snapshot};
 use serde_json::{Map, Value, json};
@@ -231,5 +232,55 @@ async fn a_component_with_wasi_sees_a_still_clock_and_an_empty_world() {
         snapshot.target.settings = json!({ "do": what });
         let failure = loaded.evaluate(&snapshot).await.result.expect_err("no answer");
         assert_eq!(failure.kind(), kind, "{failure}");
+    }
+}
+
+/// What a standard stream answers where a file would have a place, as wasmtime has it; Zig's writers rely on it.
+#[tokio::test]
+async fn standard_streams_are_pipes_and_not_closed() {
+    const SPIPE: u32 = 70;
+    const BADF: u32 = 8;
+    let parameters = |name: &str| match name {
+        "pread" | "pwrite" => "i32 i32 i32 i64 i32",
+        "seek" => "i32 i64 i32 i32",
+        _ => "i32 i32",
+    };
+    let arguments = |name: &str| match name {
+        "pread" | "pwrite" => "(i32.const 0) (i32.const 0) (i64.const 0) (i32.const 8)",
+        "seek" => "(i64.const 0) (i32.const 1) (i32.const 8)",
+        _ => "(i32.const 128)",
+    };
+    for (name, expected) in [
+        ("pread", [SPIPE, BADF, BADF, BADF]),
+        ("pwrite", [BADF, SPIPE, SPIPE, BADF]),
+        ("seek", [SPIPE, SPIPE, SPIPE, BADF]),
+        ("tell", [SPIPE, SPIPE, SPIPE, BADF]),
+        ("filestat_get", [0, 0, 0, BADF]),
+    ] {
+        let calls: String = expected
+            .iter()
+            .enumerate()
+            .map(|(descriptor, number)| {
+                let call = format!("(call $asked (i32.const {descriptor}) {})", arguments(name));
+                format!("(if (i32.ne {call} (i32.const {number})) (then unreachable))")
+            })
+            .collect();
+        let answer = wish("3");
+        let data: String = answer.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let module = assemble(&format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "fd_{name}" (func $asked (param {}) (result i32)))
+                (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1) (data (i32.const 256) "{data}")
+                (func (export "_start") {calls} {}))"#,
+            parameters(name),
+            write(1, 256, answer.len())
+        ));
+        let launch = Launch { program: plimsoll_tests::binary(), ..Launch::default() };
+        let host = Host { launch, cache: None };
+        let limits = plimsoll::policy::Limits::of(Class::Compiled);
+        let loaded = host.load_bytes(&module, Class::Compiled, limits).await.expect(name);
+        let asked = loaded.evaluate(&plimsoll_tests::guest::snapshot()).await;
+        assert_eq!(plimsoll_tests::library::told(&asked), "3", "fd_{name}");
     }
 }

@@ -1,8 +1,8 @@
 //! The guarded release of a changed module: what its manifest says that it must answer, and the time in shadow.
 
-use plimsoll::policy::Library;
+use plimsoll::policy::{Library, LibraryConfig};
 use plimsoll_tests::guest::{answering, fails_on_other_snapshots, program, snapshot, wish};
-use plimsoll_tests::library::{folder, open, put, status, told, trouble, until, wished};
+use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
 use plimsoll_wire::{Fact, Snapshot};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -141,6 +141,29 @@ async fn a_version_in_shadow_is_asked_the_same_and_decides_only_when_its_time_is
     assert_eq!(wished(&library).await, "3");
     until(&library, "the end of its time", |library| status(library).module != first).await;
     assert_eq!((wished(&library).await.as_str(), status(&library).shadow), ("5", None));
+}
+
+#[tokio::test]
+async fn a_restart_does_not_cut_the_time_in_shadow_short() {
+    let (folder, memory) = (folder(), folder());
+    let settings = LibraryConfig { memory: Some(memory.path().join("policies")), ..config() };
+    put(folder.path(), "p.yaml", b"shadow: 3\n");
+    put(folder.path(), "p.wasm", &answering(&wish("3")));
+    let library = Library::open(folder.path(), settings.clone()).await.expect("a library");
+    assert_eq!(wished(&library).await, "3");
+    put(folder.path(), "p.wasm", &answering(&wish("5")));
+    let answered = |library: &Library| status(library).shadow.map_or(u32::MAX, |shadow| shadow.answered);
+    until(&library, "the shadow", |library| answered(library) == 0).await;
+    assert_eq!(wished(&library).await, "3");
+    until(&library, "an answer in shadow", |library| answered(library) == 1).await;
+    drop(library);
+
+    let library = Library::open(folder.path(), settings).await.expect("a library");
+    assert_eq!((wished(&library).await.as_str(), answered(&library)), ("3", 1));
+    until(&library, "another answer", |library| answered(library) == 2).await;
+    assert_eq!(wished(&library).await, "3");
+    until(&library, "the end of its time", |library| status(library).shadow.is_none()).await;
+    assert_eq!(wished(&library).await, "5");
 }
 
 #[tokio::test]

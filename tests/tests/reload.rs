@@ -2,9 +2,13 @@
 //! leaves the version that runs in place and says why.
 
 use plimsoll::policy::{Library, LibraryConfig};
-use plimsoll_tests::guest::{answering, counting, fails_on_other_snapshots, module, program, snapshot, wish};
+use plimsoll_tests::guest::{
+    answering, bomb, counting, fails_on_other_snapshots, module, program, snapshot, wish,
+};
 use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
+use plimsoll_wire::{Fact, Snapshot};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,25 +119,186 @@ async fn only_regular_files_inside_the_directory_are_read() {
     assert!(skipped[0].0.starts_with("bad name\\n\\u{1b}[31m"), "{skipped:?}");
 }
 
-#[tokio::test]
-async fn a_version_that_fails_in_a_row_gives_way_to_the_last_good_one() {
-    let folder = folder();
-    put(folder.path(), "p.wasm", &answering(&wish("3")));
-    let library = open(folder.path()).await;
-    assert_eq!(wished(&library).await, "3");
-    let good = status(&library).module;
-    // It passes the trial on the snapshot that was seen, and fails on any other.
-    put(folder.path(), "p.wasm", &fails_on_other_snapshots(&wish("8"), "unreachable"));
-    until(&library, "the treacherous version", |library| status(library).module != good).await;
-    let mut other = snapshot();
-    other.size = plimsoll_wire::Fact::NotApplicable;
-    let other = Arc::new(other);
-    for _ in 0..3 {
-        assert_eq!(told(&library.evaluate("p", Arc::clone(&other)).await), "GUEST");
+/// The snapshot of another target.
+fn of_target(key: &str, known: bool) -> Arc<Snapshot> {
+    let mut snapshot = snapshot();
+    snapshot.target.key = key.into();
+    if !known {
+        snapshot.size = Fact::NotApplicable;
     }
-    assert_eq!(status(&library).module, good);
-    assert_eq!(trouble(&library), "ROLLED_BACK");
+    Arc::new(snapshot)
+}
+
+/// A library in which a version serves `default/demo` and was rolled back for `default/left`; and the digests of the
+/// version before and of this one.
+async fn rolled_back(folder: &Path, settings: LibraryConfig) -> (Library, String, String) {
+    put(folder, "p.wasm", &answering(&wish("3")));
+    let library = Library::open(folder, settings).await.expect("a library");
+    for key in ["default/demo", "default/left"] {
+        assert_eq!(told(&library.evaluate("p", of_target(key, true)).await), "3");
+    }
+    let good = status(&library).module.expect("a version");
+    // It answers the snapshots that were seen, other targets' as well, and fails on any other.
+    put(folder, "p.wasm", &fails_on_other_snapshots(&wish("8"), "unreachable"));
+    until(&library, "the treacherous version", |library| status(library).module.as_ref() != Some(&good))
+        .await;
+    for _ in 0..3 {
+        assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "GUEST");
+        assert_eq!(
+            told(&library.evaluate("p", of_target("default/demo", true)).await),
+            "8",
+            "it serves this one"
+        );
+    }
+    let bad = status(&library).module.expect("a version");
+    (library, good, bad)
+}
+
+fn assert_rolled_back(library: &Library, good: &str, bad: &str) {
+    let status = status(library);
+    assert_eq!((status.module.as_deref(), trouble(library)), (Some(bad), "ROLLED_BACK"));
+    let [(target, back)] = status.rolled_back.iter().collect::<Vec<_>>().try_into().expect("one target");
+    assert_eq!((&**target, back.module.as_deref()), ("default/left", Some(good)));
+    assert!(back.why.starts_with("3 failures in a row, the last one GUEST"), "{}", back.why);
+}
+
+async fn decides_as_rolled_back(library: &Library) {
+    assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "3");
+    assert_eq!(told(&library.evaluate("p", of_target("default/demo", true)).await), "8");
+}
+
+#[tokio::test]
+async fn a_version_that_fails_one_target_gives_way_for_that_target_alone() {
+    let folder = folder();
+    let (library, good, bad) = rolled_back(folder.path(), config()).await;
+    assert_rolled_back(&library, &good, &bad);
+    decides_as_rolled_back(&library).await;
+
+    put(folder.path(), "p.wasm", &answering(&wish("5")));
+    until(&library, "the repair", |library| trouble(library).is_empty()).await;
+    for key in ["default/left", "default/demo"] {
+        assert_eq!(told(&library.evaluate("p", of_target(key, false)).await), "5");
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_is_remembered_by_the_next_daemon_until_the_file_changes() {
+    let (folder, memory) = (folder(), folder());
+    let settings = LibraryConfig { memory: Some(memory.path().join("policies")), ..config() };
+    let (library, good, bad) = rolled_back(folder.path(), settings.clone()).await;
+    drop(library);
+
+    let library = Library::open(folder.path(), settings.clone()).await.expect("a library");
+    assert_rolled_back(&library, &good, &bad);
+    decides_as_rolled_back(&library).await;
+    drop(library);
+
+    // What is put there while nobody runs goes the same way as ever, beside what ran before.
+    put(folder.path(), "p.wasm", b"no module");
+    let library = Library::open(folder.path(), settings.clone()).await.expect("a library");
+    assert_eq!(trouble(&library), "MALFORMED");
+    decides_as_rolled_back(&library).await;
+    drop(library);
+
+    put(folder.path(), "p.wasm", &answering(&wish("5")));
+    let library = Library::open(folder.path(), settings).await.expect("a library");
+    assert_eq!(trouble(&library), "");
+    assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "5");
+}
+
+#[tokio::test]
+async fn a_module_that_failed_its_trial_is_not_taken_after_a_restart() {
+    let (folder, memory) = (folder(), folder());
+    let settings = LibraryConfig { memory: Some(memory.path().join("policies")), ..config() };
+    put(folder.path(), "p.wasm", &answering(&wish("3")));
+    let library = Library::open(folder.path(), settings.clone()).await.expect("a library");
     assert_eq!(wished(&library).await, "3");
+    put(folder.path(), "p.wasm", &program("", "unreachable"));
+    until(&library, "the trial", |library| trouble(library) == "TRIAL").await;
+    drop(library);
+    let library = Library::open(folder.path(), settings).await.expect("a library");
+    assert_eq!(trouble(&library), "TRIAL");
+    assert_eq!(wished(&library).await, "3");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_swapped_is_watched_like_the_one_before() {
+    let outer = folder();
+    let (here, away) = (outer.path().join("policies"), outer.path().join("away"));
+    for (folder, size) in [(&here, "3"), (&away, "4")] {
+        std::fs::create_dir(folder).expect("a folder");
+        put(folder, "p.wasm", &answering(&wish(size)));
+    }
+    // Nothing is found by looking again: events alone tell.
+    let settings = LibraryConfig { rescan: Duration::from_secs(3_600), ..config() };
+    let library = Library::open(&here, settings).await.expect("a library");
+    assert_eq!(wished(&library).await, "3");
+    let old = outer.path().join("old");
+    std::fs::rename(&here, &old).expect("it goes");
+    std::fs::rename(&away, &here).expect("another comes");
+    for size in ["4", "5"] {
+        if size == "5" {
+            put(&here, "p.wasm", &answering(&wish(size)));
+        }
+        let digest = plimsoll_tests::sha256(&answering(&wish(size)));
+        until(&library, size, |library| status(library).module.as_ref() == Some(&digest)).await;
+        assert_eq!(wished(&library).await, size);
+    }
+}
+
+/// A target names `p`, and nobody the bombs.
+#[tokio::test]
+async fn what_a_target_names_does_not_wait_for_what_takes_all_its_time() {
+    let (folder, cache) = (folder(), folder());
+    for name in ["a", "b", "c"] {
+        put(folder.path(), &format!("{name}.wasm"), &bomb(30));
+    }
+    put(folder.path(), "p.wasm", &answering(&wish("3")));
+    let mut settings = LibraryConfig { cache: Some(cache.path().to_owned()), ..config() };
+    settings.launch.allowances.compiled.compile_cpu_s = 2;
+    let library = Library::begin(folder.path(), settings.clone()).expect("a library");
+    assert!(library.status().iter().all(|status| status.module.is_none()), "nobody waited for them");
+    library.name_users([("p".to_owned(), ["default/demo".into()].into())].into());
+    until(&library, "the policy", |library| {
+        library.status().iter().any(|it| it.name == "p" && it.module.is_some())
+    })
+    .await;
+    let refused = |library: &Library| {
+        let kinds = library.status().into_iter().filter_map(|it| it.trouble).map(|it| it.rejection.kind());
+        kinds.filter(|kind| *kind == "COMPILE_LIMIT").count()
+    };
+    assert_eq!(refused(&library), 0, "the bombs are still being compiled");
+    assert_eq!(wished(&library).await, "3");
+    until(&library, "the refusals", |library| refused(library) == 3).await;
+    drop(library);
+
+    // A child that cannot be started: what is refused again is known, not compiled.
+    settings.launch.program = "/bin/false".into();
+    std::fs::remove_file(folder.path().join("p.wasm")).expect("it is there");
+    let library = Library::open(folder.path(), settings).await.expect("a library");
+    assert_eq!(refused(&library), 3, "{:?}", library.status());
+    let detail = library.status()[0].trouble.clone().expect("a trouble").rejection.detail;
+    assert!(detail.contains("policyHost.compiled.compileCpu"), "{detail}");
+}
+
+#[tokio::test]
+async fn compiled_code_of_modules_that_are_gone_is_bounded() {
+    let (folder, cache) = (folder(), folder());
+    put(folder.path(), "p.wasm", &answering(&wish("3")));
+    for number in 0..100 {
+        std::fs::write(cache.path().join(format!("{number:064x}-compiled-1-0.code")), b"code")
+            .expect("a file");
+    }
+    let config = LibraryConfig { cache: Some(cache.path().to_owned()), ..config() };
+    let library = Library::open(folder.path(), config.clone()).await.expect("a library");
+    assert_eq!(wished(&library).await, "3");
+    let module = status(&library).module.expect("a digest");
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(cache.path()).expect("the cache");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(names().len(), 64 + 1);
+    assert!(names().iter().any(|name| name.starts_with(&module)), "what runs stays");
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ async fn a_native_probe_in_the_guests_place_is_refused_everywhere() {
     for (attempt, errno) in attempts {
         assert!([1, 11, 13].contains(&errno.as_i64().expect("a number")), "{attempt} gave {errno}");
     }
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(report["confinement"]["user"], "65534", "{text}");
+    }
     assert_eq!(report["confinement"]["seccomp"], true);
     assert_eq!(report["confinement"]["noNewPrivileges"], true);
     assert_ne!(report["confinement"]["landlock"], "none");
@@ -244,6 +247,16 @@ async fn bad_guests_cost_one_decision() {
                 "(if (i32.eq (table.grow $t (ref.null func) (i32.const 100000000)) (i32.const -1)) (then unreachable))",
             ),
             "FUEL",
+        ),
+        (
+            "tables are memory: 200 of 200 000 elements",
+            program(
+                &format!("(func $no unreachable) {}", (0..100).map(|n| format!("(table $t{n} 1 funcref)")).collect::<String>()),
+                &(0..100)
+                    .map(|n| format!("(if (i32.eq (table.grow $t{n} (ref.null func) (i32.const 60000)) (i32.const -1)) (then unreachable))"))
+                    .collect::<String>(),
+            ),
+            "GUEST",
         ),
         ("W33 recursion", program("(func $f (call $f))", "(call $f)"), "STACK"),
         (

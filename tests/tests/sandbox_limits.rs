@@ -92,6 +92,95 @@ async fn a_module_that_compiles_for_ever_is_ended() {
     assert_eq!(rejection.kind(), "COMPILE_LIMIT", "{rejection}");
 }
 
+/// What is shipped is taken with the numbers that are shipped, which are the same in every build.
+#[tokio::test]
+async fn every_example_policy_is_taken_by_default() {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin");
+    let mut taken = 0;
+    for folder in ["policies", "guests"] {
+        let entries = std::fs::read_dir(bin.join(folder)).expect("scripts/build-policies.sh makes it");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.extension().is_none_or(|extension| extension != "wasm") {
+                continue;
+            }
+            let is_python = path.file_stem().is_some_and(|name| name == "per-member-python");
+            let class = if is_python { Class::Interpreter } else { Class::Compiled };
+            let loaded = host().load_file(&path, class).await;
+            assert_eq!(kind(loaded), "loaded", "{}", path.display());
+            taken += 1;
+        }
+    }
+    assert!(taken >= 7, "{taken}");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_key_that_gives_more() {
+    let mut host = host();
+    host.launch.allowances.compiled.compile_cpu_s = 1;
+    let limits = Limits::of(Class::Compiled);
+    let rejection = host.load_bytes(&bomb(30), Class::Compiled, limits).await.err().expect("too slow");
+    assert!(rejection.detail.contains("`policyHost.compiled.compileCpu`"), "{rejection}");
+    let mut host = Host { launch: config().launch, cache: None };
+    host.launch.allowances.compiled.compile_bytes = 120 << 20;
+    let rejection = host.load_bytes(&bomb(30), Class::Compiled, limits).await.err().expect("too large");
+    assert!(rejection.detail.contains("`policyHost.compiled.compileMemory`"), "{rejection}");
+    let rejection =
+        host.load_bytes(&vec![0; 9 << 20], Class::Compiled, limits).await.err().expect("too long");
+    assert!(rejection.detail.contains("`policyHost.compiled.moduleSize`"), "{rejection}");
+    let Err(failure) = ask(&program("", "(loop (br 0))")).await.result else { panic!("it ended") };
+    assert!(failure.detail.contains("`fuel`"), "{failure}");
+}
+
+/// It reads nothing while it compiles, and so would not see its pipe closed.
+#[tokio::test]
+async fn a_child_that_compiles_ends_with_whoever_started_it() {
+    let file = folder();
+    let module = file.path().join("bomb.wasm");
+    std::fs::write(&module, bomb(30)).expect("a file");
+    let mut parent = tokio::process::Command::new(plimsoll_tests::binary())
+        .args(["policy", "inspect"])
+        .arg(&module)
+        .current_dir(file.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let id = parent.id().expect("a process id");
+    let compiling = || {
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+        let children =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().next().map(str::to_owned)
+    };
+    let child = poll(compiling).await;
+    // It has to have begun: what is read is then no pipe's end.
+    let busy = || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(11)?.parse().ok()?;
+        (ticks > 20).then_some(())
+    };
+    poll(busy).await;
+    parent.kill().await.expect("it is killed");
+    poll(|| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(')').map_or("X", |(_, rest)| rest.trim()).chars().next();
+        matches!(state, Some('X' | 'Z')).then_some(())
+    })
+    .await;
+}
+
+/// Looks again and again until there is something, for a minute at most: nothing tells of other processes.
+async fn poll<T>(look: impl Fn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.expect("it comes")
+}
+
 /// W13, W17, W11, W42: at a bound, and odd but harmless.
 #[tokio::test]
 async fn modules_at_a_bound_are_told_from_those_beyond_it() {
@@ -231,7 +320,7 @@ fn launcher(folder: &Path, script: &str) -> Launch {
 fn unconfinable(folder: &Path) -> Launch {
     let child = plimsoll_tests::binary();
     let script = format!(
-        "ulimit -v 1500000; [ \"$(id -u)\" = 0 ] || exec {0} \"$@\"\nexec setpriv --bounding-set=-sys_resource {0} \"$@\"",
+        "ulimit -v 250000; [ \"$(id -u)\" = 0 ] || exec {0} \"$@\"\nexec setpriv --bounding-set=-sys_resource {0} \"$@\"",
         child.display()
     );
     launcher(folder, &script)

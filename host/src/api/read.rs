@@ -29,7 +29,7 @@ pub(super) async fn ready(State(shown): State<Shown>) -> Response {
 }
 
 /// Why nobody should rely on us yet: a document that was refused, a target that was never read or cannot be run, a
-/// policy that never ran.
+/// policy that a target names and that does not decide for it.
 fn not_ready(shown: &Shown) -> Vec<String> {
     let view = shown.published.get();
     let Some(refused) = &view.refused else {
@@ -40,19 +40,15 @@ fn not_ready(shown: &Shown) -> Vec<String> {
     let unbuilt = view.unbuilt.iter().filter(|(key, _)| !view.targets.contains_key(*key));
     reasons.extend(refused.iter().map(|line| format!("refused: {line}")));
     reasons.extend(unbuilt.map(|(key, why)| format!("target {key} cannot be run: {why}")));
-    for policy in shown.published.policies().iter().filter(|policy| policy.module.is_none()) {
-        let why = policy.trouble.as_deref().unwrap_or("it is being loaded");
-        reasons.push(format!("policy {} is not loaded: {why}", policy.name));
-    }
-    if let Some(trouble) = shown.published.policy_directory() {
-        reasons.push(format!("the policies' directory: {}", trouble.rejection));
-    }
+    let (wrong, loading) = shown.published.stopping_policies();
+    reasons.extend(wrong.into_iter().chain(loading));
     reasons
 }
 
 pub(super) async fn metrics(State(shown): State<Shown>) -> Response {
     let view = shown.published.get();
-    let text = crate::metrics::exposition(&view, &shown.published.policies(), shown.published.counters());
+    let (policies, is_readable) = (shown.published.policies(), shown.published.policy_directory().is_none());
+    let text = crate::metrics::exposition(&view, &policies, is_readable, shown.published.counters());
     ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

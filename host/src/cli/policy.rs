@@ -3,13 +3,14 @@
 use super::output::{self, Closed, Form, Format};
 use super::progress::Progress;
 use super::{Went, block_on, snapshot, yaml};
-use crate::policy::{Class, Failure, Fault, Host, Inspection, Launch, Loaded, Rejection, Sandbox};
+use crate::config;
+use crate::policy::{Class, Failure, Fault, Host, Inspection, LibraryConfig, Loaded, Rejection, Sandbox};
 use anyhow::{Context, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use plimsoll_wire::{Snapshot, canonical};
 use std::collections::BTreeMap;
 use std::io::{BufRead, ErrorKind, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A line of input: what a policy may be handed.
@@ -32,18 +33,17 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Loading {
-    /// How much the module may be and take.
-    #[arg(long, value_enum, default_value_t, value_name = "CLASS")]
-    class: Kind,
+    /// How much the module may be and take, whatever the manifest beside it and the daemon's file say.
+    #[arg(long, value_enum, value_name = "CLASS")]
+    class: Option<Kind>,
     /// Run it even where the kernel cannot confine it. Only for modules that you trust.
     #[arg(long)]
     best_effort_sandbox: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     /// Of a compiled language.
-    #[default]
     Compiled,
     /// With an interpreter inside, such as Python.
     Interpreter,
@@ -72,7 +72,8 @@ struct Eval {
     loading: Loading,
 }
 
-/// Looks a module over, loads it where it can be loaded, and tells what it is.
+/// Looks a module over, loads it where it can be loaded, and tells what it is. What it may be and take is what the
+/// manifest beside it and the daemon's file (`--config`) say.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 it is a policy, 1 usage or runtime error, 2 it is none, and why.
 
@@ -88,36 +89,44 @@ struct Inspect {
 }
 
 impl Policy {
-    pub(super) fn run(&self) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
         match &self.command {
-            Command::Eval(command) => command.run(),
-            Command::Inspect(command) => command.run(),
+            Command::Eval(command) => command.run(config),
+            Command::Inspect(command) => command.run(config),
         }
     }
 }
 
 impl Loading {
-    fn class(&self) -> Class {
-        match self.class {
+    /// Loads a module as the daemon of this file would; a file that is not there says nothing.
+    async fn load(&self, module: &Path, config: &Path) -> anyhow::Result<Result<Loaded, Rejection>> {
+        let mut library = LibraryConfig::default();
+        if config.exists() {
+            let daemon = config::load_daemon(config).map_err(|problems| anyhow!("{problems}")).context(
+                "what modules may be and take stands in the daemon's file; name another with --config",
+            )?;
+            library = crate::daemon::assembly::library(&daemon);
+        }
+        if self.best_effort_sandbox {
+            library.launch.sandbox = Sandbox::BestEffort;
+        }
+        let class = self.class.map(|kind| match kind {
             Kind::Compiled => Class::Compiled,
             Kind::Interpreter => Class::Interpreter,
-        }
-    }
-
-    fn host(&self) -> Host {
-        let sandbox = if self.best_effort_sandbox { Sandbox::BestEffort } else { Sandbox::Required };
-        Host { launch: Launch { sandbox, ..Launch::default() }, cache: None }
+        });
+        let host = Host { launch: library.launch, cache: None };
+        Ok(host.load_as_placed(module, class, &library.interpreters).await)
     }
 }
 
 impl Eval {
-    fn run(&self) -> anyhow::Result<Went> {
+    fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let settings = self.settings.as_deref().map(serde_json::from_str::<serde_json::Value>);
         let settings = settings.transpose().context("--settings is not JSON")?;
         block_on(async {
             let loaded = {
                 let _progress = Progress::begin(format!("loading {}", self.module.display()));
-                self.loading.host().load_file(&self.module, self.loading.class()).await
+                self.loading.load(&self.module, config).await?
             };
             let loaded =
                 loaded.map_err(|rejection| anyhow!("{}: {}", self.module.display(), told(&rejection)))?;
@@ -208,19 +217,19 @@ fn write_line(mut line: Vec<u8>) -> anyhow::Result<()> {
 }
 
 impl Inspect {
-    fn run(&self) -> anyhow::Result<Went> {
+    fn run(&self, config: &Path) -> anyhow::Result<Went> {
         let inspected = {
             let _progress = Progress::begin(format!("loading {}", self.file.display()));
-            block_on(async { Ok(self.loading.host().inspect(&self.file, self.loading.class()).await) })?
+            block_on(self.loading.load(&self.file, config))?
         };
-        match inspected {
+        match inspected.as_ref().map(Loaded::inspection) {
             Ok(inspection) => {
-                self.form.show(&inspection, || table(&inspection))?;
+                self.form.show(inspection, || table(inspection))?;
                 Ok(Went::Fine)
             }
             Err(rejection) => {
                 if self.form.output == Format::Table {
-                    output::complain(&format!("{} is no policy: {}", self.file.display(), told(&rejection)));
+                    output::complain(&format!("{} is no policy: {}", self.file.display(), told(rejection)));
                 } else {
                     let hint = rejection.flaw.hint();
                     self.form

@@ -8,6 +8,7 @@ use anyhow::Context;
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::Status as Target;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -66,6 +67,8 @@ struct Policy {
     trouble: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shadow: Option<String>,
+    #[serde(default, rename = "rolledBack", skip_serializing_if = "BTreeMap::is_empty")]
+    rolled_back: BTreeMap<String, String>,
 }
 
 impl Status {
@@ -95,6 +98,10 @@ impl Shown {
             text.push('\n');
             let rows: Vec<_> = self.daemon.policies.iter().map(policy).collect();
             text.push_str(&output::table(["POLICY", "MODULE", "FAILURES", "TROUBLE"], &rows));
+        }
+        for (policy, target, back) in self.daemon.policies.iter().flat_map(rolled_back) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "policy {} for {}: {}", cell(policy), cell(target), output::line(back));
         }
         if let Some(lease) = &self.daemon.lease {
             text.push_str(&who_leads(lease));
@@ -161,6 +168,10 @@ fn policy(policy: &Policy) -> [String; 4] {
         policy.failures.to_string(),
         or_dash(policy.trouble.as_ref().or(policy.shadow.as_ref()).map_or("", String::as_str)),
     ]
+}
+
+fn rolled_back(policy: &Policy) -> impl Iterator<Item = (&str, &str, &str)> {
+    policy.rolled_back.iter().map(|(target, back)| (&*policy.name, &**target, &**back))
 }
 
 /// What a person should know of a target at once.

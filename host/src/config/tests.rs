@@ -173,12 +173,13 @@ fn the_owner_chooses_what_policies_may_take() {
     let normal = host("{}").expect("the defaults");
     assert_eq!(normal.allowances, crate::policy::Allowances::default());
     let chosen = host(
-        "{compiled: {moduleSize: 4Mi, compileCpu: 1500ms, fuel: 2000000, memory: 16Mi, wall: 1s}, \
+        "{compiled: {moduleSize: 4Mi, compileCpu: 1500ms, compileMemory: 1Gi, fuel: 2000000, memory: 16Mi, wall: 1s}, \
          interpreterModules: [py.wasm]}",
     )
     .expect("a good file");
     let limits = crate::policy::Limits { fuel: 2_000_000, memory_bytes: 16 << 20, wall_ms: 1_000 };
-    let compiled = crate::policy::Allowance { module_bytes: 4 << 20, compile_cpu_s: 2, limits };
+    let compiled =
+        crate::policy::Allowance { module_bytes: 4 << 20, compile_cpu_s: 2, compile_bytes: 1 << 30, limits };
     assert_eq!(chosen.allowances, crate::policy::Allowances { compiled, ..normal.allowances });
     assert!(chosen.interpreters.contains("py.wasm"));
     for (text, told) in [

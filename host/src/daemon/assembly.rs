@@ -52,9 +52,12 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
         },
     )
     .context("opening the audit log")?;
-    let library = LibraryConfig { cache: Some(daemon.state_dir.join("cache")), ..library(daemon) };
-    let library = Library::open(&daemon.policies_dir, library)
-        .await
+    let library = LibraryConfig {
+        cache: Some(daemon.state_dir.join("cache")),
+        memory: Some(daemon.state_dir.join("policies")),
+        ..library(daemon)
+    };
+    let library = Library::begin(&daemon.policies_dir, library)
         .with_context(|| format!("reading policy directory {}", daemon.policies_dir.display()))?;
     let election = election(daemon, kubernetes.as_ref(), &lead, &clock)?;
     let tools = Tools {
@@ -100,7 +103,7 @@ pub(crate) async fn kubernetes(daemon: &DaemonConfig, lead: Lead) -> anyhow::Res
     Ok(Some(Arc::new(ApiServer::open(access).await?.led_by(lead))))
 }
 
-/// How policies are run, as the daemon's file says; nothing is cached.
+/// How policies are run, as the daemon's file says; nothing is cached or remembered.
 #[must_use]
 pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
     let host = &daemon.policy_host;

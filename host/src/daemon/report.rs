@@ -52,6 +52,8 @@ struct Written {
     /// What the target was doing when events were last made of it.
     told: Option<Arc<wire::Status>>,
     refused: Option<String>,
+    /// The policies that went back to an earlier version for it, when that was last told.
+    rolled_back: Vec<String>,
     /// From what nothing was due, and until when that holds.
     settled: Option<(Known, Instant)>,
 }
@@ -134,6 +136,7 @@ impl Reporter {
 
     async fn pass(&mut self) {
         let (view, objects) = (self.published.get(), self.autoscalers.sight().objects);
+        let mut rolled_back = self.published.rolled_back();
         self.written.retain(|name, _| view.autoscalers.contains_key(name));
         let mut jobs: Vec<(Arc<str>, Arc<Value>, Job)> = Vec::new();
         let now = (Instant::now(), self.clock.now().wall_ms);
@@ -147,6 +150,7 @@ impl Reporter {
                 *written = Written { uid: autoscaler.uid.clone(), ..Written::default() };
             }
             self.recorder.tell(object, news(written, autoscaler, view.targets.get(name)));
+            self.recorder.tell(object, set_back(written, rolled_back.remove(name).unwrap_or_default()));
             let known = Known {
                 autoscaler: autoscaler.clone(),
                 object: object.clone(),
@@ -219,6 +223,15 @@ fn news(
     if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, target)) {
         notes.extend(event::between(&before, target));
     }
+    notes
+}
+
+/// The policies that have gone back to an earlier version since the last look. What was so before a restart is told
+/// again: whoever looks after the target should know.
+fn set_back(written: &mut Written, now: Vec<String>) -> Vec<event::Note> {
+    let news = now.iter().filter(|line| !written.rolled_back.contains(line));
+    let notes = news.map(|line| event::note(event::POLICY_ROLLED_BACK, line)).collect();
+    written.rolled_back = now;
     notes
 }
 

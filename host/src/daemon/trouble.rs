@@ -16,6 +16,8 @@ pub(super) struct Troubles {
     pub(super) sources: Vec<String>,
     /// Targets whose documents are right and which could not be built all the same, each with the reason.
     pub(super) unbuilt: BTreeMap<Arc<str>, String>,
+    /// What is wrong with the policies' directory, and with policies that targets name.
+    pub(super) policies: Vec<String>,
 }
 
 /// What is news about troubles.
@@ -38,7 +40,7 @@ impl Troubles {
         let sources = self.sources.iter().map(|why| format!("{why} (targets that ask it hold)"));
         let unbuilt = self.unbuilt.iter().map(|(key, why)| format!("target {key}: {why}"));
         let files = self.files.iter().chain(&self.fixed).cloned();
-        files.chain(sources).chain(unbuilt).collect()
+        files.chain(sources).chain(unbuilt).chain(self.policies.iter().cloned()).collect()
     }
 
     /// What was refused: nobody should rely on a daemon that does other than its files say.
@@ -155,6 +157,7 @@ mod tests {
             sources: vec!["source main: no such file".to_owned()],
             unbuilt: BTreeMap::from([("default/a".into(), "why".to_owned())]),
             fixed: vec!["http: cannot change".to_owned()],
+            ..Troubles::default()
         };
         assert_eq!(troubles.refused(), ["a.yaml: wrong", "source main: no such file"]);
         let lines = [

@@ -3,7 +3,7 @@
 use super::lease::Standing;
 use super::trouble::Troubles;
 use crate::metrics::Counters;
-use crate::policy::{Library, Trouble};
+use crate::policy::{Library, Stopped, Trouble};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::status::Status;
 use serde::Serialize;
@@ -60,6 +60,9 @@ pub struct PolicyView {
     /// The version that stands beside the running one and does not decide yet, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<String>,
+    /// The targets that went back to an earlier version, each with that one's digest and the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rolled_back: BTreeMap<Arc<str>, String>,
 }
 
 /// The place where the newest view is.
@@ -98,6 +101,11 @@ impl Published {
             failures: policy.failures,
             trouble: policy.trouble.map(|trouble| trouble.rejection.to_string()),
             shadow: policy.shadow.map(|shadow| shadow.to_string()),
+            rolled_back: policy
+                .rolled_back
+                .into_iter()
+                .map(|(target, back)| (target, back.to_string()))
+                .collect(),
         };
         self.library.status().into_iter().map(view).collect()
     }
@@ -106,6 +114,27 @@ impl Published {
     #[must_use]
     pub fn policy_directory(&self) -> Option<Trouble> {
         self.library.directory()
+    }
+
+    /// What is wrong with policies and stops somebody, each in one line; and what is only being loaded.
+    #[must_use]
+    pub fn stopping_policies(&self) -> (Vec<String>, Vec<String>) {
+        let (wrong, loading): (Vec<_>, Vec<_>) =
+            self.library.stopped().into_iter().partition(|stopped| stopped.why.is_some());
+        let lines = |all: Vec<Stopped>| all.iter().map(Stopped::to_string).collect();
+        (lines(wrong), lines(loading))
+    }
+
+    /// Of each target, the policies that went back to an earlier version for it.
+    #[must_use]
+    pub fn rolled_back(&self) -> BTreeMap<Arc<str>, Vec<String>> {
+        let mut targets: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
+        for policy in self.library.status() {
+            for (target, back) in policy.rolled_back {
+                targets.entry(target).or_default().push(format!("policy {}: {back}", policy.name));
+            }
+        }
+        targets
     }
 
     fn change(&self, change: impl FnOnce(&mut View)) {

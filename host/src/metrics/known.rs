@@ -194,6 +194,20 @@ pub(super) const POLICY_TROUBLED: Metric = gauge(
     "Whether the file in the directory could not be taken.",
     "At 1 the version before goes on: `plimsoll status` says why, `plimsoll policy inspect` looks at the file.",
 );
+pub(super) const POLICY_ROLLED_BACK: Metric = gauge(
+    "plimsoll_policy_rolled_back",
+    "targets",
+    POLICY,
+    "For how many targets an earlier version of the policy decides, because the newer one failed them.",
+    "Above 0: `plimsoll status` says what it did; mend the module.",
+);
+pub(super) const POLICIES_READABLE: Metric = gauge(
+    "plimsoll_policy_directory_readable",
+    SWITCH,
+    &[],
+    "Whether the folder of the policies can be read.",
+    "At 0 what runs goes on and nothing new is taken: put the folder back, or mend its permissions.",
+);
 pub(super) const DECISIONS: Metric = counter(
     "plimsoll_decisions_total",
     "decisions",
@@ -259,7 +273,7 @@ pub(super) const DROPPED: Metric = gauge(
 );
 
 /// All of them, in the order in which they are served.
-pub const METRICS: [Metric; 29] = [
+pub const METRICS: [Metric; 31] = [
     BUILD_INFO,
     CONFIGURATION_PROBLEMS,
     LEADING,
@@ -280,6 +294,8 @@ pub const METRICS: [Metric; 29] = [
     VIOLATIONS,
     POLICY_LOADED,
     POLICY_TROUBLED,
+    POLICY_ROLLED_BACK,
+    POLICIES_READABLE,
     DECISIONS,
     REFUSALS,
     PLANS,

@@ -28,6 +28,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Answer, Vec<String>), Failure> {
         Strict { depth: ANSWER_DEPTH }.deserialize(&mut reader).map_err(|error| fault(error.to_string()))?;
     reader.end().map_err(|error| fault(format!("after the answer: {error}")))?;
     let Value::Object(document) = document else { return Err(fault("the answer is not a JSON object")) };
+    forms(&document)?;
     let ignored = ignored(&document);
     let answer = if document.contains_key("refusal") { refusal(document)? } else { proposal(document)? };
     Ok((answer, ignored))
@@ -48,7 +49,6 @@ fn refusal(mut document: Map<String, Value>) -> Result<Answer, Failure> {
 }
 
 fn proposal(document: Map<String, Value>) -> Result<Answer, Failure> {
-    range(&document)?;
     let proposal: Proposal =
         serde_json::from_value(Value::Object(document)).map_err(|error| fault(error.to_string()))?;
     if proposal.state.as_ref().is_some_and(|state| state.len() > STATE_BYTES) {
@@ -66,14 +66,76 @@ fn proposal(document: Map<String, Value>) -> Result<Answer, Failure> {
     Ok(Answer::Proposal(Proposal { reason: reason(proposal.reason)?, ..proposal }))
 }
 
-/// A wished size that is a number, but none that can be a size.
-fn range(document: &Map<String, Value>) -> Result<(), Failure> {
-    let Some(Value::Number(members)) = document.get("sizes").and_then(|sizes| sizes.get("members")) else {
-        return Ok(());
-    };
-    match members.as_u64() {
-        Some(members) if u32::try_from(members).is_ok() => Ok(()),
-        Some(_) | None => Err(Failure::new(Fault::OutOfRange, format!("sizes.members is {members}"))),
+/// What stands in a place of the answer.
+#[derive(Clone, Copy)]
+enum Form {
+    Object,
+    Objects,
+    Text,
+    Texts,
+    /// From 0 to this, without a point.
+    Whole(u64),
+}
+
+/// Every place of an answer, as the path to it, and what stands there. `null` is the same as nothing.
+const FORMS: &[(&[&str], Form)] = &[
+    (&["sizes"], Form::Object),
+    (&["sizes", "members"], Form::Whole(u32::MAX as u64)),
+    (&["reason"], Form::Object),
+    (&["reason", "code"], Form::Text),
+    (&["reason", "message"], Form::Text),
+    (&["signals"], Form::Texts),
+    (&["forecast"], Form::Objects),
+    (&["state"], Form::Text),
+    (&["askAgainMs"], Form::Whole(u64::MAX)),
+    (&["refusal"], Form::Object),
+    (&["refusal", "reason"], Form::Object),
+    (&["refusal", "reason", "code"], Form::Text),
+    (&["refusal", "reason", "message"], Form::Text),
+];
+
+/// Whether each place has its form: a list is no object, though its items could be read as fields in their order, and
+/// a number with a point is no count.
+fn forms(document: &Map<String, Value>) -> Result<(), Failure> {
+    for (path, form) in FORMS {
+        let mut found = document.get(path.first().copied().unwrap_or_default());
+        for key in path.iter().skip(1) {
+            found = found.and_then(|value| value.get(*key));
+        }
+        if let Some(value) = found.filter(|value| !value.is_null()) {
+            form.check(&path.join("."), value)?;
+        }
+    }
+    Ok(())
+}
+
+impl Form {
+    fn check(self, place: &str, value: &Value) -> Result<(), Failure> {
+        let of = |fits: bool, wanted: &str| {
+            let shown = one_line(&value.to_string(), 64);
+            if fits { Ok(()) } else { Err(fault(format!("{place} is {shown}: write {wanted}"))) }
+        };
+        let items = |fits: fn(&Value) -> bool| value.as_array().is_some_and(|list| list.iter().all(fits));
+        match self {
+            Self::Object => of(value.is_object(), "an object, a key with each value"),
+            Self::Objects => of(items(Value::is_object), "a list of objects"),
+            Self::Text => of(value.is_string(), "a text"),
+            Self::Texts => of(items(Value::is_string), "a list of texts"),
+            Self::Whole(most) => match value {
+                Value::Number(number) => match number.as_u64() {
+                    Some(whole) if whole <= most => Ok(()),
+                    Some(_) | None => {
+                        let detail = format!(
+                            "{place} is {number}: write a whole number from 0 to {most}, without a point"
+                        );
+                        Err(Failure::new(Fault::OutOfRange, detail))
+                    }
+                },
+                Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                    of(false, "a whole number, such as 3")
+                }
+            },
+        }
     }
 }
 
@@ -216,6 +278,35 @@ mod tests {
         }
         for no_number in ["NaN", "Infinity", "1e999", "\"3\"", "true", "[]", "{}", "0x3", "03", "+3"] {
             assert_eq!(members(no_number), Err("DECODE"), "{no_number}");
+        }
+    }
+
+    #[test]
+    fn what_has_another_form_is_refused_with_its_place_and_the_form() {
+        for (text, told) in [
+            (r#"{"sizes":[4],"reason":["A","m"]}"#, "sizes is [4]: write an object"),
+            (r#"{"sizes":{"members":4},"reason":["A","m"]}"#, "reason is [\"A\",\"m\"]: write an object"),
+            (
+                r#"{"sizes":{"members":3.0},"reason":{"code":"A"}}"#,
+                "sizes.members is 3.0: write a whole number",
+            ),
+            (
+                r#"{"sizes":{"members":"3"},"reason":{"code":"A"}}"#,
+                "sizes.members is \"3\": write a whole number",
+            ),
+            (r#"{"reason":{"code":3}}"#, "reason.code is 3: write a text"),
+            (r#"{"reason":{"code":"A"},"signals":"load"}"#, "signals is \"load\": write a list of texts"),
+            (
+                r#"{"reason":{"code":"A"},"forecast":[[1,2.0]]}"#,
+                "forecast is [[1,2.0]]: write a list of objects",
+            ),
+            (r#"{"reason":{"code":"A"},"state":{}}"#, "state is {}: write a text"),
+            (r#"{"reason":{"code":"A"},"askAgainMs":1.5}"#, "askAgainMs is 1.5: write a whole number"),
+            (r#"{"refusal":[["A"]]}"#, "refusal is [[\"A\"]]: write an object"),
+            (r#"{"refusal":{"reason":["A"]}}"#, "refusal.reason is [\"A\"]: write an object"),
+        ] {
+            let failure = decode(text.as_bytes()).expect_err(text);
+            assert!(failure.detail.starts_with(told), "{failure}");
         }
     }
 

@@ -7,12 +7,14 @@
 use super::child::digest;
 use super::fault::{Flaw, Rejection};
 use super::frame::{Ask, HEAD_BYTES, Reply, Role};
-use super::limits::{Class, Limits};
-use super::process::{Launch, Process, unexpected};
+use super::limits::{Bounds, CACHE_SPARE_BYTES, CACHE_SPARE_FILES, Class, Limits, compile_space};
+use super::process::{Allowed, Launch, Process, Trouble, unexpected};
+use super::room;
 use super::scan::Inspection;
 use rustix::fs::MemfdFlags;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,18 +42,31 @@ pub(crate) async fn compile(
 ) -> Result<(Inspection, Artefact), Rejection> {
     let bounds = launch.bounds(class);
     if module.len() as u64 > bounds.module_bytes {
-        let detail = format!("{} bytes; class {} allows {}", module.len(), class.word(), bounds.module_bytes);
-        return Err(Rejection::new(Flaw::TooLarge, detail));
+        return Err(too_large(module.len() as u64, class, &bounds));
     }
     let digest = digest(module);
     let cached = cache.map(|folder| folder.join(name(&digest, class)));
     if let Some(found) = cached.as_deref().and_then(|path| recall(path, &digest, limits)) {
         return Ok(found);
     }
+    let space_bytes = compile_space(module.len() as u64, &bounds);
+    let allowed = Allowed { class, cpu_s: bounds.compile_cpu_s, space_bytes, by_container: false };
+    let refusal = cache.map(|folder| Refusal::of(folder, &digest, &allowed));
+    if let Some(rejection) = refusal.as_ref().and_then(Refusal::recall) {
+        return Err(rejection);
+    }
     let failed =
         |error: io::Error| Rejection::new(Flaw::CompileFailed, format!("keeping compiled code: {error}"));
     let (file, draft) = draft(cache).map_err(failed)?;
-    let made = translate(launch, class, limits, module, &file).await;
+    let made = match translate(launch, allowed, limits, module, &file).await {
+        Ok(made) => Ok(made),
+        Err(End { rejection, is_certain }) => {
+            if let Some(refusal) = refusal.as_ref().filter(|_| is_certain) {
+                refusal.keep(&rejection);
+            }
+            Err(rejection)
+        }
+    };
     let kept = made.and_then(|(inspection, artefact)| {
         if let (Some(draft), Some(path)) = (&draft, &cached) {
             keep(&artefact, &inspection, draft, path).map_err(failed)?;
@@ -64,28 +79,50 @@ pub(crate) async fn compile(
     kept
 }
 
+/// Why a module was not compiled.
+struct End {
+    rejection: Rejection,
+    /// Whether another attempt would end the same: it is the module's doing and not the machine's.
+    is_certain: bool,
+}
+
+impl End {
+    fn of(trouble: &Trouble, allowed: &Allowed) -> Self {
+        let is_certain = matches!(trouble, Trouble::Died { signal: Some(libc::SIGXCPU | libc::SIGABRT), .. });
+        Self { rejection: trouble.rejection(allowed), is_certain }
+    }
+}
+
 async fn translate(
     launch: &Launch,
-    class: Class,
+    allowed: Allowed,
     limits: &Limits,
     module: &[u8],
     file: &File,
-) -> Result<(Inspection, Artefact), Rejection> {
-    let bounds = launch.bounds(class);
-    let mut child =
-        Process::start(launch, Role::Compile, class, limits).await.map_err(|trouble| trouble.rejection())?;
-    let unreadable = |error: io::Error| Rejection::new(Flaw::CompileFailed, error.to_string());
+) -> Result<(Inspection, Artefact), End> {
+    let bounds = launch.bounds(allowed.class);
+    let part = room::take(allowed.space_bytes).await;
+    let allowed = Allowed { space_bytes: part.bytes, by_container: part.is_cut, ..allowed };
+    let child = Process::start(launch, Role::Compile, allowed.class, part.bytes, Some(allowed.cpu_s)).await;
+    let mut child = child.map_err(|trouble| End::of(&trouble, &allowed))?;
+    let unreadable = |error: io::Error| {
+        let rejection = Rejection::new(Flaw::CompileFailed, error.to_string());
+        End { rejection, is_certain: false }
+    };
     let mut sink = tokio::fs::File::from_std(file.try_clone().map_err(unreadable)?);
     let wall = Duration::from_millis(bounds.compile_wall_ms);
     let ask = Ask::Compile { limits: *limits };
     let answer = child.ask_into(&ask, module, wall, bounds.artefact_bytes, &mut sink).await;
-    match answer.map_err(|trouble| trouble.rejection())? {
+    match answer.map_err(|trouble| End::of(&trouble, &allowed))? {
         (Reply::Compiled { inspection, sha256 }, length) => {
             let file = Arc::new(file.try_clone().map_err(unreadable)?);
             Ok((*inspection, Artefact { file, length, sha256 }))
         }
-        (Reply::Rejected { rejection }, _) => Err(Rejection::new(rejection.flaw, rejection.detail)),
-        (other, _) => Err(unexpected(&other).rejection()),
+        (Reply::Rejected { rejection }, _) => {
+            let is_certain = rejection.flaw == Flaw::CompileLimit;
+            Err(End { rejection: Rejection::new(rejection.flaw, rejection.detail), is_certain })
+        }
+        (other, _) => Err(End::of(&unexpected(&other), &allowed)),
     }
 }
 
@@ -139,3 +176,77 @@ fn recall(path: &Path, digest: &str, limits: &Limits) -> Option<(Inspection, Art
 pub(crate) fn forget(cache: &Path, digest: &str, class: Class) {
     let _ = std::fs::remove_file(cache.join(name(digest, class)));
 }
+
+/// Where it is kept that a module cannot be compiled within what it is allowed: to find that out takes all of it.
+struct Refusal {
+    path: PathBuf,
+    /// What was allowed; with more it is tried again.
+    allowed: String,
+}
+
+impl Refusal {
+    fn of(cache: &Path, digest: &str, allowed: &Allowed) -> Self {
+        let path = cache.join(name(digest, allowed.class)).with_extension("refused");
+        Self {
+            path,
+            allowed: format!("{} s, {} bytes of {:?} MiB", allowed.cpu_s, allowed.space_bytes, room::all()),
+        }
+    }
+
+    fn recall(&self) -> Option<Rejection> {
+        let file = File::open(&self.path).ok()?;
+        let (allowed, rejection): (String, Rejection) =
+            serde_json::from_reader(file.take(u64::from(HEAD_BYTES))).ok()?;
+        (allowed == self.allowed).then_some(rejection)
+    }
+
+    fn keep(&self, rejection: &Rejection) {
+        let draft = self.path.with_extension("refused-draft");
+        let written = serde_json::to_vec(&(&self.allowed, rejection))
+            .map_err(io::Error::other)
+            .and_then(|bytes| std::fs::write(&draft, bytes))
+            .and_then(|()| std::fs::rename(&draft, &self.path));
+        if let Err(error) = written {
+            tracing::warn!(path = %self.path.display(), %error, "a refusal is not kept: a restart compiles it again");
+        }
+    }
+}
+
+/// Why a file is not even looked at.
+pub(crate) fn too_large(bytes: u64, class: Class, bounds: &Bounds) -> Rejection {
+    let (word, most) = (class.word(), bounds.module_bytes);
+    let detail = format!(
+        "{bytes} bytes; class {word} allows {most}, and `policyHost.{word}.moduleSize` of the daemon's file gives more"
+    );
+    Rejection::new(Flaw::TooLarge, detail)
+}
+
+/// Removes what nobody needs: drafts that were left, and of modules that are not wanted all but the newest few.
+pub(crate) fn prune(cache: &Path, wanted: &BTreeSet<String>) {
+    let Ok(entries) = std::fs::read_dir(cache) else { return };
+    let mut spare = Vec::new();
+    for entry in entries.flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let Ok(data) = entry.metadata() else { continue };
+        let age = data.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+        if file.starts_with('.') || file.ends_with("-draft") {
+            // Another daemon may be writing it.
+            if age > DRAFT_AGE {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        } else if !file.get(..64).is_some_and(|digest| wanted.contains(digest)) {
+            spare.push((age, data.len(), entry.path()));
+        }
+    }
+    spare.sort();
+    let mut bytes = 0_u64;
+    for (index, (_, length, path)) in spare.into_iter().enumerate() {
+        bytes = bytes.saturating_add(length);
+        if index >= CACHE_SPARE_FILES || bytes > CACHE_SPARE_BYTES {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// For how long a draft may be somebody's who writes: longer than any compilation.
+const DRAFT_AGE: Duration = Duration::from_secs(60 * 60);

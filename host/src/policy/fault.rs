@@ -153,12 +153,14 @@ impl Flaw {
             | Self::TooManySections
             | Self::TooManyInstances
             | Self::CompileLimit => {
-                "optimise it for size and strip it; a language with an interpreter needs class interpreter"
+                "optimise it for size and strip it; a language with an interpreter needs class interpreter, by `class: interpreter` in the manifest beside it"
             }
             Self::Nesting => {
-                "split the function with the deepest loops; a language with an interpreter needs class interpreter"
+                "split the function with the deepest loops; a language with an interpreter needs class interpreter, by `class: interpreter` in the manifest beside it"
             }
-            Self::MemoryLimit => "link it with less memory to begin with, or raise `memory` in its manifest",
+            Self::MemoryLimit => {
+                "link it with less memory to begin with, or raise `memory` in the manifest beside it"
+            }
             Self::TableLimit => {
                 "it starts with a table that no compiler makes of a policy; look at how it was built"
             }

@@ -91,18 +91,7 @@ pub(crate) fn read(
     most: impl FnOnce(&Manifest) -> u64,
 ) -> Result<Content, Rejection> {
     let folder = open(path)?;
-    let manifest = match manifest(&folder, name)? {
-        Some((mut file, is_json)) => {
-            let bytes = take(&mut file, MANIFEST_BYTES + 1, name)?;
-            if bytes.len() as u64 > MANIFEST_BYTES {
-                let detail =
-                    format!("the manifest has more than {MANIFEST_BYTES} bytes; put snapshots into files");
-                return Err(Rejection::new(Flaw::Manifest, detail));
-            }
-            parse(&bytes, is_json)?
-        }
-        None => Manifest::default(),
-    };
+    let manifest = read_manifest(&folder, name)?;
     let most = most(&manifest);
     let mut file = regular(&folder, &format!("{name}.wasm"))?;
     let stamp = stamp(&folder, name)?;
@@ -110,6 +99,23 @@ pub(crate) fn read(
     let case_stamp = stamps(path, &file_names(&manifest.tests));
     let files = snapshots(&folder, &manifest.tests);
     Ok(Content { module, manifest, stamp, files, case_stamp })
+}
+
+/// The manifest beside a module that is named by its path.
+pub(crate) fn manifest_beside(module: &Path) -> Result<Manifest, Rejection> {
+    let folder = module.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = module.file_stem().unwrap_or_default().to_string_lossy();
+    read_manifest(&open(folder)?, &name)
+}
+
+fn read_manifest(folder: &OwnedFd, name: &str) -> Result<Manifest, Rejection> {
+    let Some((mut file, is_json)) = manifest(folder, name)? else { return Ok(Manifest::default()) };
+    let bytes = take(&mut file, MANIFEST_BYTES + 1, name)?;
+    if bytes.len() as u64 > MANIFEST_BYTES {
+        let detail = format!("the manifest has more than {MANIFEST_BYTES} bytes; put snapshots into files");
+        return Err(Rejection::new(Flaw::Manifest, detail));
+    }
+    parse(&bytes, is_json)
 }
 
 /// The files that test cases name, in order and each once: the order of [`Files`].

@@ -121,6 +121,8 @@ impl Contract {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Confinement {
+    /// The number of the user that it became, or why it stayed who it was.
+    pub user: String,
     /// No new privileges through execution.
     pub no_new_privileges: bool,
     /// `full`, `partial` (an older kernel; seccomp covers the rest) or `none`.

@@ -4,182 +4,122 @@
 //! A changed module is scanned, compiled, loaded, held to its own tests and tried on the last snapshots before it
 //! takes over, between two evaluations; where its manifest wants that, it stands beside the running version for a
 //! while first. Whatever fails on that way leaves the version that runs in place and shows in the status. A version
-//! that fails several times in a row gives way to the last one that worked.
+//! that fails a target several times in a row gives way, for that target, to the last one that answered it.
+
+mod config;
+
+pub use config::LibraryConfig;
 
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::folder::{self, Listing};
-use super::frame::Contract;
-use super::limits::{Class, Limits};
-use super::log_budget::LogBudget;
-use super::manifest::Manifest;
-use super::process::Launch;
-use super::shadow::{Course, Shadow, ShadowStatus};
+use super::memory::{Memory, Remembered};
+use super::shadow::{Course, Shadow};
+use super::status::{PolicyStatus, Stopped, Trouble};
 use super::version::{Evaluation, Version};
+use super::versions::{Candidate, End, Policy, Refused, Release};
 use super::watch::{Watch, keep_watching};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::proposal::Answer;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-/// Snapshots of a policy on which its next version is tried.
-const TRIALS: usize = 4;
-
-/// How a library behaves. Each default is what a daemon should use.
-#[derive(Clone, Debug)]
-pub struct LibraryConfig {
-    /// How children are started.
-    pub launch: Launch,
-    /// Where compiled code is kept between runs; without it every start compiles.
-    pub cache: Option<PathBuf>,
-    /// For how long a file must not have changed to count as whole.
-    pub settle: Duration,
-    /// How often the directory is read when no event came: some mounts send none.
-    pub rescan: Duration,
-    /// Least time between two attempts to load one policy, so that a storm of changes costs one compilation.
-    pub pause: Duration,
-    /// Failures in a row after which a version gives way to the last good one.
-    pub failures: u32,
-    /// Most policies that are loaded.
-    pub policies: usize,
-    /// Policies of the class `interpreter`, by name, where no manifest says otherwise.
-    pub interpreters: BTreeSet<String>,
-}
-
-impl LibraryConfig {
-    /// The class of a policy: what its manifest says, else what the daemon's file says.
-    pub(crate) fn class(&self, name: &str, manifest: &Manifest) -> Class {
-        let listed = if self.interpreters.contains(name) { Class::Interpreter } else { Class::Compiled };
-        manifest.class.unwrap_or(listed)
-    }
-}
-
-impl Default for LibraryConfig {
-    fn default() -> Self {
-        Self {
-            launch: Launch::default(),
-            cache: None,
-            settle: Duration::from_secs(1),
-            rescan: Duration::from_secs(10),
-            pause: Duration::from_secs(5),
-            failures: 5,
-            policies: 64,
-            interpreters: BTreeSet::new(),
-        }
-    }
-}
+/// How long an evaluation waits for its policy to be loaded for the first time.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
 
 /// A watched directory of policies.
 pub struct Library {
     shared: Arc<Shared>,
-    watch: Watch,
-}
-
-/// How one policy stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyStatus {
-    /// Its name: the file's, without `.wasm`.
-    pub name: String,
-    /// SHA-256 of the running module, in hex; absent if none runs.
-    pub module: Option<String>,
-    /// The contract that the running module follows.
-    pub contract: Option<Contract>,
-    /// When the running module took over.
-    pub active_since: Option<SystemTime>,
-    /// Failures in a row of the running module.
-    pub failures: u32,
-    /// What is wrong with the file in the directory, if something is; the running module goes on.
-    pub trouble: Option<Trouble>,
-    /// The version that stands beside the running one and does not decide yet.
-    pub shadow: Option<ShadowStatus>,
-}
-
-/// What is wrong, and since when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What.
-    pub rejection: Rejection,
-    /// SHA-256 of the module that it is wrong with, where it could be read.
-    pub module: Option<String>,
-    /// Since when.
-    pub since: SystemTime,
+    _watch: Watch,
 }
 
 pub(crate) struct Shared {
     pub config: LibraryConfig,
     pub folder: PathBuf,
+    memory: Option<Memory>,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    /// Whether all that was there at the start was taken or refused.
+    pub settled: watch::Sender<bool>,
+    /// Ends the watch's rest: there is something to look at.
+    pub wake: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
     policies: BTreeMap<String, Policy>,
+    /// Which targets name which policy; none before anybody said so.
+    users: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// Whether the directory was read.
+    is_listed: bool,
     /// What is wrong with the directory as a whole.
     directory: Option<Trouble>,
     skipped: Vec<(String, Rejection)>,
 }
 
-#[derive(Default)]
-struct Policy {
-    active: Option<Active>,
-    /// The version that will take over once it has stood beside the active one for long enough.
-    shadow: Option<Shadow>,
-    /// The last version that gave an answer, and what it was released as.
-    good: Option<(Candidate, Arc<Version>)>,
-    /// The digest that was rolled back, which is not taken again.
-    barred: Option<String>,
-    trouble: Option<Trouble>,
-    recent: VecDeque<Arc<Snapshot>>,
-    log: LogBudget,
-}
-
-/// What makes one release the same as another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// SHA-256 of the module, in hex.
-    pub module: String,
-    pub class: Class,
-    pub limits: Limits,
-    /// A fingerprint of its test cases.
-    pub cases: String,
-}
-
-struct Active {
-    candidate: Candidate,
-    version: Arc<Version>,
-    since: SystemTime,
-    failures: u32,
-    has_answered: bool,
-}
-
 impl Library {
-    /// Reads the directory, loads what is in it, and begins to watch. A broken module is not an error: it
-    /// shows in the status.
+    /// Begins to watch and to load what is there, and waits for neither. A broken module is not an error: it shows in
+    /// the status.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub async fn open(folder: &Path, config: LibraryConfig) -> Result<Self, Rejection> {
+    pub fn begin(folder: &Path, config: LibraryConfig) -> Result<Self, Rejection> {
         folder::list(folder)?;
         let shared = Arc::new(Shared {
+            memory: config.memory.as_deref().map(Memory::new),
             config,
             folder: folder.to_owned(),
             state: Mutex::default(),
             changes: watch::Sender::new(0),
+            settled: watch::Sender::new(false),
+            wake: Arc::default(),
         });
-        let watch = keep_watching(&shared).await;
-        Ok(Self { shared, watch })
+        let watch = keep_watching(&shared);
+        Ok(Self { shared, _watch: watch })
+    }
+
+    /// The same, and waits until all that is there was taken or refused.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn open(folder: &Path, config: LibraryConfig) -> Result<Self, Rejection> {
+        let library = Self::begin(folder, config)?;
+        // The sender lives as long as the library.
+        let _ = library.shared.settled.subscribe().wait_for(|settled| *settled).await;
+        Ok(library)
+    }
+
+    /// Which targets name which policy: those that are named are compiled first, and what is wrong with one that is
+    /// named stops somebody.
+    pub fn name_users(&self, users: BTreeMap<String, BTreeSet<Arc<str>>>) {
+        let mut state = self.shared.lock();
+        if state.users == users {
+            return;
+        }
+        for (name, policy) in &mut state.policies {
+            // What nobody names has nothing to go back to; who names it again begins anew.
+            policy.keep_targets(users.get(name).unwrap_or(&BTreeSet::new()));
+        }
+        state.users = users;
+        drop(state);
+        self.shared.wake.notify_one();
+        self.shared.changed();
     }
 
     /// Asks a policy. Never hangs and never fails: whatever goes wrong is a value, and the target holds.
     pub async fn evaluate(&self, policy: &str, snapshot: Arc<Snapshot>) -> Evaluation {
-        let Some((version, shadow)) = self.shared.begin(policy, &snapshot) else {
-            return Evaluation::failed("", self.shared.not_loaded(policy));
+        self.shared.loaded(policy).await;
+        let (version, shadow) = match self.shared.ask(policy, &snapshot) {
+            Ok(versions) => versions,
+            Err(why) => {
+                let why = why.unwrap_or_else(|| self.shared.not_loaded(policy));
+                return Evaluation::failed("", Failure::new(Fault::NotLoaded, why));
+            }
         };
         let mut evaluation = version.evaluate(&snapshot).await;
-        self.shared.end(policy, &version, &evaluation.result);
+        self.shared.end(policy, &version, &snapshot.target.key, &evaluation.result).await;
         evaluation.log = self.shared.within_budget(policy, evaluation.log);
         if let Some(shadow) = shadow {
             // Beside the decision, which does not wait for it.
@@ -193,7 +133,40 @@ impl Library {
     /// How all policies stand, by name.
     #[must_use]
     pub fn status(&self) -> Vec<PolicyStatus> {
-        self.shared.lock().policies.iter().map(|(name, policy)| policy.status(name)).collect()
+        let state = self.shared.lock();
+        let mut all: Vec<_> = state.policies.iter().map(|(name, policy)| policy.status(name)).collect();
+        let absent = state.users.keys().filter(|name| state.is_listed && !state.policies.contains_key(*name));
+        for name in absent {
+            let mut status = Policy::default().status(name);
+            let rejection = Rejection::new(Flaw::Missing, self.shared.missing(name));
+            status.trouble = Some(Trouble { rejection, module: None, since: SystemTime::UNIX_EPOCH });
+            all.push(status);
+        }
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// The policies that targets name and that decide for none of them, or not for some; by name.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<Stopped> {
+        let state = self.shared.lock();
+        let of = |(name, targets): (&String, &BTreeSet<Arc<str>>)| {
+            let policy = state.policies.get(name);
+            let (why, targets) = match policy.and_then(|policy| Some((policy, policy.active.as_ref()?))) {
+                Some((policy, active)) => {
+                    let lost = active.back.keys().filter(|target| !policy.good.contains_key(*target));
+                    let lost: BTreeSet<_> = lost.cloned().collect();
+                    (Some("it was rolled back, and no version before is left".to_owned()), lost)
+                }
+                None => {
+                    let trouble = policy.and_then(|policy| policy.trouble.as_ref());
+                    let absent = (policy.is_none() && state.is_listed).then(|| self.shared.missing(name));
+                    (trouble.map(|trouble| trouble.rejection.to_string()).or(absent), targets.clone())
+                }
+            };
+            (!targets.is_empty()).then(|| Stopped { policy: name.clone(), targets, why })
+        };
+        state.users.iter().filter_map(of).collect()
     }
 
     /// What is wrong with the directory as a whole; the policies that run go on.
@@ -210,7 +183,7 @@ impl Library {
 
     /// Looks at the directory now, whatever was heard of it: a file system may tell nothing of its changes.
     pub fn look_again(&self) {
-        self.watch.look_again();
+        self.shared.wake.notify_one();
     }
 
     /// A counter that rises with every change of the status; await `changed()` on it.
@@ -225,21 +198,36 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self) {
+    /// Whether a target names this policy.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.lock().users.contains_key(name)
+    }
+
+    pub(crate) fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Waits, for a while, for a policy that is being loaded for the first time: that it is not there yet says nothing
+    /// of it.
+    async fn loaded(&self, name: &str) {
+        let mut changes = self.changes.subscribe();
+        // Whether it came in time or not is seen by asking it. The sender lives as long as we do.
+        let _ = tokio::time::timeout(FIRST_WAIT, changes.wait_for(|_| !self.is_loading(name))).await;
+    }
+
+    fn is_loading(&self, name: &str) -> bool {
+        let state = self.lock();
+        let is_new = |policy: &Policy| policy.active.is_none() && policy.trouble.is_none();
+        state.policies.get(name).map_or(!state.is_listed && state.directory.is_none(), is_new)
+    }
+
     /// The version to ask, and the one to ask beside it.
-    fn begin(&self, name: &str, snapshot: &Arc<Snapshot>) -> Option<(Arc<Version>, Option<Arc<Version>>)> {
-        let mut state = self.lock();
-        let policy = state.policies.get_mut(name)?;
-        policy.recent.retain(|kept| kept.target.key != snapshot.target.key);
-        policy.recent.push_back(Arc::clone(snapshot));
-        if policy.recent.len() > TRIALS {
-            policy.recent.pop_front();
-        }
-        let shadow = policy.shadow.as_ref().map(|shadow| Arc::clone(&shadow.version));
-        policy.active.as_ref().map(|active| (Arc::clone(&active.version), shadow))
+    fn ask(
+        &self,
+        name: &str,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(Arc<Version>, Option<Arc<Version>>), Option<String>> {
+        self.lock().policies.get_mut(name).ok_or(None)?.begin(snapshot)
     }
 
     /// Asks the version in shadow what the active one was asked, and compares the answers.
@@ -251,19 +239,35 @@ impl Shared {
         decided: &Result<Answer, Failure>,
     ) {
         let evaluation = version.evaluate(snapshot).await;
+        if self.note_shadow(name, version, snapshot, decided, &evaluation.result) {
+            self.save(name).await;
+            self.changed();
+        }
+    }
+
+    /// Whether anything came of an answer in shadow.
+    fn note_shadow(
+        &self,
+        name: &str,
+        version: &Arc<Version>,
+        snapshot: &Snapshot,
+        decided: &Result<Answer, Failure>,
+        beside: &Result<Answer, Failure>,
+    ) -> bool {
         let mut state = self.lock();
-        let Some(policy) = state.policies.get_mut(name) else { return };
-        let Some(shadow) = policy.shadow.as_mut().filter(|shadow| Arc::ptr_eq(&shadow.version, version))
-        else {
-            return;
+        let Some(policy) = state.policies.get_mut(name) else { return false };
+        let shadow = policy.shadow.as_mut();
+        let Some(shadow) = shadow.filter(|shadow| Arc::ptr_eq(&shadow.release.version, version)) else {
+            return false;
         };
-        let course = shadow.take(&snapshot.target.key, decided, &evaluation.result);
+        let course = shadow.take(&snapshot.target.key, decided, beside);
         tracing::info!(policy = name, target = %snapshot.target.key, module = version.digest(), "{shadow}");
         match course {
             Course::Goes => {}
             Course::Over => {
                 if let Some(shadow) = policy.shadow.take() {
-                    policy.activate(shadow.candidate, shadow.version);
+                    tracing::info!(policy = name, module = version.digest(), "policy taken");
+                    policy.activate(shadow.release);
                 }
             }
             Course::Failed(rejection) => {
@@ -273,12 +277,13 @@ impl Shared {
                     detail = rejection.detail,
                     "policy refused"
                 );
-                policy.shadow = None;
+                let candidate = policy.shadow.take().map(|shadow| shadow.release.candidate);
+                policy.refused =
+                    candidate.map(|candidate| Refused { candidate, rejection: rejection.clone() });
                 policy.blame(rejection, Some(version.digest().to_owned()));
             }
         }
-        drop(state);
-        self.changed();
+        true
     }
 
     /// What of a log may be shown.
@@ -290,46 +295,53 @@ impl Shared {
         }
     }
 
-    fn not_loaded(&self, name: &str) -> Failure {
+    fn not_loaded(&self, name: &str) -> String {
         let state = self.lock();
-        let trouble = state.policies.get(name).and_then(|policy| policy.trouble.as_ref());
-        let detail = match trouble {
+        let policy = state.policies.get(name);
+        match policy.and_then(|policy| policy.trouble.as_ref()) {
             Some(trouble) => format!("policy `{name}` is not loaded: {}", trouble.rejection),
-            None => format!("no policy `{name}`: put {name}.wasm into {}", self.folder.display()),
-        };
-        Failure::new(Fault::NotLoaded, detail)
+            None if policy.is_some() || !state.is_listed => format!("policy `{name}` is being loaded"),
+            None => self.missing(name),
+        }
     }
 
-    /// Counts; after too many failures in a row the last good version takes over.
-    fn end(&self, name: &str, version: &Arc<Version>, result: &Result<Answer, Failure>) {
-        let mut state = self.lock();
-        let Some(policy) = state.policies.get_mut(name) else { return };
-        let Some(active) = policy.active.as_mut().filter(|active| Arc::ptr_eq(&active.version, version))
-        else {
-            return;
+    fn missing(&self, name: &str) -> String {
+        format!("no policy `{name}`: put {name}.wasm into {}", self.folder.display())
+    }
+
+    /// Counts; after too many failures in a row the target goes back to the version before.
+    async fn end(
+        &self,
+        name: &str,
+        version: &Arc<Version>,
+        target: &Arc<str>,
+        result: &Result<Answer, Failure>,
+    ) {
+        let most = self.config.failures;
+        let end = match self.lock().policies.get_mut(name) {
+            Some(policy) => policy.end(target, version, result, most),
+            None => End::Nothing,
         };
-        let failure = match result {
-            Ok(_) => {
-                active.failures = 0;
-                active.has_answered = true;
-                return;
+        match end {
+            End::Nothing => {}
+            // Many come at once when a version has taken over; the watch keeps them with its next look.
+            End::FirstAnswer => self.wake.notify_one(),
+            End::RolledBack { from, to, why } => {
+                tracing::warn!(policy = name, target = %target, from, to, why, "policy rolled back");
+                self.save(name).await;
+                self.changed();
             }
-            // Not the policy's doing.
-            Err(failure) if matches!(failure.fault, Fault::Busy | Fault::Input | Fault::Sandbox) => return,
-            Err(failure) => failure,
-        };
-        active.failures = active.failures.saturating_add(1);
-        if active.failures < self.config.failures {
-            return;
         }
-        if let Some((candidate, good)) = policy.good.take() {
-            let detail = format!("{} failures in a row, the last one {failure}", active.failures);
-            let digest = version.digest().to_owned();
-            policy.blame(Rejection::new(Flaw::RolledBack, detail), Some(digest.clone()));
-            policy.barred = Some(digest);
-            policy.active = Some(Active::new(candidate, good));
-            drop(state);
-            self.changed();
+    }
+
+    /// Keeps what is to be remembered of a policy. What cannot be kept is told, and forgotten by a restart.
+    pub(crate) async fn save(&self, name: &str) {
+        let remembered = self.lock().policies.get(name).and_then(Remembered::of);
+        let (Some(memory), Some(remembered)) = (self.memory.clone(), remembered) else { return };
+        let owned = name.to_owned();
+        let saved = tokio::task::spawn_blocking(move || memory.save(&owned, &remembered)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(policy = name, %error, "what was released is not remembered: a restart forgets it");
         }
     }
 
@@ -344,6 +356,8 @@ impl Shared {
                 state.directory = Some(Trouble { rejection: rejection.clone(), module: None, since });
             }
             Ok(listing) => {
+                news |= !state.is_listed;
+                state.is_listed = true;
                 state.directory = None;
                 state.skipped.clone_from(&listing.skipped);
                 for (name, policy) in &mut state.policies {
@@ -355,6 +369,9 @@ impl Shared {
                 state
                     .policies
                     .retain(|name, policy| policy.active.is_some() || listing.found.contains_key(name));
+                for name in listing.found.keys() {
+                    state.policies.entry(name.clone()).or_default();
+                }
             }
         }
         news |= before != (state.directory.is_some(), state.skipped.len());
@@ -386,23 +403,28 @@ impl Shared {
     pub(crate) fn standing(&self, name: &str, candidate: &Candidate) -> Standing {
         let mut state = self.lock();
         let Some(policy) = state.policies.get_mut(name) else { return Standing::New };
-        if policy.barred.as_ref() == Some(&candidate.module) {
-            return Standing::Barred;
-        }
-        if policy.shadow.as_ref().is_some_and(|shadow| shadow.candidate == *candidate) {
+        if policy.shadow.as_ref().is_some_and(|shadow| shadow.release.candidate == *candidate) {
             return Standing::Known;
         }
         // Whatever comes now, what stood in shadow is no longer in the directory.
         let withdrawn = policy.shadow.take().is_some();
-        let running = policy.active.as_ref().is_some_and(|active| active.candidate == *candidate);
+        let running = policy.active.as_ref().is_some_and(|active| active.release.candidate == *candidate);
         if running {
             policy.trouble = None;
+            policy.refused = None;
         }
+        let refused = policy.refused.as_ref().filter(|refused| refused.candidate == *candidate);
+        let standing = match refused.map(|refused| refused.rejection.clone()) {
+            // Without a version that runs it may as well be tried.
+            Some(rejection) if policy.active.is_some() => Standing::Refused(rejection),
+            Some(_) | None if running => Standing::Known,
+            Some(_) | None => Standing::New,
+        };
         drop(state);
         if running || withdrawn {
             self.changed();
         }
-        if running { Standing::Known } else { Standing::New }
+        standing
     }
 
     /// The last snapshots that a policy was asked with.
@@ -413,75 +435,59 @@ impl Shared {
 
     /// The next evaluation asks this version, or asks it as well where it has to stand in shadow first and there
     /// is a version to stand beside.
-    pub(crate) fn admit(&self, name: &str, candidate: Candidate, version: Version, shadow: u32) {
+    pub(crate) fn admit(&self, name: &str, release: Release, shadow: u32) {
         let mut state = self.lock();
         let policy = state.policies.entry(name.to_owned()).or_default();
-        let version = Arc::new(version);
+        let module = &release.candidate.module;
         if shadow > 0 && policy.active.is_some() {
-            tracing::info!(
-                policy = name,
-                module = candidate.module,
-                evaluations = shadow,
-                "policy in shadow"
-            );
-            policy.shadow = Some(Shadow::new(candidate, version, shadow));
+            tracing::info!(policy = name, module, evaluations = shadow, "policy in shadow");
+            policy.shadow = Some(Shadow::new(release, shadow));
             policy.trouble = None;
         } else {
-            tracing::info!(policy = name, module = candidate.module, "policy taken");
-            policy.activate(candidate, version);
+            tracing::info!(policy = name, module, "policy taken");
+            policy.activate(release);
         }
         drop(state);
         self.changed();
     }
+
+    /// Changes one policy, and says so.
+    pub(crate) fn change<T>(&self, name: &str, change: impl FnOnce(&mut Policy) -> T) -> T {
+        let changed = change(self.lock().policies.entry(name.to_owned()).or_default());
+        self.changed();
+        changed
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
+    /// What is to be remembered of all policies.
+    pub(crate) fn remembered(&self) -> Vec<(String, Remembered)> {
+        let state = self.lock();
+        let of = |(name, policy): (&String, &Policy)| Some((name.clone(), Remembered::of(policy)?));
+        state.policies.iter().filter_map(of).collect()
+    }
+
+    /// The policies that are known, and the digests of all their versions; not before what was remembered of each is
+    /// taken up.
+    pub(crate) fn known(&self) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
+        let state = self.lock();
+        let is_taken_up = |policy: &Policy| policy.is_restored || policy.trouble.is_some();
+        state.policies.values().all(is_taken_up).then(|| {
+            let modules = state.policies.values().flat_map(Policy::modules).collect();
+            (state.policies.keys().cloned().collect(), modules)
+        })
+    }
 }
 
 /// How a module stands that was found in the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It has to be loaded.
     New,
     /// It runs already, with these limits and tests, or stands in shadow.
     Known,
-    /// It was rolled back.
-    Barred,
-}
-
-impl Active {
-    fn new(candidate: Candidate, version: Arc<Version>) -> Self {
-        Self { candidate, version, since: SystemTime::now(), failures: 0, has_answered: false }
-    }
-}
-
-impl Policy {
-    /// Takes over; what ran before is kept for the case that this fails.
-    fn activate(&mut self, candidate: Candidate, version: Arc<Version>) {
-        if let Some(old) = self.active.take().filter(|old| old.has_answered) {
-            self.good = Some((old.candidate, old.version));
-        }
-        self.active = Some(Active::new(candidate, version));
-        self.trouble = None;
-        self.barred = None;
-    }
-
-    /// Whether this is news.
-    fn blame(&mut self, rejection: Rejection, module: Option<String>) -> bool {
-        if self.trouble.as_ref().is_some_and(|old| old.rejection == rejection && old.module == module) {
-            return false;
-        }
-        self.trouble = Some(Trouble { rejection, module, since: SystemTime::now() });
-        true
-    }
-
-    fn status(&self, name: &str) -> PolicyStatus {
-        let active = self.active.as_ref();
-        PolicyStatus {
-            name: name.to_owned(),
-            module: active.map(|active| active.version.digest().to_owned()),
-            contract: active.and_then(|active| active.version.inspection.contract),
-            active_since: active.map(|active| active.since),
-            failures: active.map_or(0, |active| active.failures),
-            trouble: self.trouble.clone(),
-            shadow: self.shadow.as_ref().map(Shadow::status),
-        }
-    }
+    /// It failed before, and a restart does not make it better.
+    Refused(Rejection),
 }

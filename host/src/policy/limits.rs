@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// A compiler that is less optimised itself takes that many times longer (Go: 16 s instead of 5).
-const SLOWER: u64 = if cfg!(debug_assertions) { 4 } else { 1 };
+const GIB: u64 = 1 << 30;
 
 /// How much a module may be and take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +67,8 @@ pub struct Allowance {
     pub module_bytes: u64,
     /// Seconds of processor time for compiling.
     pub compile_cpu_s: u64,
+    /// Bytes of address space for compiling.
+    pub compile_bytes: u64,
     /// What an evaluation may take, unless the manifest beside the module says otherwise.
     pub limits: Limits,
 }
@@ -76,18 +77,26 @@ impl Allowance {
     /// What a class is allowed where the owner says nothing (`decisions.md` D15).
     #[must_use]
     pub fn of(class: Class) -> Self {
-        let (module_bytes, compile_cpu_s) = match class {
-            Class::Compiled => (8 * MIB, 10),
-            Class::Interpreter => (32 * MIB, 60),
+        let (module_bytes, compile_cpu_s, compile_bytes) = match class {
+            // Go (3.4 MB) takes 12 s on a good processor and 20 s on a poor one; that one may be three times as slow.
+            // It takes 1.2 GiB of address space, of which 0.75 GiB are resident.
+            Class::Compiled => (8 * MIB, 60, 1536 * MIB),
+            // Python (18 MB) takes half a minute.
+            Class::Interpreter => (32 * MIB, 240, 3 * GIB),
         };
-        Self { module_bytes, compile_cpu_s, limits: Limits::of(class) }
+        Self { module_bytes, compile_cpu_s, compile_bytes, limits: Limits::of(class) }
     }
 
     /// What no owner can exceed: twice the largest module that was measured, and as long as a person waits for
     /// a new version to be taken.
     #[must_use]
     pub fn ceiling() -> Self {
-        Self { module_bytes: 64 * MIB, compile_cpu_s: 300, limits: Limits::ceiling() }
+        Self {
+            module_bytes: 64 * MIB,
+            compile_cpu_s: 600,
+            compile_bytes: 16 * GIB,
+            limits: Limits::ceiling(),
+        }
     }
 }
 
@@ -147,7 +156,7 @@ pub struct Bounds {
     pub compile_cpu_s: u64,
     /// Milliseconds on the wall clock for compiling: a busy machine must not make a good module fail.
     pub compile_wall_ms: u64,
-    /// Bytes of address space of the child that compiles.
+    /// Bytes of address space of the child that compiles the largest module.
     pub compile_space_bytes: u64,
     /// Bytes of the compiled artefact.
     pub artefact_bytes: u64,
@@ -166,7 +175,7 @@ impl Bounds {
     #[must_use]
     pub fn allowed(class: Class, allowance: &Allowance) -> Self {
         let module_bytes = allowance.module_bytes;
-        let compile_cpu_s = allowance.compile_cpu_s.saturating_mul(SLOWER);
+        let compile_cpu_s = allowance.compile_cpu_s;
         // Four times the processor time: so busy may the machine be.
         let compile_wall_ms = compile_cpu_s.saturating_mul(4_000);
         match class {
@@ -184,8 +193,7 @@ impl Bounds {
                 core_instances: 100,
                 compile_cpu_s,
                 compile_wall_ms,
-                // Go's runtime takes 0.7 GiB to compile, and more address space than that.
-                compile_space_bytes: 2048 * MIB,
+                compile_space_bytes: allowance.compile_bytes,
                 artefact_bytes: 64 * MIB,
                 stack_bytes: 512 << 10,
             },
@@ -203,7 +211,7 @@ impl Bounds {
                 core_instances: 100,
                 compile_cpu_s,
                 compile_wall_ms,
-                compile_space_bytes: 3 * 1024 * MIB,
+                compile_space_bytes: allowance.compile_bytes,
                 artefact_bytes: 192 * MIB,
                 stack_bytes: 1 << 20,
             },
@@ -211,6 +219,28 @@ impl Bounds {
     }
 }
 
+/// Bytes of address space for compiling a module of so many bytes, within what its class allows: a small module that
+/// wants much is a bomb, and is ended before it takes what another one needs. Go takes 340 times its size.
+#[must_use]
+pub fn compile_space(module_bytes: u64, bounds: &Bounds) -> u64 {
+    COMPILE_BASE_BYTES
+        .saturating_add(module_bytes.saturating_mul(COMPILE_FACTOR))
+        .min(bounds.compile_space_bytes)
+}
+
+/// Address space of the child that compiles before it has read a module, twice over.
+const COMPILE_BASE_BYTES: u64 = 256 * MIB;
+/// Address space a byte of the module.
+const COMPILE_FACTOR: u64 = 512;
+/// Modules that are compiled at a time: a good one beside one that takes all its time.
+pub const COMPILE_SLOTS: usize = 2;
+/// Bytes that all compiling leaves of the memory that this process and its children may have: the daemon, and the
+/// children that evaluate.
+pub const COMPILE_LEAVES_BYTES: u64 = 512 * MIB;
+/// Bytes of compiled code that is kept of modules that are gone: a rollback by hand finds it.
+pub const CACHE_SPARE_BYTES: u64 = 256 * MIB;
+/// Files of the cache that are kept of modules that are gone.
+pub const CACHE_SPARE_FILES: usize = 64;
 /// Bytes of an answer (W47).
 pub const ANSWER_BYTES: usize = 64 << 10;
 /// Bytes of the state that a policy may keep (W63).

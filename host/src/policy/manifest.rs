@@ -16,6 +16,7 @@ use super::fault::{Flaw, Rejection};
 use super::limits::{CASES, Class, Limits, SHADOW};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What an owner sets for one module.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +34,23 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// The class of a module of this name: what the manifest says, else what the daemon's file says.
+    pub(crate) fn class_of(&self, name: &str, interpreters: &BTreeSet<String>) -> Class {
+        let listed = if interpreters.contains(name) { Class::Interpreter } else { Class::Compiled };
+        self.class.unwrap_or(listed)
+    }
+
+    /// Whether the module is the one that the manifest names, if it names one.
+    pub(crate) fn admits(&self, module: &str) -> Result<(), Rejection> {
+        match self.sha256.as_ref().filter(|wanted| *wanted != module) {
+            None => Ok(()),
+            Some(wanted) => {
+                let detail = format!("the manifest asks for sha256 {wanted}, the module has {module}");
+                Err(Rejection::new(Flaw::Digest, detail))
+            }
+        }
+    }
+
     /// The limits in force, given those of the class.
     pub(crate) fn limits(&self, class: Limits) -> Limits {
         Limits {
@@ -60,6 +78,7 @@ struct Raw {
 /// Reads a manifest; all that is wrong with it in one rejection.
 pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Result<Manifest, Rejection> {
     let value = if is_json { json(bytes) } else { yaml(bytes) }.map_err(wrong)?;
+    are_objects(&value).map_err(wrong)?;
     let raw: Raw = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
     let mut problems = Vec::new();
     let memory_bytes = within_ceiling(&raw, &mut problems);
@@ -86,6 +105,20 @@ pub(crate) fn parse(bytes: &[u8], is_json: bool) -> Result<Manifest, Rejection> 
     }
     let (fuel, wall_ms) = (raw.fuel, raw.wall_ms);
     Ok(Manifest { class: raw.class, sha256, fuel, memory_bytes, wall_ms, shadow: raw.shadow, tests })
+}
+
+/// A list is no object, though its items could be read as the fields in their order.
+fn are_objects(manifest: &Value) -> Result<(), String> {
+    let is_map = |value: &Value, place: &str| match value {
+        Value::Array(_) => Err(format!("{place} is a list; write its keys with their values")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Ok(()),
+    };
+    is_map(manifest, "the manifest")?;
+    for (index, case) in manifest["tests"].as_array().into_iter().flatten().enumerate() {
+        is_map(case, &format!("tests[{index}]"))?;
+        is_map(&case["expect"], &format!("tests[{index}].expect"))?;
+    }
+    Ok(())
 }
 
 fn wrong(detail: String) -> Rejection {
@@ -196,6 +229,14 @@ mod tests {
 
     #[test]
     fn refuses_aliases_and_unknown_keys() {
+        for text in [
+            "- compiled\n",
+            "tests: [[x, {}, null, {hold: true}]]\n",
+            "tests: [{snapshot: {}, expect: [3, false]}]\n",
+        ] {
+            let rejection = parse(text.as_bytes(), false).expect_err(text);
+            assert!(rejection.detail.contains("is a list"), "{rejection}");
+        }
         for text in ["a: &a [x]\nb: *a\n", "fule: 3\n", "class: huge\n", "- a\n", "fuel: 1.5\n"] {
             assert_eq!(parse(text.as_bytes(), false).map_err(|r| r.flaw), Err(Flaw::Manifest), "{text}");
         }

@@ -1,11 +1,15 @@
 //! One module at a time, without a directory: what `policy eval` and `policy inspect` use.
 
+use super::child::digest;
 use super::fault::{Flaw, Rejection};
+use super::folder;
 use super::limits::{Class, Limits};
 use super::process::Launch;
 use super::scan::Inspection;
 use super::version::{Evaluation, Version};
 use plimsoll_wire::Snapshot;
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +37,26 @@ impl Host {
         self.load_bytes(&module, class, self.launch.allowances.of(class).limits).await
     }
 
+    /// Reads a module as the daemon would: with the manifest beside it, where there is one. What is chosen here goes
+    /// before the manifest's class, and that before the daemon's file's.
+    ///
+    /// # Errors
+    /// Why it is not loaded.
+    pub async fn load_as_placed(
+        &self,
+        path: &Path,
+        chosen: Option<Class>,
+        interpreters: &BTreeSet<String>,
+    ) -> Result<Loaded, Rejection> {
+        let manifest = folder::manifest_beside(path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let class = chosen.unwrap_or_else(|| manifest.class_of(&name, interpreters));
+        let module = read(path, self.launch.bounds(class).module_bytes)?;
+        manifest.admits(&digest(&module))?;
+        let limits = manifest.limits(self.launch.allowances.of(class).limits);
+        self.load_bytes(&module, class, limits).await
+    }
+
     /// The same for bytes, with limits of one's own.
     ///
     /// # Errors
@@ -40,14 +64,6 @@ impl Host {
     pub async fn load_bytes(&self, module: &[u8], class: Class, limits: Limits) -> Result<Loaded, Rejection> {
         let version = Version::load(&self.launch, class, limits, module, self.cache.as_deref()).await?;
         Ok(Loaded { version })
-    }
-
-    /// What a module is, imports and exports, and how a component describes itself.
-    ///
-    /// # Errors
-    /// Why it is no policy.
-    pub async fn inspect(&self, path: &Path, class: Class) -> Result<Inspection, Rejection> {
-        Ok(self.load_file(path, class).await?.version.inspection)
     }
 }
 
@@ -73,7 +89,10 @@ impl Loaded {
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Rejection> {
     let unreadable =
         |error: std::io::Error| Rejection::new(Flaw::Unreadable, format!("{}: {error}", path.display()));
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    // A FIFO would have us wait for somebody to write.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
+    let file = std::fs::File::from(file);
     if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(Rejection::new(Flaw::NotRegular, format!("{} is not a regular file", path.display())));
     }

@@ -3,7 +3,7 @@
 
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::frame::{self, Ask, Boot, Confinement, Reply, Role, Sandbox};
-use super::limits::{Allowances, Bounds, Class, EVALUATE_SPACE_BYTES, Limits, START_WALL_MS};
+use super::limits::{Allowances, Bounds, Class, START_WALL_MS};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -58,16 +58,37 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// As the end of an attempt to load a module.
-    pub(crate) fn rejection(&self) -> Rejection {
+    /// As the end of an attempt to load a module, which had so much to compile in.
+    pub(crate) fn rejection(&self, allowed: &Allowed) -> Rejection {
+        let key = format!("policyHost.{}", allowed.class.word());
+        let limit = |detail: String| Rejection::new(Flaw::CompileLimit, detail);
         match self {
-            Self::Wall(wall) => Rejection::new(Flaw::CompileLimit, format!("took longer than {wall:?}")),
-            // Time is ended by the first two; a process whose address space is used up aborts.
-            Self::Died { signal: Some(libc::SIGXCPU | libc::SIGKILL | libc::SIGABRT), detail } => {
-                let detail =
-                    format!("takes more processor time or memory than its class allows: the child {detail}");
-                Rejection::new(Flaw::CompileLimit, detail)
-            }
+            Self::Wall(wall) => limit(format!(
+                "takes longer than {wall:?} to compile, four times `{key}.compileCpu`: the machine is too busy, or that is \
+                 too little"
+            )),
+            // The kernel's word for the limit of processor time.
+            Self::Died { signal: Some(libc::SIGXCPU), .. } => limit(format!(
+                "takes more than {} s of processor time to compile; `{key}.compileCpu` of the daemon's file gives more",
+                allowed.cpu_s
+            )),
+            // A process whose address space is used up aborts.
+            Self::Died { signal: Some(libc::SIGABRT), .. } => limit(format!(
+                "takes more than {} MiB of memory to compile; {}",
+                allowed.space_bytes >> 20,
+                if allowed.by_container {
+                    "the container's limit leaves no more".to_owned()
+                } else {
+                    format!(
+                        "`{key}.compileMemory` of the daemon's file gives more, a small module less than all of it"
+                    )
+                }
+            )),
+            Self::Died { signal: Some(libc::SIGKILL), .. } => Rejection::new(
+                Flaw::CompileFailed,
+                "the child that compiled it was killed from outside: most likely the machine or the container had no \
+                 memory left",
+            ),
             Self::Died { detail, .. } => Rejection::new(Flaw::CompileFailed, format!("the child {detail}")),
             Self::Garbage(detail) => {
                 Rejection::new(Flaw::CompileFailed, format!("the child answered {detail}"))
@@ -76,15 +97,38 @@ impl Trouble {
         }
     }
 
+    /// As the end of an attempt to load what is compiled.
+    pub(crate) fn unloaded(&self) -> Rejection {
+        match self {
+            Self::Start(detail) => Rejection::new(Flaw::Sandbox, detail),
+            Self::Wall(_) | Self::Died { .. } | Self::Garbage(_) => {
+                Rejection::new(Flaw::Instantiate, self.failure().detail)
+            }
+        }
+    }
+
     /// As the end of an evaluation.
     pub(crate) fn failure(&self) -> Failure {
         match self {
-            Self::Wall(wall) => Failure::new(Fault::Wall, format!("took longer than {wall:?}")),
+            Self::Wall(wall) => Failure::new(
+                Fault::Wall,
+                format!("took longer than {wall:?}; `wallMs` in the manifest beside the module gives more"),
+            ),
             Self::Died { detail, .. } => Failure::new(Fault::ChildDied, format!("the child {detail}")),
             Self::Garbage(detail) => Failure::new(Fault::Protocol, format!("the child answered {detail}")),
             Self::Start(detail) => Failure::new(Fault::Sandbox, detail),
         }
     }
+}
+
+/// What a child had to compile in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    pub class: Class,
+    pub cpu_s: u64,
+    pub space_bytes: u64,
+    /// Whether it is the container that allows no more.
+    pub by_container: bool,
 }
 
 /// A running child. Dropping it kills it.
@@ -101,16 +145,10 @@ impl Process {
         launch: &Launch,
         role: Role,
         class: Class,
-        limits: &Limits,
+        space_bytes: u64,
+        cpu_s: Option<u64>,
     ) -> Result<Self, Trouble> {
         let bounds = launch.bounds(class);
-        let (space_bytes, cpu_s) = match role {
-            Role::Compile | Role::Probe => (bounds.compile_space_bytes, Some(bounds.compile_cpu_s)),
-            Role::Evaluate => {
-                // The artefact stands in memory twice while it is loaded.
-                (EVALUATE_SPACE_BYTES + limits.memory_bytes + 2 * bounds.artefact_bytes, None)
-            }
-        };
         let module_bytes = bounds.module_bytes;
         let boot = Boot { role, class, sandbox: launch.sandbox, space_bytes, cpu_s, module_bytes };
         let mut child = spawn(launch, &boot)?;
@@ -119,6 +157,7 @@ impl Process {
         };
         let output = BufReader::with_capacity(64 << 10, output);
         let confinement = Confinement {
+            user: String::new(),
             no_new_privileges: false,
             landlock: String::new(),
             seccomp: false,
@@ -136,6 +175,7 @@ impl Process {
             return Err(Trouble::Start(format!("cannot confine policies: {step}: {detail}; {hint}")));
         }
         let Reply::Ready { confinement } = reply else { return Err(unexpected(&reply)) };
+        warn_of_root(&confinement);
         process.confinement = confinement;
         Ok(process)
     }
@@ -258,6 +298,19 @@ impl Process {
     /// The child's process id, while it runs.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+}
+
+/// Says once that children stay root: the other walls stand.
+fn warn_of_root(confinement: &Confinement) {
+    static TOLD: Once = Once::new();
+    if confinement.user.starts_with("root") {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                why = confinement.user,
+                "policies run as root in their sandbox; run the daemon as another user"
+            );
+        });
     }
 }
 

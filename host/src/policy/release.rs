@@ -5,9 +5,12 @@ use super::case;
 use super::child::digest;
 use super::fault::{Flaw, Rejection};
 use super::folder::{self, Content, Stamp};
-use super::library::{Candidate, Shared, Standing};
+use super::library::{Shared, Standing};
 use super::manifest::Manifest;
+use super::shadow::Shadow;
 use super::version::Version;
+use super::versions::{Active, Candidate, KEPT, Refused, Release};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -30,7 +33,9 @@ pub(crate) async fn release(
     let (path, owned, asked) = (shared.folder.clone(), name.to_owned(), Arc::clone(shared));
     let read = spawn_blocking(move || {
         let config = &asked.config;
-        let most = |manifest: &Manifest| config.launch.bounds(config.class(&owned, manifest)).module_bytes;
+        let most = |manifest: &Manifest| {
+            config.launch.bounds(manifest.class_of(&owned, &config.interpreters)).module_bytes
+        };
         let content = folder::read(&path, &owned, most)?;
         let after = folder::read_stamp(&path, &owned)?;
         Ok((content, after))
@@ -51,22 +56,16 @@ pub(crate) async fn release(
 }
 
 async fn admit(shared: &Arc<Shared>, name: &str, content: Content, module: &str) -> Result<(), Rejection> {
-    let Content { manifest, files, .. } = &content;
-    if let Some(wanted) = manifest.sha256.as_ref().filter(|wanted| *wanted != module) {
-        let detail = format!("the manifest asks for sha256 {wanted}, the module has {module}");
-        return Err(Rejection::new(Flaw::Digest, detail));
-    }
-    let class = shared.config.class(name, manifest);
+    let (manifest, files) = (&content.manifest, &content.files);
+    manifest.admits(module)?;
+    let class = manifest.class_of(name, &shared.config.interpreters);
     let limits = manifest.limits(shared.config.launch.allowances.of(class).limits);
     let cases = case::fingerprint(&manifest.tests, files);
     let candidate = Candidate { module: module.to_owned(), class, limits, cases };
     match shared.standing(name, &candidate) {
         Standing::New => {}
         Standing::Known => return Ok(()),
-        Standing::Barred => {
-            let detail = "this module was rolled back; put another one there";
-            return Err(Rejection::new(Flaw::RolledBack, detail));
-        }
+        Standing::Refused(rejection) => return Err(rejection),
     }
     if !shared.has_room(name) {
         let detail = format!("{} policies are loaded already", shared.config.policies);
@@ -75,9 +74,80 @@ async fn admit(shared: &Arc<Shared>, name: &str, content: Content, module: &str)
     let cache = shared.config.cache.as_deref();
     let version = Version::load(&shared.config.launch, class, limits, &content.module, cache).await?;
     case::check(&version, &manifest.tests, files).await?;
-    try_out(shared, name, &version).await?;
-    shared.admit(name, candidate, version, manifest.shadow);
+    if let Err(rejection) = try_out(shared, name, &version).await {
+        let refused = Refused { candidate, rejection: rejection.clone() };
+        shared.change(name, |policy| policy.refused = Some(refused));
+        shared.save(name).await;
+        return Err(rejection);
+    }
+    keep_module(shared, name, &candidate, content.module).await;
+    shared.admit(name, Release { candidate, version: Arc::new(version) }, manifest.shadow);
+    shared.save(name).await;
     Ok(())
+}
+
+/// The module's bytes outlive its file: another version may be in its place when it is gone back to.
+async fn keep_module(shared: &Arc<Shared>, name: &str, candidate: &Candidate, bytes: Vec<u8>) {
+    let Some(memory) = shared.memory().cloned() else { return };
+    let module = candidate.module.clone();
+    let kept = spawn_blocking(move || memory.keep(&module, &bytes)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!(policy = name, %error, "the module is not kept: no restart goes back to it");
+    }
+}
+
+/// Takes up, once, what was remembered of a policy: what ran before the restart runs again, until what is in the
+/// directory now has taken the same way as ever.
+pub(crate) async fn restore(shared: &Arc<Shared>, name: &str) {
+    let is_first = shared.change(name, |policy| !std::mem::replace(&mut policy.is_restored, true));
+    let Some(memory) = shared.memory().cloned().filter(|_| is_first) else { return };
+    let owned = name.to_owned();
+    let Ok(Some(remembered)) = spawn_blocking(move || memory.recall(&owned)).await else { return };
+    let Some(active) = recalled(shared, name, &remembered.active).await else { return };
+    let mut good = BTreeMap::new();
+    for (candidate, targets) in remembered.good.into_iter().take(KEPT) {
+        if let Some(release) = recalled(shared, name, &candidate).await {
+            good.extend(targets.into_iter().map(|target| (target, release.clone())));
+        }
+    }
+    let shadow = match remembered.shadow {
+        Some((candidate, count)) => {
+            recalled(shared, name, &candidate).await.map(|release| Shadow { release, count })
+        }
+        None => None,
+    };
+    tracing::info!(
+        policy = name,
+        module = active.candidate.module,
+        "policy taken as it was before the restart"
+    );
+    shared.change(name, |policy| {
+        policy.good = good;
+        policy.shadow = shadow;
+        policy.refused = remembered.refused;
+        policy.active = Some(Active::restored(active, remembered.answered, remembered.back));
+    });
+}
+
+/// A version that was remembered, if its bytes are still there and it still loads.
+async fn recalled(shared: &Arc<Shared>, name: &str, candidate: &Candidate) -> Option<Release> {
+    let config = &shared.config;
+    let (memory, module) = (shared.memory()?.clone(), candidate.module.clone());
+    let most = config.launch.bounds(candidate.class).module_bytes;
+    let bytes = spawn_blocking(move || memory.module(&module, most)).await.ok()?;
+    let module = &candidate.module;
+    let Some(bytes) = bytes else {
+        tracing::warn!(policy = name, module, "the version that was remembered is gone");
+        return None;
+    };
+    let (class, limits, cache) = (candidate.class, candidate.limits, config.cache.as_deref());
+    match Version::load(&config.launch, class, limits, &bytes, cache).await {
+        Ok(version) => Some(Release { candidate: candidate.clone(), version: Arc::new(version) }),
+        Err(rejection) => {
+            tracing::warn!(policy = name, module, %rejection, "the version that was remembered is not loaded");
+            None
+        }
+    }
 }
 
 /// The trial: no failure on the snapshots that the running version was asked with last.

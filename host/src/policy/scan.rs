@@ -84,8 +84,7 @@ pub(crate) fn scan(
     limits: &Limits,
 ) -> Result<Inspection, Rejection> {
     if bytes.len() as u64 > bounds.module_bytes {
-        let detail = format!("{} bytes; class {} allows {}", bytes.len(), class.word(), bounds.module_bytes);
-        return Err(Rejection::new(Flaw::TooLarge, detail));
+        return Err(super::artefact::too_large(bytes.len() as u64, class, bounds));
     }
     let mut scan = Scan {
         bounds: *bounds,
@@ -205,7 +204,7 @@ impl Scan {
             Payload::TableSection(section) => {
                 for table in section {
                     let initial = table.map_err(|error| malformed(&error))?.ty.initial;
-                    shape.table_elements = shape.table_elements.max(initial);
+                    shape.table_elements = shape.table_elements.saturating_add(initial);
                 }
                 at_most(
                     shape.table_elements,

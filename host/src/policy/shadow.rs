@@ -1,20 +1,23 @@
 //! A new version beside the running one: it is asked the same, its answers are shown and decide nothing, until it
 //! has answered so many times without failing.
 
-use super::fault::{Failure, Fault, Flaw, Rejection};
-use super::library::Candidate;
-use super::version::Version;
+use super::fault::{Failure, Flaw, Rejection};
+use super::versions::{Release, is_its_own};
 use plimsoll_wire::proposal::Answer;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
 /// A version in shadow.
 pub(crate) struct Shadow {
-    pub candidate: Candidate,
-    pub version: Arc<Version>,
+    pub release: Release,
+    pub count: Count,
+}
+
+/// How far a version in shadow has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
     /// How often it must answer.
-    wanted: u32,
+    pub wanted: u32,
     answered: u32,
     differed: u32,
     /// Its last answer beside the one that decided.
@@ -49,8 +52,8 @@ pub(crate) enum Course {
 }
 
 impl Shadow {
-    pub(crate) fn new(candidate: Candidate, version: Arc<Version>, wanted: u32) -> Self {
-        Self { candidate, version, wanted, answered: 0, differed: 0, last: String::new() }
+    pub(crate) fn new(release: Release, wanted: u32) -> Self {
+        Self { release, count: Count { wanted, ..Count::default() } }
     }
 
     /// Takes note of one answer beside the one that decided.
@@ -60,31 +63,30 @@ impl Shadow {
         decided: &Result<Answer, Failure>,
         beside: &Result<Answer, Failure>,
     ) -> Course {
+        let count = &mut self.count;
         match beside {
             Ok(_) => {}
             // Not the policy's doing: this evaluation does not count.
-            Err(failure) if matches!(failure.fault, Fault::Busy | Fault::Input | Fault::Sandbox) => {
-                return Course::Goes;
-            }
+            Err(failure) if !is_its_own(failure) => return Course::Goes,
             Err(failure) => {
-                let of = format!("evaluation {} of {} in shadow", self.answered + 1, self.wanted);
+                let of = format!("evaluation {} of {} in shadow", count.answered + 1, count.wanted);
                 return Course::Failed(Rejection::new(Flaw::Shadow, format!("{of}, on {target}: {failure}")));
             }
         }
         let (wish, decided) = (wish(beside), wish(decided));
-        self.answered += 1;
-        self.differed += u32::from(wish != decided);
-        self.last = format!("{target}: {wish} where {decided} decided");
-        if self.answered < self.wanted { Course::Goes } else { Course::Over }
+        count.answered += 1;
+        count.differed += u32::from(wish != decided);
+        count.last = format!("{target}: {wish} where {decided} decided");
+        if count.answered < count.wanted { Course::Goes } else { Course::Over }
     }
 
     pub(crate) fn status(&self) -> ShadowStatus {
         ShadowStatus {
-            module: self.candidate.module.clone(),
-            answered: self.answered,
-            wanted: self.wanted,
-            differed: self.differed,
-            last: self.last.clone(),
+            module: self.release.candidate.module.clone(),
+            answered: self.count.answered,
+            wanted: self.count.wanted,
+            differed: self.count.differed,
+            last: self.count.last.clone(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::answer;
 use super::artefact::{self, Artefact};
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::frame::{Ask, Contract, Reply, Role};
-use super::limits::{ANSWER_BYTES, Class, LOAD_WALL_MS, Limits, SNAPSHOT_BYTES};
+use super::limits::{ANSWER_BYTES, Class, EVALUATE_SPACE_BYTES, LOAD_WALL_MS, Limits, SNAPSHOT_BYTES};
 use super::process::{Launch, Process, Trouble, unexpected};
 use super::scan::Inspection;
 use plimsoll_wire::Snapshot;
@@ -113,9 +113,12 @@ impl Version {
 
     /// A child that has loaded this version.
     async fn start(&self) -> Result<Process, Rejection> {
-        let mut child = Process::start(&self.launch, Role::Evaluate, self.class, &self.limits)
+        // The artefact stands in memory twice while it is loaded.
+        let artefact_bytes = self.launch.bounds(self.class).artefact_bytes;
+        let space_bytes = EVALUATE_SPACE_BYTES + self.limits.memory_bytes + 2 * artefact_bytes;
+        let mut child = Process::start(&self.launch, Role::Evaluate, self.class, space_bytes, None)
             .await
-            .map_err(|trouble| trouble.rejection())?;
+            .map_err(|trouble| trouble.unloaded())?;
         let ask =
             Ask::Load { contract: self.contract, sha256: self.artefact.sha256.clone(), limits: self.limits };
         let wall = Duration::from_millis(LOAD_WALL_MS);
@@ -123,12 +126,12 @@ impl Version {
         match reply {
             Ok(Reply::Loaded) => Ok(child),
             Ok(Reply::Rejected { rejection }) => Err(Rejection::new(rejection.flaw, rejection.detail)),
-            Ok(other) => Err(unexpected(&other).rejection()),
+            Ok(other) => Err(unexpected(&other).unloaded()),
             // Code is run here for the first time: a start function that never ends, too much memory.
             Err(Trouble::Wall(_) | Trouble::Died { .. } | Trouble::Garbage(_)) => {
                 Err(Rejection::new(Flaw::Instantiate, "the child died while making a first instance"))
             }
-            Err(trouble @ Trouble::Start(_)) => Err(trouble.rejection()),
+            Err(trouble @ Trouble::Start(_)) => Err(trouble.unloaded()),
         }
     }
 
@@ -201,11 +204,11 @@ impl Version {
 
 async fn describe(child: &mut Process, limits: &Limits) -> Result<serde_json::Value, Rejection> {
     let wall = Duration::from_millis(limits.wall_ms);
-    let reply = child.ask(&Ask::Describe, &[], wall, 0).await.map_err(|trouble| trouble.rejection())?.0;
+    let reply = child.ask(&Ask::Describe, &[], wall, 0).await.map_err(|trouble| trouble.unloaded())?.0;
     if let Reply::Rejected { rejection } = reply {
         return Err(Rejection::new(rejection.flaw, rejection.detail));
     }
-    let Reply::Described { manifest } = reply else { return Err(unexpected(&reply).rejection()) };
+    let Reply::Described { manifest } = reply else { return Err(unexpected(&reply).unloaded()) };
     Ok(manifest)
 }
 

@@ -261,3 +261,50 @@ async fn a_change_that_needs_a_restart_is_logged_once_and_shown_until_it_is_take
     });
     gone.await.expect("it is gone");
 }
+
+/// What stops a target shows everywhere; what stops nobody does not make the daemon unready.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_policies_shows_everywhere_where_it_stops_a_target() {
+    let running = running().await;
+    let policies = running.lab.path("policies");
+    let metric = async |line: &str| running.ask("GET", "/metrics").await.1.lines().any(|found| found == line);
+    running.lab.write("policies/stray.wasm", "junk");
+    let refused = wait_until("the stray file is refused", PATIENCE, async || {
+        let shown = running.json("/v1/policies").await;
+        let stray = shown.as_array().and_then(|all| all.iter().find(|one| one["name"] == "stray"));
+        anyhow::ensure!(stray.is_some_and(|stray| stray["trouble"].is_string()), "{shown}");
+        Ok(())
+    });
+    refused.await.expect("a trouble");
+    assert_eq!(running.json("/readyz").await["ready"], true);
+    assert_eq!(running.json("/v1/problems").await, serde_json::json!([]));
+
+    std::fs::rename(&policies, running.lab.path("away")).expect("the folder goes");
+    let told = wait_until("the folder is missed", PATIENCE, async || {
+        let problems = running.json("/v1/problems").await;
+        anyhow::ensure!(problems.to_string().contains("the policies' directory"), "{problems}");
+        Ok(())
+    });
+    told.await.expect("a problem");
+    assert!(metric("plimsoll_policy_directory_readable 0").await);
+    assert_eq!(running.json("/readyz").await["ready"], true, "what runs goes on");
+    std::fs::rename(running.lab.path("away"), &policies).expect("the folder comes back");
+
+    running.lab.write("targets/demo.yaml", crate::lab::TARGET.replace("five.wasm", "missing.wasm"));
+    let told = wait_until("the missing module", PATIENCE, async || {
+        let (code, body) = running.ask("GET", "/readyz").await;
+        anyhow::ensure!(
+            code == 503 && body.contains("policy missing does not decide for default/demo"),
+            "{body}"
+        );
+        let problems = running.json("/v1/problems").await.to_string();
+        anyhow::ensure!(problems.contains("put missing.wasm into"), "{problems}");
+        anyhow::ensure!(!problems.contains("the policies' directory"), "{problems}");
+        Ok(())
+    });
+    told.await.expect("it is told");
+    assert!(metric("plimsoll_policy_loaded{policy=\"missing\"} 0").await);
+    assert!(running.lab.run(&["status"]).out.contains("put missing.wasm into"));
+    let log = std::fs::read_to_string(running.lab.path("daemon.log")).expect("the log");
+    assert!(log.contains("put missing.wasm into") && log.contains("the policies' directory"), "{log}");
+}

@@ -153,3 +153,47 @@ fn inspect_tells_what_a_module_is_or_why_it_is_no_policy() {
     assert_eq!(missing.code, 1);
     assert!(missing.err.starts_with("error: /nowhere.wasm: UNREADABLE"), "{missing:?}");
 }
+
+/// As the daemon has it: the manifest beside the module, and what the daemon's file allows.
+#[test]
+fn inspect_and_eval_take_a_module_as_it_is_placed() {
+    let lab = Lab::new();
+    lab.write("p.wasm", answering(&wish("5")));
+    let module = lab.path("p.wasm").to_string_lossy().into_owned();
+    let inspect = |config: &str| {
+        lab.run(&["--config", &lab.path(config).to_string_lossy(), "policy", "inspect", &module])
+    };
+    assert_eq!(inspect("nowhere.yaml").code, 0);
+    lab.write("p.yaml", format!("sha256: \"{}\"\n", "0".repeat(64)));
+    let refused = inspect("nowhere.yaml");
+    assert!(refused.code == 2 && refused.err.contains("DIGEST: the manifest asks for"), "{refused:?}");
+    lab.write("p.yaml", "fule: 3\n");
+    let refused = lab.feed(&["policy", "eval", "--module", &module], "");
+    assert!(refused.code == 1 && refused.err.contains("MANIFEST: unknown field `fule`"), "{refused:?}");
+    std::fs::remove_file(lab.path("p.yaml")).expect("it is there");
+
+    lab.write("p.wasm", plimsoll_tests::guest::padded(&answering(&wish("5")), 70 << 10));
+    let head = "apiVersion: plimsoll.dev/v1alpha1\nkind: DaemonConfig\n";
+    lab.write("small.yaml", format!("{head}policyHost: {{compiled: {{moduleSize: 64Ki}}}}\n"));
+    let refused = inspect("small.yaml");
+    assert!(refused.code == 2 && refused.err.contains("`policyHost.compiled.moduleSize`"), "{refused:?}");
+    lab.write(
+        "large.yaml",
+        format!("{head}policyHost: {{compiled: {{moduleSize: 64Ki}}, interpreterModules: [p.wasm]}}\n"),
+    );
+    let taken = inspect("large.yaml");
+    assert_eq!(taken.code, 0, "{taken:?}");
+    lab.write("broken.yaml", format!("{head}policyHots: {{}}\n"));
+    let refused = inspect("broken.yaml");
+    assert!(refused.code == 1 && refused.err.contains("policyHots"), "{refused:?}");
+}
+
+#[test]
+fn a_fifo_is_no_module_and_is_not_waited_for() {
+    let lab = Lab::new();
+    let path = lab.path("p.wasm");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a FIFO");
+    let refused = lab.run(&["policy", "inspect", &path.to_string_lossy()]);
+    assert!(refused.code == 2 && refused.err.contains("NOT_REGULAR"), "{refused:?}");
+}

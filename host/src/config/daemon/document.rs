@@ -64,6 +64,7 @@ raw! {
     struct RawClass {
         module_size: Scalar = "moduleSize",
         compile_cpu: Scalar = "compileCpu",
+        compile_memory: Scalar = "compileMemory",
         fuel: Scalar = "fuel",
         memory: Scalar = "memory",
         wall: Scalar = "wall",
@@ -252,6 +253,8 @@ fn allowance(raw: &RawClass, default: Allowance, sink: &mut Sink) -> Allowance {
         module_bytes: size(&raw.module_size, default.module_bytes, 64 << 10, most.module_bytes, sink),
         // The kernel counts whole seconds.
         compile_cpu_s: compile_cpu.as_secs() + u64::from(compile_cpu.subsec_nanos() > 0),
+        // Less than this no child starts in.
+        compile_bytes: size(&raw.compile_memory, default.compile_bytes, 256 * MI, most.compile_bytes, sink),
         limits: Limits {
             // Less than a million, about a millisecond, starts nothing that a compiler makes.
             fuel: raw.fuel.get().map_or(normal.fuel, |fuel| fuel.whole(1_000_000..=most.limits.fuel, sink)),

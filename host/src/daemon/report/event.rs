@@ -57,6 +57,13 @@ const TROUBLE: Kind = kind(
     "Something is wrong with the daemon and not with the target.",
     "Look the first word of the note up among the troubles.",
 );
+pub(super) const POLICY_ROLLED_BACK: Kind = kind(
+    "PolicyRolledBack",
+    true,
+    "Decide",
+    "A version of a policy failed the target several times in a row; the one before decides for it again.",
+    "Mend the module; `plimsoll status` tells what it did.",
+);
 const ORDER_OBEYED: Kind =
     kind("OrderObeyed", false, "Obey", "What stands written was obeyed, once.", "Nothing.");
 const ORDER_REFUSED: Kind = kind(
@@ -113,9 +120,10 @@ const PLAN_ABORTED: Kind = kind(
 );
 
 /// All kinds of events, in the order in which they are told. The reference is printed from this table.
-pub const EVENT_KINDS: [Kind; 13] = [
+pub const EVENT_KINDS: [Kind; 14] = [
     INVALID_SPEC,
     TROUBLE,
+    POLICY_ROLLED_BACK,
     ORDER_OBEYED,
     ORDER_REFUSED,
     EXTERNAL_WISH,

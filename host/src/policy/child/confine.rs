@@ -8,7 +8,9 @@ use crate::policy::frame::{Boot, Confinement, Role, Sandbox};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
 };
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{Gid, Uid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -41,12 +43,15 @@ impl fmt::Display for Gap {
 pub(super) fn confine(boot: &Boot) -> Result<Confinement, Gap> {
     let strict = boot.sandbox == Sandbox::Required;
     let mut confinement = Confinement {
+        user: String::new(),
         no_new_privileges: false,
         landlock: "none".to_owned(),
         seccomp: false,
         limits: Vec::new(),
     };
+    confinement.user = nobody().map_or_else(|why| why, |()| format!("{NOBODY}"));
     step(strict, privileges(), |()| confinement.no_new_privileges = true)?;
+    step(strict, die_with_the_daemon(), |()| ())?;
     step(strict, landlock(), |status| status.clone_into(&mut confinement.landlock))?;
     for (resource, name, value) in limits(boot) {
         step(strict, limit(resource, name, value), |line| confinement.limits.push(line))?;
@@ -69,6 +74,44 @@ fn step<T>(strict: bool, result: Result<T, Gap>, done: impl FnOnce(T)) -> Result
         Err(gap) if strict => Err(gap),
         Err(_) => Ok(()),
     }
+}
+
+/// Whoever owns nothing; the number that the kernel itself shows for those that it cannot name.
+const NOBODY: u32 = 65_534;
+
+/// Becomes nobody, with no right beside. Everything below holds without it: it is a second wall, and where it cannot
+/// stand (not root; an owner of a user namespace without that number) the child goes on and says why.
+fn nobody() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return drop_capabilities().map_err(|error| format!("not root; capabilities: {error}"));
+    }
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    let held =
+        rustix::thread::capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    if !held.contains(needed) {
+        // Without the right to signal others the daemon could not end a child of another user.
+        let _ = drop_capabilities();
+        return Err("root without the capabilities SETUID, SETGID and KILL".to_owned());
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    rustix::thread::set_thread_groups(&[])
+        .and_then(|()| rustix::thread::set_thread_res_gid(group, group, group))
+        .and_then(|()| rustix::thread::set_thread_res_uid(user, user, user))
+        .map_err(|error| format!("root; user {NOBODY}: {error}"))
+        .and_then(|()| drop_capabilities().map_err(|error| format!("{NOBODY}, with capabilities: {error}")))
+}
+
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets)
+}
+
+/// The kernel ends the child when whoever started it ends: one that compiles reads nothing meanwhile, and would not see
+/// its pipe closed. After the user has changed, which would undo it.
+fn die_with_the_daemon() -> Result<(), Gap> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Gap::new("parent death signal", error))
 }
 
 fn privileges() -> Result<(), Gap> {
@@ -115,7 +158,9 @@ fn limits(boot: &Boot) -> Vec<(Resource, &'static str, u64)> {
 }
 
 fn limit(resource: Resource, name: &'static str, value: u64) -> Result<String, Gap> {
-    let wanted = Rlimit { current: Some(value), maximum: Some(value) };
+    // A second more before the kernel kills: the signal that comes first says why.
+    let maximum = if resource == Resource::Cpu { value.saturating_add(1) } else { value };
+    let wanted = Rlimit { current: Some(value), maximum: Some(maximum) };
     rustix::process::setrlimit(resource, wanted).map_err(|error| Gap::new(name, error))?;
     Ok(format!("{name}={value}"))
 }

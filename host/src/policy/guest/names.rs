@@ -11,18 +11,13 @@ pub(crate) const INERT: &[(&str, &str)] = &[
     ("fd_datasync", "i"),
     ("fd_fdstat_set_flags", "ii"),
     ("fd_fdstat_set_rights", "iII"),
-    ("fd_filestat_get", "ii"),
     ("fd_filestat_set_size", "iI"),
     ("fd_filestat_set_times", "iIIi"),
-    ("fd_pread", "iiiIi"),
     ("fd_prestat_get", "ii"),
     ("fd_prestat_dir_name", "iii"),
-    ("fd_pwrite", "iiiIi"),
     ("fd_readdir", "iiiIi"),
     ("fd_renumber", "ii"),
-    ("fd_seek", "iIii"),
     ("fd_sync", "i"),
-    ("fd_tell", "ii"),
     ("path_create_directory", "iii"),
     ("path_filestat_get", "iiiii"),
     ("path_filestat_set_times", "iiiiIIi"),
@@ -40,6 +35,16 @@ pub(crate) const INERT: &[(&str, &str)] = &[
     ("sock_shutdown", "ii"),
 ];
 
+/// The functions of WASI preview 1 that only a file answers: the standard streams are pipes, which have no place to go
+/// to. Each with its parameters, and with the streams that it could be asked of. That is what wasmtime answers, and what
+/// runtimes (Zig's writers, for one) take as the word to write on without a place.
+pub(crate) const UNSEEKABLE: &[(&str, &str, &[i32])] = &[
+    ("fd_pread", "iiiIi", &[0]),
+    ("fd_pwrite", "iiiIi", &[1, 2]),
+    ("fd_seek", "iIii", &[0, 1, 2]),
+    ("fd_tell", "ii", &[0, 1, 2]),
+];
+
 /// The functions of WASI preview 1 that do something.
 pub(crate) const LIVE: &[&str] = &[
     "args_get",
@@ -50,7 +55,12 @@ pub(crate) const LIVE: &[&str] = &[
     "environ_sizes_get",
     "fd_close",
     "fd_fdstat_get",
+    "fd_filestat_get",
+    "fd_pread",
+    "fd_pwrite",
     "fd_read",
+    "fd_seek",
+    "fd_tell",
     "fd_write",
     "poll_oneoff",
     "proc_exit",

@@ -119,7 +119,9 @@ pub(crate) fn failure(error: &wasmtime::Error) -> Option<Failure> {
         Trap::StackOverflow => Fault::Stack,
         _ => Fault::Guest,
     };
-    Some(Failure::new(fault, trap.to_string()))
+    let more =
+        if fault == Fault::Fuel { "; `fuel` in the manifest beside the module gives more" } else { "" };
+    Some(Failure::new(fault, format!("{trap}{more}")))
 }
 
 /// The guest's log, cut at its limit.
@@ -194,7 +196,10 @@ impl Random {
     }
 }
 
-/// Bounds the memories of all instances together, and each table.
+/// Bytes of an element of a table: a pointer of ours.
+const ELEMENT_BYTES: u64 = 8;
+
+/// Bounds the memories and tables of all instances together, and each table.
 pub(crate) struct Memory {
     left_bytes: u64,
     table_elements: u64,
@@ -204,20 +209,22 @@ impl Memory {
     fn new(left_bytes: u64, table_elements: u64) -> Self {
         Self { left_bytes, table_elements }
     }
+
+    fn take(&mut self, bytes: u64) -> bool {
+        let left = self.left_bytes.checked_sub(bytes);
+        self.left_bytes = left.unwrap_or(self.left_bytes);
+        left.is_some()
+    }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current) as u64;
-        let allowed = more <= self.left_bytes;
-        if allowed {
-            self.left_bytes -= more;
-        }
-        Ok(allowed)
+        Ok(self.take(desired.saturating_sub(current) as u64))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired as u64 <= self.table_elements)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
+        Ok(desired as u64 <= self.table_elements && self.take(more.saturating_mul(ELEMENT_BYTES)))
     }
 
     fn instances(&self) -> usize {

@@ -2,7 +2,7 @@
 //! standard error the log; the clock stands at the snapshot's time, random bytes come from its digest, the
 //! environment is empty, and nothing else is open.
 
-use super::names::{INERT, PREVIEW1};
+use super::names::{INERT, PREVIEW1, UNSEEKABLE};
 use super::store::{Host, Stop};
 use wasmtime::{Caller, Engine, Extern, FuncType, Linker, Memory, Result, Val, ValType};
 
@@ -11,6 +11,7 @@ mod errno {
     pub(super) const SUCCESS: i32 = 0;
     pub(super) const BADF: i32 = 8;
     pub(super) const INVAL: i32 = 28;
+    pub(super) const SPIPE: i32 = 70;
 }
 
 /// Buffers of one scattered read or write; the usual limit of systems.
@@ -21,13 +22,16 @@ const SUBSCRIPTIONS: u32 = 64;
 /// A linker that knows all of preview 1 and nothing else.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Host>> {
     let mut linker = Linker::<Host>::new(engine);
-    for (name, parameters) in INERT {
+    let inert = INERT.iter().map(|(name, parameters)| (*name, *parameters, &[][..]));
+    for (name, parameters, unseekable) in inert.chain(UNSEEKABLE.iter().copied()) {
         let parameters = parameters.chars().map(|c| if c == 'I' { ValType::I64 } else { ValType::I32 });
         let ty = FuncType::new(engine, parameters, [ValType::I32]);
-        linker.func_new(PREVIEW1, name, ty, |mut caller, _, results| {
+        linker.func_new(PREVIEW1, name, ty, move |mut caller, arguments, results| {
             caller.data_mut().enter()?;
+            let of = arguments.first().and_then(Val::i32);
+            let is_stream = of.is_some_and(|descriptor| unseekable.contains(&descriptor));
             if let Some(result) = results.first_mut() {
-                *result = Val::I32(errno::BADF);
+                *result = Val::I32(if is_stream { errno::SPIPE } else { errno::BADF });
             }
             Ok(())
         })?;
@@ -58,7 +62,21 @@ fn streams(linker: &mut Linker<Host>) -> Result<()> {
             };
             let mut stat = [0; 24];
             stat[8..16].copy_from_slice(&rights.to_le_bytes());
+            stat[16..24].copy_from_slice(&rights.to_le_bytes());
             put(&mut caller, at, &stat)?;
+            Ok(errno::SUCCESS)
+        },
+    )?;
+    linker.func_wrap(
+        PREVIEW1,
+        "fd_filestat_get",
+        |mut caller: Caller<'_, Host>, fd: i32, at: i32| -> Result<i32> {
+            caller.data_mut().enter()?;
+            if !(0..3).contains(&fd) {
+                return Ok(errno::BADF);
+            }
+            // Of no device, of no kind that is told, without a size or a time.
+            put(&mut caller, at, &[0; 64])?;
             Ok(errno::SUCCESS)
         },
     )?;
