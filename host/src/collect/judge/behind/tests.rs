@@ -47,6 +47,7 @@ fn ok() -> Signal {
         coverage_permille: Some(1_000),
         detail: String::new(),
         samples: Vec::new(),
+        optional: false,
     }
 }
 
