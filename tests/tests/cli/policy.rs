@@ -160,12 +160,10 @@ fn inspect_and_eval_take_a_module_as_it_is_placed() {
     let lab = Lab::new();
     lab.write("p.wasm", answering(&wish("5")));
     let module = lab.path("p.wasm").to_string_lossy().into_owned();
-    let inspect = |config: &str| {
-        lab.run(&["--config", &lab.path(config).to_string_lossy(), "policy", "inspect", &module])
-    };
-    assert_eq!(inspect("nowhere.yaml").code, 0);
+    let inspect = || lab.run(&["policy", "inspect", &module]);
+    assert_eq!(inspect().code, 0);
     lab.write("p.yaml", format!("sha256: \"{}\"\n", "0".repeat(64)));
-    let refused = inspect("nowhere.yaml");
+    let refused = inspect();
     assert!(refused.code == 2 && refused.err.contains("DIGEST: the manifest asks for"), "{refused:?}");
     lab.write("p.yaml", "fule: 3\n");
     let refused = lab.feed(&["policy", "eval", "--module", &module], "");
@@ -174,17 +172,17 @@ fn inspect_and_eval_take_a_module_as_it_is_placed() {
 
     lab.write("p.wasm", plimsoll_tests::guest::padded(&answering(&wish("5")), 70 << 10));
     let head = "apiVersion: plimsoll.dev/v1alpha1\nkind: DaemonConfig\n";
-    lab.write("small.yaml", format!("{head}policyHost: {{compiled: {{moduleSize: 64Ki}}}}\n"));
-    let refused = inspect("small.yaml");
+    lab.write("plimsoll.yaml", format!("{head}policyHost: {{compiled: {{moduleSize: 64Ki}}}}\n"));
+    let refused = inspect();
     assert!(refused.code == 2 && refused.err.contains("`policyHost.compiled.moduleSize`"), "{refused:?}");
     lab.write(
-        "large.yaml",
+        "plimsoll.yaml",
         format!("{head}policyHost: {{compiled: {{moduleSize: 64Ki}}, interpreterModules: [p.wasm]}}\n"),
     );
-    let taken = inspect("large.yaml");
+    let taken = inspect();
     assert_eq!(taken.code, 0, "{taken:?}");
-    lab.write("broken.yaml", format!("{head}policyHots: {{}}\n"));
-    let refused = inspect("broken.yaml");
+    lab.write("plimsoll.yaml", format!("{head}policyHots: {{}}\n"));
+    let refused = inspect();
     assert!(refused.code == 1 && refused.err.contains("policyHots"), "{refused:?}");
 }
 
