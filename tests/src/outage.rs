@@ -66,7 +66,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {{name: governor-{0}}}
 rules:
-  - {{apiGroups: [''], resources: [pods, persistentvolumeclaims, nodes], verbs: [get, list, watch]}}
+  - {{apiGroups: [''], resources: [pods, persistentvolumeclaims, nodes, resourcequotas], verbs: [get, list, watch]}}
   - {{apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, patch]}}
   - {{apiGroups: [apps], resources: [statefulsets/scale], verbs: [get, patch]}}
   - {{apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch]}}

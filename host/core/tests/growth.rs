@@ -3,7 +3,7 @@
 
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
 use plimsoll_core::profile;
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -41,7 +41,12 @@ fn no_room_for(mut value: Value, reason: &str) -> Value {
 fn asked(value: Value, to: u32) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(value).unwrap();
     let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-    let change = Change::Resize { to, rests_on: Some(vec!["demand".to_owned()]), resumed: false };
+    let change = Change::Resize {
+        to,
+        by: Wisher::Policy("load".to_owned()),
+        rests_on: Some(vec!["demand".to_owned()]),
+        resumed: false,
+    };
     match judge(Moment::Admission, &change, &snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),

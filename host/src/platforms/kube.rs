@@ -9,6 +9,7 @@
 mod burial;
 mod look;
 mod report;
+mod room;
 mod scale;
 mod scaled;
 mod takeover;
@@ -141,11 +142,12 @@ impl Kube {
         };
         let selects = |pod: &Value| report::selects(&scaled.set, pod);
         // Claims by their names alone: one that somebody made by hand has no labels of ours.
-        let (pods, claims, autoscalers, budgets) = tokio::join!(
+        let (pods, claims, autoscalers, budgets, ground) = tokio::join!(
             look.named(&pods, (namespace, &members), (&selector, selects)),
             look.named(&claims, (namespace, &volumes), ("", |_: &Value| true)),
             look.some(&autoscalers, is_at),
-            look.list(&budgets)
+            look.list(&budgets),
+            self.ground(&scaled)
         );
         let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;
         let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
@@ -158,6 +160,7 @@ impl Kube {
             buries: Ok(()),
             autoscalers: all(autoscalers),
             budgets: all(budgets),
+            ground,
         };
         if self.config.set_aside {
             seen.tombstones = Some(self.tombstones(look.is_direct(), &report::left_behind(&seen)).await);

@@ -2,12 +2,12 @@
 
 use crate::{asked, base, words};
 use plimsoll_core::judge::{Change, Judged, Moment, judge};
-use plimsoll_core::plan::preview::preview;
+use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::plan::progress::{Next, next};
 use plimsoll_core::plan::victims;
 use plimsoll_core::profile::{self, PhaseName};
 use plimsoll_wire::journal::{PlanState, Verb};
-use plimsoll_wire::record::{Judgement, Verdict};
+use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn what_never_joined_may_go_and_goes_first() {
     let snapshot: Snapshot = serde_json::from_value(value.clone()).unwrap();
     let first = victims(&snapshot, &profile::SIM_QUORUM, 1);
     assert_eq!(&*first[0].slot, "db-5");
-    let shown = preview(&snapshot, &profile::SIM_QUORUM, 5, None);
+    let shown = preview(&snapshot, &profile::SIM_QUORUM, Asked { to: 5, by: Wisher::Person, rests_on: None });
     let struck = &shown.plan.unwrap().units[0].steps[1];
     assert_eq!((&*struck.does, struck.effect), ("make sure that db-5 is no member", None));
     // Nothing is struck from the membership: the system never had it.

@@ -22,7 +22,14 @@ impl ApiServer {
         let keep: Keep = match path.rsplit('/').next() {
             Some("nodes") => place,
             Some("pods") => member,
-            Some("persistentvolumeclaims" | "horizontalpodautoscalers" | "poddisruptionbudgets") => unmanaged,
+            Some(
+                "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "storageclasses"
+                | "resourcequotas"
+                | "horizontalpodautoscalers"
+                | "poddisruptionbudgets",
+            ) => unmanaged,
             Some(_) | None => |object| object,
         };
         let watched = Watched::keeping(self.clone(), path, "", keep);
@@ -31,12 +38,19 @@ impl ApiServer {
     }
 }
 
-/// What tells where a machine is: machines report their state all the time, and list every image that they have.
+/// What tells where a machine is and what it takes: machines report their state all the time, and list every image that
+/// they have.
 fn place(machine: Value) -> Value {
-    let metadata = &machine["metadata"];
-    json!({ "metadata": {
-        "name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": metadata["labels"],
-    } })
+    let (metadata, spec) = (&machine["metadata"], &machine["spec"]);
+    json!({
+        "metadata": {
+            "name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": metadata["labels"],
+        },
+        "spec": {
+            "taints": spec["taints"], "unschedulable": spec["unschedulable"], "providerID": spec["providerID"],
+        },
+        "status": { "allocatable": machine["status"]["allocatable"] },
+    })
 }
 
 /// All but who wrote which of its fields: of a kind that is only read nobody asks for that, and it may be half of an object.

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// How long a look waits for what is watched to be read anew, before it asks for itself: a page of a list may take as long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same for what may as well be a little old: then it asks for itself.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a target has watched, and when it was last looked at directly.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
@@ -35,13 +38,13 @@ impl Watches {
         last.is_none_or(|at| at.elapsed() > FRESH)
     }
 
-    async fn view(&self, server: &Arc<ApiServer>, path: &str) -> Option<View> {
+    async fn view(&self, server: &Arc<ApiServer>, path: &str, patience: Duration) -> Option<View> {
         let watched = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.entry(path.to_owned()).or_insert_with(|| server.watched(path)).clone()
         };
         // Forbidden, or silent for ever: the server is asked, and its own words are told.
-        watched.recent(PATIENCE).await
+        watched.recent(patience).await
     }
 }
 
@@ -51,17 +54,24 @@ pub(super) struct Look {
     server: Arc<ApiServer>,
     /// None for a direct one.
     watches: Option<Arc<Watches>>,
+    patience: Duration,
 }
 
 impl Look {
     /// A look past everything that is kept.
     pub(super) fn direct(server: &Arc<ApiServer>) -> Self {
-        Self { server: server.clone(), watches: None }
+        Self { server: server.clone(), watches: None, patience: PATIENCE }
     }
 
     /// A look at what is watched, and a direct one where that is not sure to be good enough.
     pub(super) fn watched(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
-        Self { server: server.clone(), watches: watches.may_serve().then(|| watches.clone()) }
+        let kept = watches.may_serve().then(|| watches.clone());
+        Self { server: server.clone(), watches: kept, patience: PATIENCE }
+    }
+
+    /// A look at what is watched, however shortly after a direct one: for what decides nothing that a moment could change.
+    pub(super) fn kept(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
+        Self { server: server.clone(), watches: Some(watches.clone()), patience: SHORT_PATIENCE }
     }
 
     /// Whether it is past everything that is kept.
@@ -72,6 +82,14 @@ impl Look {
     /// All objects below a path.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
         self.some(path, |_| true).await
+    }
+
+    /// All objects below a path, as they are held: of some there are thousands, and nobody changes them.
+    pub(super) async fn shared(&self, path: &str) -> Result<Vec<Arc<Value>>, Failure> {
+        match self.view(path).await {
+            Some(view) => Ok(view.objects.values().cloned().collect()),
+            None => Ok(self.server.list(path, "").await?.into_iter().map(Arc::new).collect()),
+        }
     }
 
     /// Those of which this holds.
@@ -113,7 +131,7 @@ impl Look {
     }
 
     async fn view(&self, path: &str) -> Option<View> {
-        self.watches.as_ref()?.view(&self.server, path).await
+        self.watches.as_ref()?.view(&self.server, path, self.patience).await
     }
 
     /// One object below a path, with its namespace (empty for what has none). One that is not seen is asked for.

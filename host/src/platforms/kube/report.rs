@@ -1,5 +1,6 @@
 //! From objects to a report: pure, and blind to the order in which they were listed.
 
+use super::room::{Ground, Unread};
 use super::scaled::{Scaled, controller};
 use super::volumes::{Tombstones, claims_of, is_in_the_way};
 use super::{KubeConfig, workload};
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// How many places ahead are told: more than any plan adds.
+/// How many places ahead are told: a plan adds no more than that.
 const VACANT: i32 = 16;
 /// The label by which a pod tells from which template it was made.
 const REVISION: &str = "controller-revision-hash";
@@ -35,6 +36,8 @@ pub(super) struct Seen {
     pub(super) buries: Result<(), String>,
     /// Failure domains by machine.
     pub(super) domains: BTreeMap<String, Result<String, String>>,
+    /// What members are placed in.
+    pub(super) ground: Result<Ground, Unread>,
 }
 
 /// The first ordinal of a StatefulSet.
@@ -286,13 +289,21 @@ impl<'a> View<'a> {
     }
 }
 
-/// The uids of the claims at the places ahead: whoever was there left them behind.
-pub(super) fn left_behind(seen: &Seen) -> BTreeSet<String> {
+/// The names of the pods that are asked for and not there, and of those that would come next.
+pub(super) fn places(seen: &Seen) -> (Vec<String>, Vec<String>) {
     let Scaled { set, replicas, .. } = &seen.scaled;
     let next = start(set).saturating_add(*replicas);
-    let places =
-        (next..next.saturating_add(VACANT)).map(|ordinal| format!("{}-{ordinal}", seen.scaled.pods()));
-    let names: BTreeSet<String> = places.flat_map(|pod| claims_of(set, &pod).into_values()).collect();
+    let name = |ordinal: i32| format!("{}-{ordinal}", seen.scaled.pods());
+    let there: BTreeSet<&str> = seen.pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+    let missing = (start(set)..next).map(name).filter(|name| !there.contains(&**name));
+    (missing.collect(), (next..next.saturating_add(VACANT)).map(name).collect())
+}
+
+/// The uids of the claims at the places ahead: whoever was there left them behind.
+pub(super) fn left_behind(seen: &Seen) -> BTreeSet<String> {
+    let (_, ahead) = places(seen);
+    let claims = ahead.iter().flat_map(|pod| claims_of(&seen.scaled.set, pod).into_values());
+    let names: BTreeSet<String> = claims.collect();
     there(seen, &names).filter_map(|claim| claim.metadata.uid.clone()).collect()
 }
 

@@ -3,6 +3,7 @@
 
 mod front;
 mod look;
+mod room;
 mod volumes;
 mod workload;
 

@@ -1,9 +1,9 @@
 //! What is told of the object that is scaled, beside its members: which one it is, who owns its size, what else scales
-//! it, and how many members must stay healthy. Pure.
+//! it, how many members must stay healthy, and for how many more there is room. Pure.
 
 use super::report::Seen;
-use super::scale;
 use super::scaled::Scaled;
+use super::{room, scale};
 use crate::kubernetes::{Scalable, managed};
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,7 +11,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use plimsoll_core::observation::{Source, Told};
 use plimsoll_wire::fact::Gap;
-use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, Refusal, Rival};
+use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, ROOM, Refusal, Rival};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 /// What is told when nothing could be read, under every name: not told would mean that nobody asks.
 pub(super) fn gaps(why: &str) -> BTreeMap<String, Told<Value>> {
-    [IDENTITY, RIVALS, BUDGETS, REFUSALS].map(|name| (name.to_owned(), Told::gap(Gap::Error, why))).into()
+    [IDENTITY, RIVALS, BUDGETS, REFUSALS, ROOM]
+        .map(|name| (name.to_owned(), Told::gap(Gap::Error, why)))
+        .into()
 }
 
 /// All facts of this kind.
@@ -37,10 +39,16 @@ pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Told<Value
         },
         Err(why) => Told::gap(Gap::Error, format!("PodDisruptionBudgets: {why}")),
     };
-    let refusals = tell(source, &refusals(seen));
-    [(IDENTITY, tell(source, &identity)), (RIVALS, rivals), (BUDGETS, budgets), (REFUSALS, refusals)]
-        .map(|(name, told)| (name.to_owned(), told))
-        .into()
+    let (refusals, room) = (tell(source, &refusals(seen)), room::told(seen, source));
+    [
+        (IDENTITY, tell(source, &identity)),
+        (RIVALS, rivals),
+        (BUDGETS, budgets),
+        (REFUSALS, refusals),
+        (ROOM, room),
+    ]
+    .map(|(name, told)| (name.to_owned(), told))
+    .into()
 }
 
 /// What would be refused of us, or by the API server, as far as it shows before.
