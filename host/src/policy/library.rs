@@ -16,7 +16,7 @@ use super::memory::{Memory, Remembered};
 use super::shadow::{Course, Shadow};
 use super::status::{PolicyStatus, Stopped, Trouble};
 use super::version::{Evaluation, Version};
-use super::versions::{Candidate, End, Policy, Refused, Release};
+use super::versions::{Asked, Candidate, End, Policy, Refused, Release};
 use super::watch::{Watch, keep_watching};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::proposal::Answer;
@@ -222,11 +222,7 @@ impl Shared {
     }
 
     /// The version to ask, and the one to ask beside it.
-    fn ask(
-        &self,
-        name: &str,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<(Arc<Version>, Option<Arc<Version>>), Option<String>> {
+    fn ask(&self, name: &str, snapshot: &Arc<Snapshot>) -> Result<Asked, Option<String>> {
         self.lock().policies.get_mut(name).ok_or(None)?.begin(snapshot)
     }
 

@@ -101,12 +101,12 @@ impl Active {
     }
 }
 
+/// The version to ask, and the one to ask beside it.
+pub(crate) type Asked = (Arc<Version>, Option<Arc<Version>>);
+
 impl Policy {
     /// The version to ask for a target, and the one to ask beside it. Why there is none, where there was one.
-    pub(crate) fn begin(
-        &mut self,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<(Arc<Version>, Option<Arc<Version>>), Option<String>> {
+    pub(crate) fn begin(&mut self, snapshot: &Arc<Snapshot>) -> Result<Asked, Option<String>> {
         let target = &snapshot.target.key;
         self.recent.retain(|kept| kept.target.key != *target);
         self.recent.push_back(Arc::clone(snapshot));
