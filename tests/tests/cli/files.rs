@@ -54,7 +54,7 @@ fn the_mode_is_told_where_nothing_is_carried_out() {
     let lab = Lab::new();
     let good = std::fs::read_to_string(data("five-healthy.json")).expect("the file");
     for (mode, told) in [("dryrun", "in mode dryrun"), ("off", "in mode off"), ("enforce", "")] {
-        lab.write("s.json", &good.replacen("\"dryrun\"", &format!("{mode:?}"), 1));
+        lab.write("s.json", good.replacen("\"dryrun\"", &format!("{mode:?}"), 1));
         let file = lab.path("s.json");
         let output = lab.run(&["plan", "--from", &file.to_string_lossy(), "--to", "3"]);
         assert_eq!(output.code, 0, "{}", output.err);
