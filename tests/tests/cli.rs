@@ -12,6 +12,8 @@ mod goes_on;
 mod lab;
 #[path = "cli/limits.rs"]
 mod limits;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/policy.rs"]
 mod policy;
 

@@ -1,5 +1,6 @@
 //! A directory with everything that a daemon needs, and the command that is run in it.
 
+use plimsoll_wire::Snapshot;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -125,4 +126,9 @@ pub(crate) fn manual() -> String {
 /// A path for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display())
+}
+
+/// A saved snapshot of the tests.
+pub(crate) fn snapshot(name: &str) -> Snapshot {
+    serde_json::from_str(&std::fs::read_to_string(data(name)).expect("the file")).expect("a snapshot")
 }
