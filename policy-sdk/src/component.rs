@@ -447,8 +447,7 @@ fn signal(from: wit::Signal) -> snap::Signal {
         age_ms: from.age_ms,
         coverage_permille: from.coverage_permille,
         detail: from.detail,
-        // Policies are not asked about it.
-        optional: false,
+        optional: from.optional,
         samples: from.samples.into_iter().map(sample).collect(),
     }
 }

@@ -32,8 +32,8 @@ pub fn trouble(number: u64, detail_bytes: usize) -> Record {
 pub fn decision(number: u64) -> serde_json::Result<Record> {
     let body = serde_json::from_value(json!({
         "kind": "decision", "mode": "dryrun", "size": 3,
-        "answers": [{"policy": "load", "members": 3, "reason": {"code": "Steady", "message": "load is at its goal"}}],
-        "wish": {"members": 3, "from": "load", "rule": "only-wish"},
+        "answers": [{"from": {"policy": "load"}, "members": 3, "reason": {"code": "Steady", "message": "load is at its goal"}}],
+        "wish": {"members": 3, "from": {"policy": "load"}, "rule": "only-wish"},
         "judgement": {"verdict": "allow"}, "reason": {"code": "Steady"},
     }))?;
     Ok(Record { body, ..trouble(number, 0) })

@@ -14,6 +14,11 @@ use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{Now, Sample, Signal, SignalState};
 use std::collections::{BTreeMap, VecDeque};
 
+const DEMAND: &str = "demand";
+const UTILIZATION: &str = "utilization";
+/// The signals that a simulated world has by itself.
+pub const SIGNALS: [&str; 2] = [DEMAND, UTILIZATION];
+
 /// The world's clock at the start of a run: everything has been up for a day.
 pub const ORIGIN_MS: u64 = 86_400_000;
 
@@ -288,8 +293,8 @@ impl Sim {
         let thousandths = |milli: u64| milli as f64 / 1_000.0;
         let part = |point: &Point| point.demand_milli.saturating_mul(1_000) / point.capacity_milli.max(1);
         BTreeMap::from([
-            ("demand".to_owned(), self.signal(&|point| thousandths(point.demand_milli))),
-            ("utilization".to_owned(), self.signal(&|point| thousandths(part(point)))),
+            (DEMAND.to_owned(), self.signal(&|point| thousandths(point.demand_milli))),
+            (UTILIZATION.to_owned(), self.signal(&|point| thousandths(part(point)))),
         ])
     }
 

@@ -118,7 +118,7 @@ async fn lone(home: &Path) -> tokio::task::JoinHandle<anyhow::Result<()>> {
         std::fs::create_dir_all(home.join(name)).unwrap();
     }
     let file = home.join("plimsoll.yaml");
-    let source = "removeAfter: 1s\nsources:\n  main: {url: 'http://127.0.0.1:9', caFile: /nowhere/ca.pem}\n";
+    let source = "removeAfter: 30s\nsources:\n  main: {url: 'http://127.0.0.1:9', caFile: /nowhere/ca.pem}\n";
     std::fs::write(&file, format!("{FILE}{source}")).unwrap();
     std::fs::write(home.join("targets/sound.yaml"), document("sound")).unwrap();
     let daemon = tokio::spawn(async move { run_with(&file, Box::new(|_| {}), step).await });

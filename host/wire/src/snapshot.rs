@@ -524,16 +524,11 @@ pub struct Signal {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
     /// Whether its owner says that a shrink may go without it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub optional: bool,
     /// Oldest first; empty unless the state is `ok` or `partial`.
     #[serde(default)]
     pub samples: Vec<Sample>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Whether a series may be used, and if not, why not.

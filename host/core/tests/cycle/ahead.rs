@@ -111,7 +111,7 @@ fn a_member_whose_stop_would_be_refused_is_not_struck() {
     // What is not known is no permission.
     snapshot["facts"][REFUSALS] =
         json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "forbidden" });
-    assert_eq!(rules(&snapshot), ["STEP-8"]);
+    assert_eq!(rules(&snapshot), ["EVID-1"]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Settings before their judge: each policy is asked once, about a made-up cluster where every signal of the document is well.
 //! Whether settings are right, and whether a signal that they name is there, only the policy itself knows.
 
-use crate::config::TargetConfig;
+use crate::config::{PlatformKind, TargetConfig};
 use crate::policy::Library;
+use plimsoll_sim::sim::SIGNALS;
 use plimsoll_wire::{Answer, FORMAT_VERSION, Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a policy says of its settings. The words are the policies' contract: `docs/policies.md`.
 const SETTINGS: [&str; 2] = ["BadSettings", "NoMetrics"];
@@ -45,16 +47,6 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
                 "observerUpMs": 86_400_000, "stableMs": 86_400_000, "reads": 1_000 })
     };
     let unknown = json!({ "state": "unknown", "reason": { "kind": "not-scraped" } });
-    let signal = |signal: &crate::config::SignalConfig| {
-        let step_ms = i64::try_from(signal.step.as_millis()).unwrap_or(1_000);
-        let sample = |back: i64| json!({ "atMs": WALL_MS - back * step_ms, "value": 1.0 });
-        let samples: Vec<Value> = (0..SAMPLES).rev().map(sample).collect();
-        (
-            signal.name.clone(),
-            json!({ "state": "ok", "ageMs": 0, "coveragePermille": 1_000, "samples": samples }),
-        )
-    };
-    let signals: serde_json::Map<String, Value> = target.signals.iter().map(signal).collect();
     let document = json!({
         "formatVersion": FORMAT_VERSION,
         "now": { "monoMs": 1_000_000, "wallMs": WALL_MS, "boot": "check" },
@@ -66,7 +58,21 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
         "size": known(target.min_replicas.into()),
         "fingerprint": unknown, "epoch": unknown, "generation": unknown, "owner": unknown, "members": unknown,
         "vacant": unknown, "groups": unknown, "operations": unknown, "debts": unknown,
-        "signals": signals,
+        "signals": signals(target),
     });
     serde_json::from_value(document).ok()
+}
+
+/// The signals of the document, and those that a simulated world has by itself.
+fn signals(target: &TargetConfig) -> serde_json::Map<String, Value> {
+    let signal = |name: &str, step: Duration| {
+        let step_ms = i64::try_from(step.as_millis()).unwrap_or(1_000);
+        let sample = |back: i64| json!({ "atMs": WALL_MS - back * step_ms, "value": 1.0 });
+        let samples: Vec<Value> = (0..SAMPLES).rev().map(sample).collect();
+        let signal = json!({ "state": "ok", "ageMs": 0, "coveragePermille": 1_000, "samples": samples });
+        (name.to_owned(), signal)
+    };
+    let is_simulated = matches!(target.platform.kind, PlatformKind::Sim(_));
+    let own = SIGNALS.iter().filter(|_| is_simulated).map(|name| signal(name, Duration::from_secs(1)));
+    own.chain(target.signals.iter().map(|one| signal(&one.name, one.step))).collect()
 }

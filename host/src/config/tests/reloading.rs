@@ -236,7 +236,7 @@ fn a_platform_whose_list_hears_of_the_target_serves_many_documents() {
         // But where the entry is another one now, nobody knows whose members those are.
         listed_by(&files, "list: {command: [/bin/other, \"{target}\"]}");
         let changed = reload(&before.configuration);
-        let still = "target `default/orders`, whose document is broken, still scales `vms`";
+        let still = "target `default/orders`, whose document is broken or gone, still scales `vms`";
         assert!(messages(&changed).contains(&still), "{:?}", messages(&changed));
     }
 }

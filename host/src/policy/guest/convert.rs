@@ -353,6 +353,7 @@ fn signal(from: &wire::Signal) -> typed::Signal {
         age_ms: from.age_ms,
         coverage_permille: from.coverage_permille,
         detail: from.detail.clone(),
+        optional: from.optional,
         samples: each(&from.samples, |sample| typed::Sample { at_ms: sample.at_ms, value: sample.value }),
     }
 }
