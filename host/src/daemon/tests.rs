@@ -171,7 +171,7 @@ async fn a_target_outlives_a_slip_in_its_name_and_ends_when_its_document_stays_a
     std::fs::write(&file, document("sound").replace("metadata: {name: sound}", "metadata: {name: soun}"))
         .unwrap();
     until_told(home, |told| {
-        told.contains("target `default/sound` has no document now and goes on as it was")
+        told.contains("target `default/sound` has no document any more; it ends when that has lasted `30s`")
     })
     .await;
     assert_eq!(serde_json::to_value(status(home, "sound").await.unwrap()).unwrap()["mode"], json!("enforce"));
