@@ -31,11 +31,12 @@ use std::path::PathBuf;
 #[must_use]
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    // target/PROFILE/deps/TEST-HASH, or target/PROFILE/examples/NAME
-    let folder = test.ancestors().nth(2).expect("a target directory");
-    let path = folder.join("plimsoll");
-    assert!(path.is_file(), "{} is missing: run `cargo build -p plimsoll` first", path.display());
-    path
+    // target/PROFILE/deps/TEST-HASH, target/PROFILE/examples/NAME, or target/PROFILE/NAME for a benchmark
+    let mut folders = [2, 1].into_iter().filter_map(|up| test.ancestors().nth(up));
+    let found = folders.find_map(|folder| Some(folder.join("plimsoll")).filter(|path| path.is_file()));
+    found.unwrap_or_else(|| {
+        panic!("there is no plimsoll beside {}: run `cargo build -p plimsoll` first", test.display())
+    })
 }
 
 /// SHA-256 in hexadecimal.

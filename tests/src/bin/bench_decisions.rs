@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use plimsoll_tests::daemon::shipped;
+use plimsoll_tests::etcd::http_get;
 use plimsoll_tests::process::Process;
 use plimsoll_tests::prometheus::{Exporter, PrometheusServer, free_port};
 use std::fmt::Write as _;
@@ -123,7 +124,7 @@ impl Spent {
 
 /// How many decisions the daemon has made, by its own count.
 async fn decisions(port: u16) -> Result<u64> {
-    let page = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await?.text().await?;
+    let page = http_get(&format!("http://127.0.0.1:{port}/metrics")).await?;
     let lines = page.lines().filter(|line| line.starts_with("plimsoll_decisions_total{"));
     Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>() as u64)
 }
