@@ -6,7 +6,7 @@ pub mod sim;
 
 use crate::actuate::Licence;
 use plimsoll_core::observation::PlatformReport;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb};
 
 /// A platform, chosen by the daemon's file.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Platform {
     }
 
     /// Carries out one verb, once, within the licence's deadline.
-    pub async fn act(&self, licence: &Licence, verb: &Verb) -> Outcome {
+    pub async fn act(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
         match self {
             Self::Exec(exec) => exec.act(licence, verb).await,
             Self::Kube(kube) => kube.act(licence, verb).await,

@@ -4,8 +4,8 @@
 use crate::daemon::EVENT_KINDS;
 use crate::kubernetes::stateful_autoscaler::{CONDITIONS, REASONS};
 use crate::metrics::{FROZEN, METRICS};
+use plimsoll_core::change::Moment;
 use plimsoll_core::invariant::{Severity, all};
-use plimsoll_core::judge::Moment;
 use plimsoll_core::reason::{self, Word};
 use std::fmt::Write as _;
 

@@ -5,7 +5,7 @@ pub mod etcd;
 
 use crate::actuate::Licence;
 use plimsoll_core::observation::{PlatformReport, SystemReport};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
 use std::time::Duration;
 
 /// The driver of one target's system.
@@ -32,7 +32,7 @@ impl System {
     }
 
     /// Carries out one verb, once. It never repeats a call whose outcome is unknown.
-    pub async fn act(&self, licence: &Licence, verb: &Verb, platform: &PlatformReport) -> Outcome {
+    pub async fn act(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
         match self {
             Self::Etcd(driver) => driver.act(licence, verb, platform).await,
         }

@@ -2,9 +2,10 @@
 //! word for word. `tests/scenarios/README.md` tells how to write one.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+use plimsoll_core::change::Change;
 use plimsoll_core::explain;
 use plimsoll_core::invariant;
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::profile::{self, Profile, Victim};
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
@@ -29,7 +30,6 @@ struct Scenario {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     patches: Vec<Patch>,
     change: Wanted,
-    moment: Word,
     expect: Expected,
 }
 
@@ -69,14 +69,6 @@ enum Wanted {
         #[serde(default)]
         undoing: bool,
     },
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Word {
-    Admission,
-    Step,
-    Destroy,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -148,7 +140,7 @@ fn change(scenario: &Scenario, snapshot: &Snapshot) -> Change {
     match &scenario.change {
         Wanted::Resize { to, rests_on } => {
             let by = rests_on.as_ref().map_or(Wisher::Person, |_| Wisher::Policy("load".to_owned()));
-            Change::Resize { to: *to, by, rests_on: rests_on.clone(), resumed: false }
+            Change::Wish { to: *to, by, rests_on: rests_on.clone() }
         }
         Wanted::Effect { verb, undoing } => {
             let plan = Box::new(snapshot.plan.clone().expect("the base has a plan"));
@@ -160,13 +152,8 @@ fn change(scenario: &Scenario, snapshot: &Snapshot) -> Change {
 
 fn judged(scenario: &Scenario) -> Judgement {
     let snapshot = snapshot(scenario);
-    let moment = match scenario.moment {
-        Word::Admission => Moment::Admission,
-        Word::Step => Moment::Step,
-        Word::Destroy => Moment::Destroy,
-    };
     let (change, profile) = (change(scenario, &snapshot), profile(scenario, &snapshot));
-    match judge(moment, &change, &snapshot, &profile, true) {
+    match judge(&change, &snapshot, &profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -1,6 +1,6 @@
 //! A record in sentences.
 
-use plimsoll_wire::journal::{Outcome, PlanStatus, Verb};
+use plimsoll_wire::journal::{Outcome, PlanStatus, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::Mode;
 
@@ -135,18 +135,28 @@ fn conclusion(decision: &Decision) -> String {
 #[must_use]
 pub fn describe(verb: &Verb) -> String {
     match verb {
-        Verb::Register { slot, .. } => format!("register a new member for {slot}, without a vote"),
-        Verb::Start { slot, size_after, .. } => format!("start {slot}, making {size_after} members"),
-        Verb::Promote { member } => format!("give member {member} its vote"),
-        Verb::MoveLeader { from, to } => format!("move leadership from {from} to {to}"),
-        Verb::Cordon { member } => format!("keep new data off member {member}"),
-        Verb::Uncordon { member } => format!("let member {member} take data again"),
-        Verb::Drain { member } => format!("drain member {member}"),
-        Verb::CancelDrain { member } => format!("take the drain of member {member} back"),
-        Verb::Deregister { member } => format!("strike member {member} from the membership"),
-        Verb::Barrier => "commit one write".to_owned(),
-        Verb::Stop { slot, size_after, .. } => format!("stop {slot}, leaving {size_after} members"),
-        Verb::Rebalance => "spread the data".to_owned(),
-        Verb::PayDebt { member, kind } => format!("pay the debt {kind} of member {member}"),
+        Verb::System(SystemVerb::Register { slot, .. }) => {
+            format!("register a new member for {slot}, without a vote")
+        }
+        Verb::Platform(PlatformVerb::Start { slot, size_after, .. }) => {
+            format!("start {slot}, making {size_after} members")
+        }
+        Verb::System(SystemVerb::Promote { member }) => format!("give member {member} its vote"),
+        Verb::System(SystemVerb::MoveLeader { from, to }) => format!("move leadership from {from} to {to}"),
+        Verb::System(SystemVerb::Cordon { member }) => format!("keep new data off member {member}"),
+        Verb::System(SystemVerb::Uncordon { member }) => format!("let member {member} take data again"),
+        Verb::System(SystemVerb::Drain { member }) => format!("drain member {member}"),
+        Verb::System(SystemVerb::CancelDrain { member }) => format!("take the drain of member {member} back"),
+        Verb::System(SystemVerb::Deregister { member }) => {
+            format!("strike member {member} from the membership")
+        }
+        Verb::System(SystemVerb::Barrier) => "commit one write".to_owned(),
+        Verb::Platform(PlatformVerb::Stop { slot, size_after, .. }) => {
+            format!("stop {slot}, leaving {size_after} members")
+        }
+        Verb::System(SystemVerb::Rebalance) => "spread the data".to_owned(),
+        Verb::System(SystemVerb::PayDebt { member, kind }) => {
+            format!("pay the debt {kind} of member {member}")
+        }
     }
 }

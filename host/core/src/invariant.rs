@@ -15,7 +15,8 @@ pub mod quorum;
 pub mod red;
 pub mod step;
 
-use crate::judge::{Case, Moment};
+use crate::case::Case;
+use crate::change::Moment;
 use plimsoll_wire::record::{Verdict, Violation};
 
 /// One rule: what it protects, when it is asked and how it is asked.

@@ -14,6 +14,8 @@ pub mod workload;
 
 pub mod combine;
 
+pub mod case;
+pub mod change;
 pub mod invariant;
 pub mod judge;
 pub mod lease;

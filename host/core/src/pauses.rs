@@ -1,6 +1,6 @@
 //! What the owner has paused in the target's document: one direction, or every size but one.
 
-use crate::judge::Direction;
+use crate::change::Direction;
 use plimsoll_wire::record::{Wish, Wisher};
 
 /// The pauses in force, each with who and why in the owner's words.

@@ -4,7 +4,7 @@ mod lack;
 pub mod preview;
 pub mod progress;
 
-use crate::judge::Direction;
+use crate::change::Direction;
 use crate::profile::{Profile, Victim};
 use crate::snapshot::{is_unlisted, order};
 use plimsoll_wire::Safety;
@@ -244,6 +244,22 @@ pub fn direction(plan: &plimsoll_wire::journal::PlanState) -> Option<Direction> 
     Direction::between(plan.from, plan.to)
 }
 
+/// Members before and after the unit that is under way.
+#[must_use]
+pub fn unit_sizes(plan: &plimsoll_wire::journal::PlanState) -> (u32, u32) {
+    match Direction::between(plan.from, plan.to) {
+        Some(Direction::Out) => {
+            let before = plan.from.saturating_add(plan.unit);
+            (before, before.saturating_add(1))
+        }
+        Some(Direction::In) => {
+            let before = plan.from.saturating_sub(plan.unit);
+            (before, before.saturating_sub(1))
+        }
+        None => (plan.from, plan.to),
+    }
+}
+
 /// How many units a plan has.
 #[must_use]
 pub fn units(plan: &plimsoll_wire::journal::PlanState, profile: &Profile) -> u32 {
@@ -253,7 +269,7 @@ pub fn units(plan: &plimsoll_wire::journal::PlanState, profile: &Profile) -> u32
 #[cfg(test)]
 mod tests {
     use super::{rest_beyond, rest_near};
-    use crate::judge::Direction;
+    use crate::change::Direction;
     use crate::profile::{ETCD, SIM_SHARDED};
     use plimsoll_wire::Safety;
 

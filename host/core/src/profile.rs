@@ -1,6 +1,6 @@
 //! What is true of a kind of system and the way it is actuated: data, no code (`decisions.md` D7).
 
-use crate::judge::Moment;
+use crate::change::Moment;
 
 /// A kind of system with the way in which its members come and go.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ mod sorted;
 pub(crate) use self::aged::fresh;
 use self::compact::Compact;
 pub(crate) use self::sorted::sorted;
-use crate::judge::unit_sizes;
 use crate::observation::{
     Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
 };
+use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::PlanState;
 use plimsoll_wire::snapshot::{

@@ -4,7 +4,8 @@
 #[path = "evidence/stray.rs"]
 mod stray;
 
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::profile;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
@@ -29,8 +30,8 @@ fn asked(value: &Value, to: u32, rests_on: Option<&[&str]>) -> Judgement {
     let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let rests_on = rests_on.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
     let by = if rests_on.is_some() { Wisher::Policy("load".to_owned()) } else { Wisher::Person };
-    let change = Change::Resize { to, by, rests_on, resumed: false };
-    match judge(Moment::Admission, &change, &snapshot, profile, true) {
+    let change = Change::Wish { to, by, rests_on };
+    match judge(&change, &snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -1,7 +1,8 @@
 //! How far one plan may grow a target: a step of the owner's, and no further than there are places.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::profile;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
@@ -41,13 +42,9 @@ fn no_room_for(mut value: Value, reason: &str) -> Value {
 fn asked(value: Value, to: u32) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(value).unwrap();
     let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-    let change = Change::Resize {
-        to,
-        by: Wisher::Policy("load".to_owned()),
-        rests_on: Some(vec!["demand".to_owned()]),
-        resumed: false,
-    };
-    match judge(Moment::Admission, &change, &snapshot, profile, true) {
+    let change =
+        Change::Wish { to, by: Wisher::Policy("load".to_owned()), rests_on: Some(vec!["demand".to_owned()]) };
+    match judge(&change, &snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

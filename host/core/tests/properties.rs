@@ -13,10 +13,11 @@ mod worse;
 
 use crate::start::{Asked, STARTS, WELL, asked, parse, verdict};
 use crate::worse::{GAPS, Worse, spoil, unknown, worse};
+use plimsoll_core::change::Change;
 use plimsoll_core::invariant::{self, Severity};
-use plimsoll_core::judge::{Change, Moment, judge};
+use plimsoll_core::judge::judge;
 use plimsoll_core::profile;
-use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
@@ -63,7 +64,7 @@ proptest! {
         let place = spoil(&mut value, &base.facts, &last);
         let worse = parse(&value);
         let dies = opens_repair(place.as_deref()) && matches!(last, Worse::Value(_));
-        prop_assume!(!(dies && matches!(asked.change(&better).0, Change::Resize { .. })));
+        prop_assume!(!(dies && matches!(asked.change(&better), Change::Wish { .. })));
         let (one, two) = (asked.judged(&better), asked.judged(&worse));
         prop_assert!(
             admits(&one, &better) || !admits(&two, &worse),
@@ -91,10 +92,10 @@ proptest! {
     #[test]
     fn clamping_twice_is_clamping_once(asked in asked(), to in any::<u32>(), small in 0..20_u32, wide in any::<bool>()) {
         let snapshot = parse(&asked.start().value);
-        let resize = |to| Change::Resize { to, by: Wisher::Person, rests_on: None, resumed: false };
-        let once = verdict(Moment::Admission, &resize(if wide { to } else { small }), &snapshot, asked.start().profile);
+        let resize = |to| Change::Wish { to, by: Wisher::Person, rests_on: None };
+        let once = verdict(&resize(if wide { to } else { small }), &snapshot, asked.start().profile);
         let size = once.size.unwrap();
-        let twice = verdict(Moment::Admission, &resize(size), &snapshot, asked.start().profile);
+        let twice = verdict(&resize(size), &snapshot, asked.start().profile);
         prop_assert_eq!(twice.size, Some(size));
         prop_assert!(twice.violations.iter().all(|one| one.verdict != Verdict::Clamp), "{:?}", twice);
     }
@@ -105,7 +106,6 @@ proptest! {
         spoiled in prop::collection::vec(worse(), 0..6),
         numbers in prop::collection::vec(extreme(), 12),
         verb in 0..13_usize,
-        moment in prop::sample::select(vec![Moment::Admission, Moment::Step, Moment::Destroy]),
         undoing in any::<bool>(),
     ) {
         let base = asked.start();
@@ -122,9 +122,9 @@ proptest! {
             let change = Change::Effect {
                 plan: Box::new(plan.clone()), subject: subject.clone(), verb: verb.clone(), undoing,
             };
-            let _ = judge(moment, &change, &snapshot, profile, true);
-            let change = Change::Resize { to: numbers[1], by: Wisher::Person, rests_on: None, resumed: undoing };
-            let _ = judge(Moment::Admission, &change, &snapshot, profile, true);
+            let _ = judge(&change, &snapshot, profile, true);
+            let change = Change::Wish { to: numbers[1], by: Wisher::Person, rests_on: None };
+            let _ = judge(&change, &snapshot, profile, true);
             let _ = plimsoll_core::plan::progress::next(&snapshot, &plan, profile);
         }
     }
@@ -203,19 +203,23 @@ fn verbs(subject: &Subject, size_after: u32) -> Vec<Verb> {
     let member: Arc<str> = subject.id.clone().unwrap_or_else(|| "m-0001".into());
     let (slot, endpoints) = (subject.slot.clone(), subject.endpoints.clone());
     vec![
-        Verb::Register { slot: slot.clone(), endpoints },
-        Verb::Start { slot: slot.clone(), size_after, join: json!({ "mode": "existing" }) },
-        Verb::Promote { member: member.clone() },
-        Verb::MoveLeader { from: member.clone(), to: "m-0001".into() },
-        Verb::Cordon { member: member.clone() },
-        Verb::Uncordon { member: member.clone() },
-        Verb::Drain { member: member.clone() },
-        Verb::CancelDrain { member: member.clone() },
-        Verb::Deregister { member: member.clone() },
-        Verb::Barrier,
-        Verb::Stop { slot, member: member.clone(), size_after },
-        Verb::Rebalance,
-        Verb::PayDebt { member, kind: "volume".to_owned() },
+        Verb::System(SystemVerb::Register { slot: slot.clone(), endpoints }),
+        Verb::Platform(PlatformVerb::Start {
+            slot: slot.clone(),
+            size_after,
+            join: json!({ "mode": "existing" }),
+        }),
+        Verb::System(SystemVerb::Promote { member: member.clone() }),
+        Verb::System(SystemVerb::MoveLeader { from: member.clone(), to: "m-0001".into() }),
+        Verb::System(SystemVerb::Cordon { member: member.clone() }),
+        Verb::System(SystemVerb::Uncordon { member: member.clone() }),
+        Verb::System(SystemVerb::Drain { member: member.clone() }),
+        Verb::System(SystemVerb::CancelDrain { member: member.clone() }),
+        Verb::System(SystemVerb::Deregister { member: member.clone() }),
+        Verb::System(SystemVerb::Barrier),
+        Verb::Platform(PlatformVerb::Stop { slot, member: member.clone(), size_after }),
+        Verb::System(SystemVerb::Rebalance),
+        Verb::System(SystemVerb::PayDebt { member, kind: "volume".to_owned() }),
     ]
 }
 
@@ -287,16 +291,16 @@ fn no_effect_is_licensed_on_a_fact_that_is_not_known() {
             if !admits(&before, &snapshot) {
                 continue;
             }
-            let (change, moment) = asked.change(&snapshot);
+            let change = asked.change(&snapshot);
             let (goes, subject) = match &change {
-                Change::Resize { to, .. } => (*to < *snapshot.size.value().unwrap(), None),
+                Change::Wish { to, .. } => (*to < *snapshot.size.value().unwrap(), None),
                 Change::Effect { plan, subject, .. } => {
                     let rows = snapshot.members.value().unwrap();
                     let row = rows.iter().position(|row| row.slot.as_ref() == Some(&subject.slot));
                     (plan.to < plan.from, row.map(|row| row.to_string()))
                 }
             };
-            let needs = Needs { sharded, admission: moment == Moment::Admission, goes, subject };
+            let needs = Needs { sharded, admission: matches!(change, Change::Wish { .. }), goes, subject };
             for at in base.facts.iter().filter(|at| is_required(at, &needs)) {
                 let gone = GAPS.iter().map(|gap| unknown(gap));
                 let mut old = base.value.pointer(at).unwrap().clone();

@@ -3,11 +3,12 @@
 //! with the judge.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::subject_of;
 use plimsoll_core::profile;
 use plimsoll_wire::Fact;
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Lifecycle, Member, PlacementState, Role, Snapshot};
 use std::sync::{Arc, LazyLock};
@@ -75,8 +76,8 @@ fn told(judged: Judged) -> Judgement {
 }
 
 fn resize(snapshot: &Snapshot, to: u32) -> Judgement {
-    let change = Change::Resize { to, by: Wisher::Person, rests_on: None, resumed: false };
-    told(judge(Moment::Admission, &change, snapshot, &profile::SIM_QUORUM, true))
+    let change = Change::Wish { to, by: Wisher::Person, rests_on: None };
+    told(judge(&change, snapshot, &profile::SIM_QUORUM, true))
 }
 
 /// The removal of one member, right before it is struck out; others lead.
@@ -91,9 +92,9 @@ fn remove(snapshot: &Snapshot, at: usize) -> Judgement {
     plan.members = (0..rows.len()).map(name).collect();
     plan.subject = Some(subject.clone());
     snapshot.plan = Some(plan.clone());
-    let verb = Verb::Deregister { member: name(at) };
+    let verb = Verb::System(SystemVerb::Deregister { member: name(at) });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    told(judge(Moment::Destroy, &change, &snapshot, &profile::SIM_QUORUM, true))
+    told(judge(&change, &snapshot, &profile::SIM_QUORUM, true))
 }
 
 /// The vote of a learner that has everything, next to these voters.
@@ -122,9 +123,9 @@ fn promote_one(snapshot: &Snapshot, alive: bool) -> Judgement {
     plan.fingerprint = snapshot.fingerprint.value().unwrap().clone();
     plan.members = (0..voters).map(name).collect();
     plan.subject = Some(subject.clone());
-    let verb = Verb::Promote { member: name(voters) };
+    let verb = Verb::System(SystemVerb::Promote { member: name(voters) });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    told(judge(Moment::Step, &change, &snapshot, &profile::SIM_QUORUM, true))
+    told(judge(&change, &snapshot, &profile::SIM_QUORUM, true))
 }
 
 fn allowed(judgement: &Judgement) -> bool {

@@ -18,7 +18,7 @@
 //!   if it would have fitted without that data. We owe room for the loss of one member: once nature took two and
 //!   all copies, kept in domains of their own, cannot fit on who is left, it is nature's, for an hour.
 
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -227,7 +227,8 @@ impl Oracle {
         if let Some(subject) = &before.subject {
             harms = subject_harms(verb, before, subject);
         }
-        if let Verb::Start { size_after, .. } | Verb::Stop { size_after, .. } = verb
+        if let Verb::Platform(PlatformVerb::Start { size_after, .. })
+        | Verb::Platform(PlatformVerb::Stop { size_after, .. }) = verb
             && before.size.abs_diff(*size_after) > 1
         {
             harms.push(Harm::SizeJumped { from: before.size, to: *size_after });
@@ -263,24 +264,24 @@ fn subject_harms(verb: &Verb, before: &Standing, subject: &Arc<str>) -> Vec<Harm
     let mut harms = Vec::new();
     let begins = matches!(
         verb,
-        Verb::Register { .. }
-            | Verb::Start { .. }
-            | Verb::Promote { .. }
-            | Verb::Drain { .. }
-            | Verb::Deregister { .. }
-            | Verb::Stop { .. }
+        Verb::System(SystemVerb::Register { .. })
+            | Verb::Platform(PlatformVerb::Start { .. })
+            | Verb::System(SystemVerb::Promote { .. })
+            | Verb::System(SystemVerb::Drain { .. })
+            | Verb::System(SystemVerb::Deregister { .. })
+            | Verb::Platform(PlatformVerb::Stop { .. })
     );
     if begins && let Some(open) = before.open.iter().find(|open| *open != subject) {
         harms.push(Harm::ChangesOverlap { open: open.clone(), begun: subject.clone() });
     }
     let slot = subject.clone();
-    if matches!(verb, Verb::Stop { .. }) && !before.holds.is_empty() {
+    if matches!(verb, Verb::Platform(PlatformVerb::Stop { .. })) && !before.holds.is_empty() {
         harms.push(Harm::StoppedWhileHolding { slot: slot.clone(), what: before.holds.join(", ") });
     }
-    if matches!(verb, Verb::Deregister { .. }) && before.leads {
+    if matches!(verb, Verb::System(SystemVerb::Deregister { .. })) && before.leads {
         harms.push(Harm::LeaderRemoved { slot: slot.clone() });
     }
-    if matches!(verb, Verb::Start { .. }) && before.returning_volume {
+    if matches!(verb, Verb::Platform(PlatformVerb::Start { .. })) && before.returning_volume {
         harms.push(Harm::VolumeReturned { slot });
     }
     harms

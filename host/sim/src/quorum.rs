@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::trace::Trace;
 use crate::world::{Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::SystemReport;
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -180,20 +180,21 @@ impl Quorum {
 
     fn subject(&self, verb: &Verb) -> Option<usize> {
         match verb {
-            Verb::Register { slot, .. } | Verb::Start { slot, .. } | Verb::Stop { slot, .. } => {
-                self.platform.find(slot)
-            }
-            Verb::Promote { member } | Verb::Deregister { member } => {
+            Verb::System(SystemVerb::Register { slot, .. })
+            | Verb::Platform(PlatformVerb::Start { slot, .. })
+            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
+            Verb::System(SystemVerb::Promote { member })
+            | Verb::System(SystemVerb::Deregister { member }) => {
                 self.by_name(member).and_then(|id| self.members.get(&id)).map(|peer| peer.slot)
             }
-            Verb::MoveLeader { .. }
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Barrier
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => None,
+            Verb::System(SystemVerb::MoveLeader { .. })
+            | Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::Drain { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Barrier)
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::PayDebt { .. }) => None,
         }
     }
 
@@ -248,24 +249,31 @@ impl World for Quorum {
     }
 
     fn act(&mut self, call: &Call<'_>, trace: &mut Trace) -> Effect {
-        let lone = matches!(call.verb, Verb::Start { .. } | Verb::Stop { .. } | Verb::PayDebt { .. });
+        let lone = matches!(
+            call.verb,
+            Verb::Platform(PlatformVerb::Start { .. })
+                | Verb::Platform(PlatformVerb::Stop { .. })
+                | Verb::System(SystemVerb::PayDebt { .. })
+        );
         if !lone && self.acting_leader().is_none() {
             return Effect::timed_out("etcdserver: request timed out");
         }
         match call.verb {
-            Verb::Register { slot, .. } => self.register(slot),
-            Verb::Start { slot, join, .. } => self.start(slot, join, call.now_ms),
-            Verb::Promote { member } => self.promote(member),
-            Verb::MoveLeader { from, to } => self.move_leader(from, to, trace),
-            Verb::Deregister { member } => self.deregister(member),
-            Verb::Barrier => Effect::applied(20, false),
-            Verb::Stop { slot, .. } => self.stop(slot),
-            Verb::PayDebt { member, .. } => Effect::applied(200, self.platform.set_aside(member)),
-            Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Rebalance => Effect::refused("a quorum group has no data to move"),
+            Verb::System(SystemVerb::Register { slot, .. }) => self.register(slot),
+            Verb::Platform(PlatformVerb::Start { slot, join, .. }) => self.start(slot, join, call.now_ms),
+            Verb::System(SystemVerb::Promote { member }) => self.promote(member),
+            Verb::System(SystemVerb::MoveLeader { from, to }) => self.move_leader(from, to, trace),
+            Verb::System(SystemVerb::Deregister { member }) => self.deregister(member),
+            Verb::System(SystemVerb::Barrier) => Effect::applied(20, false),
+            Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.stop(slot),
+            Verb::System(SystemVerb::PayDebt { member, .. }) => {
+                Effect::applied(200, self.platform.set_aside(member))
+            }
+            Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::Drain { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Rebalance) => Effect::refused("a quorum group has no data to move"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::trace::Trace;
 use crate::world::{Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::SystemReport;
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use std::sync::Arc;
 
 mod calls;
@@ -318,20 +318,20 @@ impl Sharded {
 
     fn subject(&self, verb: &Verb) -> Option<usize> {
         match verb {
-            Verb::Register { slot, .. } | Verb::Start { slot, .. } | Verb::Stop { slot, .. } => {
-                self.platform.find(slot)
-            }
-            Verb::Drain { member } | Verb::Deregister { member } => {
+            Verb::System(SystemVerb::Register { slot, .. })
+            | Verb::Platform(PlatformVerb::Start { slot, .. })
+            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
+            Verb::System(SystemVerb::Drain { member }) | Verb::System(SystemVerb::Deregister { member }) => {
                 self.by_name(member).and_then(|at| self.nodes.get(at)).map(|node| node.slot)
             }
-            Verb::Promote { .. }
-            | Verb::MoveLeader { .. }
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Barrier
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => None,
+            Verb::System(SystemVerb::Promote { .. })
+            | Verb::System(SystemVerb::MoveLeader { .. })
+            | Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Barrier)
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::PayDebt { .. }) => None,
         }
     }
 
@@ -397,25 +397,29 @@ impl World for Sharded {
     fn act(&mut self, call: &Call<'_>, trace: &mut Trace) -> Effect {
         let task = Task { owner: call.owner.to_owned(), cause: Cause::Call(call.number) };
         let effect = match call.verb {
-            Verb::Start { slot, .. } => self.start(slot, call.now_ms),
-            Verb::Stop { slot, .. } => self.stop(slot, call.number),
-            Verb::Cordon { member } => self.set_mode(member, Mode::Cordoned),
-            Verb::Uncordon { member } => self.cancel_drain(member, Mode::Serving),
-            Verb::Drain { member } => self.drain(member, task),
-            Verb::CancelDrain { member } => self.cancel_drain(member, Mode::Cordoned),
-            Verb::MoveLeader { from, to } => self.move_leaders(from, to),
-            Verb::Barrier => Effect::applied(20, false),
-            Verb::Rebalance => {
+            Verb::Platform(PlatformVerb::Start { slot, .. }) => self.start(slot, call.now_ms),
+            Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.stop(slot, call.number),
+            Verb::System(SystemVerb::Cordon { member }) => self.set_mode(member, Mode::Cordoned),
+            Verb::System(SystemVerb::Uncordon { member }) => self.cancel_drain(member, Mode::Serving),
+            Verb::System(SystemVerb::Drain { member }) => self.drain(member, task),
+            Verb::System(SystemVerb::CancelDrain { member }) => self.cancel_drain(member, Mode::Cordoned),
+            Verb::System(SystemVerb::MoveLeader { from, to }) => self.move_leaders(from, to),
+            Verb::System(SystemVerb::Barrier) => Effect::applied(20, false),
+            Verb::System(SystemVerb::Rebalance) => {
                 let changed = self.rebalance.is_none();
                 self.rebalance.get_or_insert(task);
                 self.restless = true;
                 Effect::applied(60, changed)
             }
-            Verb::PayDebt { member, .. } => Effect::applied(200, self.platform.set_aside(member)),
-            Verb::Register { .. } | Verb::Promote { .. } => {
+            Verb::System(SystemVerb::PayDebt { member, .. }) => {
+                Effect::applied(200, self.platform.set_aside(member))
+            }
+            Verb::System(SystemVerb::Register { .. }) | Verb::System(SystemVerb::Promote { .. }) => {
                 Effect::refused("members of a sharded store register themselves")
             }
-            Verb::Deregister { .. } => Effect::refused("a member is forgotten when it is empty and stopped"),
+            Verb::System(SystemVerb::Deregister { .. }) => {
+                Effect::refused("a member is forgotten when it is empty and stopped")
+            }
         };
         if effect.changed {
             self.refresh();

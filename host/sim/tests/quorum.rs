@@ -7,7 +7,7 @@ use plimsoll_sim::oracle::Harm;
 use plimsoll_sim::platform::{PlatformSetup, Volumes};
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::snapshot::Role;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,13 +49,16 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
                 .iter()
                 .filter(|member| member.roles.value().is_some_and(|it| it.contains(&Role::Learner)));
             for learner in learners {
-                sim.act(&Verb::Promote { member: learner.id.clone() }, "hpa");
+                sim.act(&Verb::System(SystemVerb::Promote { member: learner.id.clone() }), "hpa");
             }
         }
         if wanted > slots.len() {
             let vacant = seen.platform.vacant.value().cloned().unwrap_or_default();
             for place in vacant.into_iter().take(wanted - slots.len()) {
-                let verb = Verb::Register { slot: place.slot.clone(), endpoints: place.endpoints };
+                let verb = Verb::System(SystemVerb::Register {
+                    slot: place.slot.clone(),
+                    endpoints: place.endpoints,
+                });
                 sim.act(&verb, "hpa");
                 start(sim, place.slot, wanted);
             }
@@ -63,7 +66,7 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
         for slot in slots.iter().rev().take(slots.len().saturating_sub(wanted)) {
             let member = seen.system.members.value().into_iter().flatten();
             for member in member.filter(|it| tidy && it.slot.as_ref() == Some(&slot.slot)) {
-                sim.act(&Verb::Deregister { member: member.id.clone() }, "hpa");
+                sim.act(&Verb::System(SystemVerb::Deregister { member: member.id.clone() }), "hpa");
             }
             stop(sim, slot.slot.clone(), "", wanted);
         }
@@ -73,12 +76,13 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
 fn start(sim: &mut Sim, slot: Arc<str>, size_after: usize) -> Outcome {
     let size_after = u32::try_from(size_after).unwrap();
     let join = sim.observe(true).system.join.value().cloned().unwrap_or_default();
-    sim.act(&Verb::Start { slot, size_after, join }, "plan/test").outcome
+    sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "plan/test").outcome
 }
 
 fn stop(sim: &mut Sim, slot: Arc<str>, member: &str, size_after: usize) -> Outcome {
     let size_after = u32::try_from(size_after).unwrap();
-    sim.act(&Verb::Stop { slot, member: member.into(), size_after }, "plan/test").outcome
+    sim.act(&Verb::Platform(PlatformVerb::Stop { slot, member: member.into(), size_after }), "plan/test")
+        .outcome
 }
 
 fn members(sim: &Sim) -> usize {
@@ -93,16 +97,16 @@ fn pass(sim: &mut Sim, ms: u64) {
 /// Adds one member as etcd's manual says: learner, start, catch up, promote, one more write.
 fn add_one(sim: &mut Sim) {
     let vacant = sim.observe(true).platform.vacant.value().unwrap()[0].clone();
-    let verb = Verb::Register { slot: vacant.slot.clone(), endpoints: vacant.endpoints };
+    let verb = Verb::System(SystemVerb::Register { slot: vacant.slot.clone(), endpoints: vacant.endpoints });
     assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
     assert_eq!(start(sim, vacant.slot, members(sim) + 1), Outcome::Applied);
     let members = sim.observe(true).system.members.value().unwrap().clone();
     let learner = members.iter().find(|it| it.roles.value().unwrap().contains(&Role::Learner)).unwrap();
-    let promote = Verb::Promote { member: learner.id.clone() };
+    let promote = Verb::System(SystemVerb::Promote { member: learner.id.clone() });
     for _ in 0..100 {
         pass(sim, 10_000);
         if sim.act(&promote, "plan/test").outcome == Outcome::Applied {
-            assert_eq!(sim.act(&Verb::Barrier, "plan/test").outcome, Outcome::Applied);
+            assert_eq!(sim.act(&Verb::System(SystemVerb::Barrier), "plan/test").outcome, Outcome::Applied);
             return pass(sim, 60_000);
         }
     }
@@ -114,13 +118,13 @@ fn remove_one(sim: &mut Sim) {
     let members = sim.observe(true).system.members.value().unwrap().clone();
     let (first, last) = (members.first().unwrap(), members.last().unwrap());
     if last.roles.value().unwrap().contains(&Role::Leader) {
-        let verb = Verb::MoveLeader { from: last.id.clone(), to: first.id.clone() };
+        let verb = Verb::System(SystemVerb::MoveLeader { from: last.id.clone(), to: first.id.clone() });
         assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
         pass(sim, 10_000);
     }
-    let verb = Verb::Deregister { member: last.id.clone() };
+    let verb = Verb::System(SystemVerb::Deregister { member: last.id.clone() });
     assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
-    assert_eq!(sim.act(&Verb::Barrier, "plan/test").outcome, Outcome::Applied);
+    assert_eq!(sim.act(&Verb::System(SystemVerb::Barrier), "plan/test").outcome, Outcome::Applied);
     assert_eq!(stop(sim, last.slot.clone().unwrap(), &last.id, members.len() - 1), Outcome::Applied);
     pass(sim, 60_000);
 }
@@ -206,7 +210,9 @@ fn a_group_without_strictness_accepts_a_removal_that_loses_the_majority() {
         let mut others = members.iter().filter(|it| !leads(it));
         let (dead, healthy) = (others.next().unwrap(), others.next().unwrap());
         stop(&mut sim, dead.slot.clone().unwrap(), &dead.id, 2);
-        let outcome = sim.act(&Verb::Deregister { member: healthy.id.clone() }, "plan/test").outcome;
+        let outcome = sim
+            .act(&Verb::System(SystemVerb::Deregister { member: healthy.id.clone() }), "plan/test")
+            .outcome;
         let lost = sim.oracle().findings().iter().any(|it| it.harm == Harm::MajorityLost { group: 0 });
         (outcome, lost)
     };
@@ -249,7 +255,7 @@ fn a_volume_that_is_kept_brings_a_removed_member_back_as_a_stranger() {
     remove_one(&mut sim);
     let vacant = sim.observe(true).platform.vacant.value().unwrap()[0].clone();
     assert!(vacant.marker.value().unwrap().tombstoned);
-    let verb = Verb::Register { slot: vacant.slot.clone(), endpoints: vacant.endpoints };
+    let verb = Verb::System(SystemVerb::Register { slot: vacant.slot.clone(), endpoints: vacant.endpoints });
     assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
     start(&mut sim, vacant.slot.clone(), 4);
     pass(&mut sim, HOUR);

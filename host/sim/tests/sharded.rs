@@ -7,7 +7,7 @@ use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::oracle::Harm;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, OperationKind, PlacementState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn act(sim: &mut Sim, verb: &Verb) {
 
 fn stop(sim: &mut Sim, slot: Arc<str>, member: Arc<str>) {
     let size_after = sim.size() - 1;
-    act(sim, &Verb::Stop { slot, member, size_after });
+    act(sim, &Verb::Platform(PlatformVerb::Stop { slot, member, size_after }));
 }
 
 /// Waits until a condition of the world holds; there is always an end to it.
@@ -72,18 +72,18 @@ fn add_one(sim: &mut Sim) {
     let before = members(sim).len();
     let slot = sim.observe(true).platform.vacant.value().unwrap()[0].slot.clone();
     let size_after = sim.size() + 1;
-    act(sim, &Verb::Start { slot, size_after, join: serde_json::Value::Null });
+    act(sim, &Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }));
     until(sim, "joined", |sim| members(sim).len() == before + 1);
-    act(sim, &Verb::Rebalance);
+    act(sim, &Verb::System(SystemVerb::Rebalance));
     until(sim, "balanced", is_balanced);
 }
 
 fn remove_one(sim: &mut Sim) {
     let victim = members(sim).last().unwrap().clone();
     let heir = members(sim).first().unwrap().id.clone();
-    act(sim, &Verb::Cordon { member: victim.id.clone() });
-    act(sim, &Verb::MoveLeader { from: victim.id.clone(), to: heir });
-    act(sim, &Verb::Drain { member: victim.id.clone() });
+    act(sim, &Verb::System(SystemVerb::Cordon { member: victim.id.clone() }));
+    act(sim, &Verb::System(SystemVerb::MoveLeader { from: victim.id.clone(), to: heir }));
+    act(sim, &Verb::System(SystemVerb::Drain { member: victim.id.clone() }));
     let id = victim.id.clone();
     until(sim, "drained", |sim| {
         members(sim).iter().any(|it| it.id == id && it.lifecycle.value() == Some(&Lifecycle::Drained))
@@ -109,13 +109,20 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64) {
         let wanted = (demand.value / 700.0).ceil().clamp(1.0, 12.0) as usize;
         let vacant = seen.platform.vacant.value().cloned().unwrap_or_default();
         for place in vacant.into_iter().take(wanted.saturating_sub(slots.len())) {
-            let verb =
-                Verb::Start { slot: place.slot, size_after: size(wanted), join: serde_json::Value::Null };
+            let verb = Verb::Platform(PlatformVerb::Start {
+                slot: place.slot,
+                size_after: size(wanted),
+                join: serde_json::Value::Null,
+            });
             sim.act(&verb, "hpa");
         }
         for slot in slots.iter().rev().take(slots.len().saturating_sub(wanted)) {
             sim.act(
-                &Verb::Stop { slot: slot.slot.clone(), member: "".into(), size_after: size(wanted) },
+                &Verb::Platform(PlatformVerb::Stop {
+                    slot: slot.slot.clone(),
+                    member: "".into(),
+                    size_after: size(wanted),
+                }),
                 "hpa",
             );
         }
@@ -194,7 +201,7 @@ fn a_drain_onto_small_disks_fills_a_survivor_and_the_oracle_says_whose_it_is() {
     let mut sim = store(1, setup, FaultSetup::None);
     pass(&mut sim, MINUTE);
     let victim = members(&mut sim).last().unwrap().id.clone();
-    act(&mut sim, &Verb::Drain { member: victim });
+    act(&mut sim, &Verb::System(SystemVerb::Drain { member: victim }));
     pass(&mut sim, HOUR);
     let full = |harm: &Harm| matches!(harm, Harm::DiskOverfull { .. });
     assert!(sim.oracle().findings().iter().any(|it| full(&it.harm) && it.call == Some(1)));
@@ -211,10 +218,17 @@ fn bereft(lost: u64) -> Sim {
     let mut sim = store(2, setup, FaultSetup::Planned(losses.collect()));
     pass(&mut sim, MINUTE);
     for (slot, size) in [("db-6", 7), ("db-7", 8)] {
-        act(&mut sim, &Verb::Start { slot: slot.into(), size_after: size, join: serde_json::Value::Null });
+        act(
+            &mut sim,
+            &Verb::Platform(PlatformVerb::Start {
+                slot: slot.into(),
+                size_after: size,
+                join: serde_json::Value::Null,
+            }),
+        );
         until(&mut sim, "one member more", |sim| members(sim).len() == size as usize);
     }
-    act(&mut sim, &Verb::Rebalance);
+    act(&mut sim, &Verb::System(SystemVerb::Rebalance));
     pass(&mut sim, 2 * HOUR);
     sim
 }
@@ -261,17 +275,17 @@ fn a_drain_that_is_taken_back_lets_the_member_serve_again() {
     let mut sim = calm(2);
     pass(&mut sim, MINUTE);
     let victim = members(&mut sim).last().unwrap().id.clone();
-    act(&mut sim, &Verb::Cordon { member: victim.clone() });
-    act(&mut sim, &Verb::Drain { member: victim.clone() });
+    act(&mut sim, &Verb::System(SystemVerb::Cordon { member: victim.clone() }));
+    act(&mut sim, &Verb::System(SystemVerb::Drain { member: victim.clone() }));
     pass(&mut sim, 30_000);
     let state = |sim: &mut Sim| {
         let member = members(sim).into_iter().find(|it| it.id == victim).unwrap();
         (*member.lifecycle.value().unwrap(), member.hosted.value().unwrap().copies)
     };
     assert_eq!(state(&mut sim).0, Lifecycle::Draining);
-    act(&mut sim, &Verb::CancelDrain { member: victim.clone() });
+    act(&mut sim, &Verb::System(SystemVerb::CancelDrain { member: victim.clone() }));
     assert_eq!(state(&mut sim).0, Lifecycle::Draining, "still cordoned");
-    act(&mut sim, &Verb::Uncordon { member: victim.clone() });
+    act(&mut sim, &Verb::System(SystemVerb::Uncordon { member: victim.clone() }));
     let (lifecycle, copies) = state(&mut sim);
     assert_eq!(lifecycle, Lifecycle::Serving);
     pass(&mut sim, HOUR);
@@ -288,7 +302,7 @@ fn a_move_that_stands_still_keeps_the_member_from_being_drained() {
         let mut sim = store(seed, ShardedSetup::default(), faults);
         pass(&mut sim, 1_000);
         let victim = members(&mut sim).last().unwrap().id.clone();
-        act(&mut sim, &Verb::Drain { member: victim.clone() });
+        act(&mut sim, &Verb::System(SystemVerb::Drain { member: victim.clone() }));
         pass(&mut sim, 10_000);
         let before = members(&mut sim).last().unwrap().hosted.value().unwrap().copies;
         pass(&mut sim, 20_000);

@@ -17,7 +17,7 @@ use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
 use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
 use plimsoll_core::profile::Profile;
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::journal::{Bearing, Intent, Outcome, Verb};
+use plimsoll_wire::journal::{Intent, MembershipEffect, Outcome, PlatformVerb, Verb};
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Signal;
 use std::collections::BTreeMap;
@@ -280,32 +280,30 @@ impl Hands {
 
     /// Whose member went, or may have gone, misses no series that went with it.
     fn note_taken(&self, verb: &Verb, outcome: &Outcome) {
-        match (verb.bearing(), outcome) {
-            (Bearing::Leaves | Bearing::Ends, Outcome::Applied | Outcome::Unknown { .. }) => {
-                self.tools.taken_away.note(&self.key, self.tools.clock.now().wall_ms);
-            }
-            (Bearing::Leaves | Bearing::Ends, Outcome::Refused { .. })
-            | (
-                Bearing::Joins | Bearing::Runs | Bearing::Votes | Bearing::Stays,
-                Outcome::Applied | Outcome::Unknown { .. } | Outcome::Refused { .. },
-            ) => {}
+        let ends = matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends);
+        if ends && !matches!(outcome, Outcome::Refused { .. }) {
+            self.tools.taken_away.note(&self.key, self.tools.clock.now().wall_ms);
         }
     }
 }
 
 impl Servers {
     async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb, lead: &Lead) -> Outcome {
-        let deadline = match verb.bearing() {
-            Bearing::Runs => self.deadlines.start,
-            Bearing::Ends => self.deadlines.stop,
-            Bearing::Joins | Bearing::Votes | Bearing::Leaves | Bearing::Stays => {
+        match verb {
+            Verb::Platform(verb) => {
+                let deadline = match verb {
+                    PlatformVerb::Start { .. } => self.deadlines.start,
+                    PlatformVerb::Stop { .. } => self.deadlines.stop,
+                };
+                self.platform.act(&licence(deadline), verb).await
+            }
+            Verb::System(verb) => {
                 let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // Nothing fences a call to the data system: it has to have ended before anybody else may lead.
                 let within = lead.within(self.system.verb_deadline());
-                return self.system.act(&licence(within), verb, &platform).await;
+                self.system.act(&licence(within), verb, &platform).await
             }
-        };
-        self.platform.act(&licence(deadline), verb).await
+        }
     }
 }
 

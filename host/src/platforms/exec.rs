@@ -51,7 +51,7 @@ use listing::{Listing, clip};
 use plimsoll_core::observation::{PlatformReport, Source, Told};
 use plimsoll_core::workload::room_of_places;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::{Operation, OperationKind};
 use plimsoll_wire::workload::ROOM;
 use serde_json::json;
@@ -226,7 +226,7 @@ impl Exec {
 
     /// Carries out `Start` or `Stop` by its command under a guard. Waits for the end of the command, but no
     /// longer than the licence; the guard ends the command then, and the outcome is unknown.
-    pub async fn act(&self, licence: &Licence, verb: &Verb) -> Outcome {
+    pub async fn act(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
         let job = match self.job(licence, verb) {
             Ok(job) => job,
             Err(message) => return refused(message),
@@ -241,7 +241,7 @@ impl Exec {
         }
     }
 
-    fn job(&self, licence: &Licence, verb: &Verb) -> Result<Job, String> {
+    fn job(&self, licence: &Licence, verb: &PlatformVerb) -> Result<Job, String> {
         self.admit(&licence.target)?;
         for (what, id) in [("plan", &licence.plan), ("intent", &licence.intent)] {
             if !is_id(id) {
@@ -277,7 +277,7 @@ impl Exec {
         })
     }
 
-    fn request<'a>(&'a self, licence: &Licence, verb: &'a Verb) -> Result<Request<'a>, String> {
+    fn request<'a>(&'a self, licence: &Licence, verb: &'a PlatformVerb) -> Result<Request<'a>, String> {
         let mut body = json!({
             "formatVersion": 1,
             "target": &*licence.target,
@@ -285,26 +285,13 @@ impl Exec {
             "step": &*licence.intent,
         });
         let (command, slot, size_after) = match verb {
-            Verb::Start { slot, size_after, join } => {
+            PlatformVerb::Start { slot, size_after, join } => {
                 body["join"] = join.clone();
                 (self.command(&self.config.add, "start", "add")?, slot, size_after)
             }
-            Verb::Stop { slot, member, size_after } => {
+            PlatformVerb::Stop { slot, member, size_after } => {
                 body["memberId"] = json!(&**member);
                 (self.command(&self.config.remove, "stop", "remove")?, slot, size_after)
-            }
-            Verb::Register { .. }
-            | Verb::Promote { .. }
-            | Verb::MoveLeader { .. }
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Deregister { .. }
-            | Verb::Barrier
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => {
-                return Err(format!("the exec platform only starts and stops, it cannot {}", verb.kind()));
             }
         };
         body["slot"] = json!(&**slot);

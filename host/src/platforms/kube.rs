@@ -25,7 +25,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use look::{Look, Watches};
 use plimsoll_core::observation::{PlatformReport, Source, Told};
 use plimsoll_wire::fact::{Authority, Gap};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::Endpoints;
 use report::Seen;
 use scale::Decision;
@@ -197,7 +197,7 @@ impl Kube {
     }
 
     /// Carries out `Start` or `Stop`, once.
-    pub async fn act(&self, licence: &Licence, verb: &Verb) -> Outcome {
+    pub async fn act(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
         match tokio::time::timeout(licence.deadline, self.carry_out(licence, verb)).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -206,7 +206,7 @@ impl Kube {
         }
     }
 
-    async fn carry_out(&self, licence: &Licence, verb: &Verb) -> Outcome {
+    async fn carry_out(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
         let kind = &self.config.kind.kind;
         let mut read = self.scaled(&Look::direct(&self.server)).await;
         let observed = self.observed().clone();

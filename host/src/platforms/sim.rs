@@ -200,7 +200,11 @@ mod tests {
         let playground = open(&at(0));
         let before = playground.observe(&at(60_000), true);
         let slot = before.platform.vacant.value().unwrap()[0].slot.clone();
-        let verb = Verb::Start { slot, size_after: 4, join: serde_json::Value::Null };
+        let verb = Verb::Platform(plimsoll_wire::journal::PlatformVerb::Start {
+            slot,
+            size_after: 4,
+            join: serde_json::Value::Null,
+        });
         let answer = playground.world.lock().unwrap().act(verb, "plan/p1".to_owned()).unwrap();
         assert_eq!(answer.outcome, Outcome::Applied);
         let size = slots(&before) + 1;

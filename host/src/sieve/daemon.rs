@@ -13,7 +13,7 @@ use plimsoll_core::observation::Observation;
 use plimsoll_core::pauses::Pauses;
 use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::Safety;
-use plimsoll_wire::journal::{Bearing, Outcome};
+use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Sizes};
 use plimsoll_wire::record::Body;
 use plimsoll_wire::snapshot::{Behavior, Mode};
@@ -199,8 +199,8 @@ impl Daemon {
                 Event::Stamped { request, result: self.kube.take_over(epoch).await }
             }
             Effect::Act { request, epoch, intent } => {
-                let outcome = match intent.verb.bearing() {
-                    Bearing::Runs | Bearing::Ends => {
+                let outcome = match &intent.verb {
+                    Verb::Platform(verb) => {
                         let licence = Licence {
                             target: key,
                             plan: intent.plan.clone(),
@@ -209,9 +209,9 @@ impl Daemon {
                             deadline: ACT_DEADLINE,
                             membership: None,
                         };
-                        self.kube.act(&licence, &intent.verb).await
+                        self.kube.act(&licence, verb).await
                     }
-                    Bearing::Joins | Bearing::Votes | Bearing::Leaves | Bearing::Stays => {
+                    Verb::System(_) => {
                         let outcome = self.cluster.lock().unwrap().call(&intent, epoch);
                         died_or(outcome).await
                     }

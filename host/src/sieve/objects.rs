@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, WORKLOAD};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, Verb};
 use serde_json::{Value, json};
 
 impl Cluster {
@@ -15,14 +15,20 @@ impl Cluster {
                 let slot = slot(ordinal).into();
                 // What runs in the pod asks the cluster how it is to join.
                 let join = json!({ "mode": "existing" });
-                self.sim.act(&Verb::Start { slot, size_after: ordinal + 1, join }, "controller");
+                self.sim.act(
+                    &Verb::Platform(PlatformVerb::Start { slot, size_after: ordinal + 1, join }),
+                    "controller",
+                );
             }
         }
         for ordinal in wanted..7 {
             if self.store.get(&pod_path(ordinal)).is_some() {
                 self.store.remove(&pod_path(ordinal));
                 let slot = slot(ordinal).into();
-                self.sim.act(&Verb::Stop { slot, member: "".into(), size_after: ordinal }, "controller");
+                self.sim.act(
+                    &Verb::Platform(PlatformVerb::Stop { slot, member: "".into(), size_after: ordinal }),
+                    "controller",
+                );
             }
         }
         let mut next = object.clone();

@@ -7,7 +7,7 @@ use super::evidence::{Evidence, What};
 use super::oracle::judge;
 use super::runs::{case, run, runtime};
 use crate::kubernetes::Write;
-use plimsoll_wire::journal::{Intent, Verb};
+use plimsoll_wire::journal::{Intent, SystemVerb, Verb};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -77,9 +77,9 @@ fn a_majority_that_is_stopped_is_found_and_so_is_a_jump_below_the_least_size() {
 
 #[test]
 fn a_change_of_members_beside_another_is_found() {
-    let register = Verb::Register { slot: "db-3".into(), endpoints: Default::default() };
+    let register = Verb::System(SystemVerb::Register { slot: "db-3".into(), endpoints: Default::default() });
     let rogue = Rogue::at(3);
-    rogue.call("i1", register).call("i2", Verb::Deregister { member: "m-0002".into() });
+    rogue.call("i1", register).call("i2", Verb::System(SystemVerb::Deregister { member: "m-0002".into() }));
     assert!(rogue.broken().contains("N4"));
 }
 
@@ -103,7 +103,7 @@ fn a_write_without_a_version_a_stamp_and_an_intent_is_found() {
 #[test]
 fn a_second_effect_of_an_intent_is_found() {
     let rogue = Rogue::at(3);
-    rogue.call("i1", Verb::Barrier).call("i1", Verb::Barrier);
+    rogue.call("i1", Verb::System(SystemVerb::Barrier)).call("i1", Verb::System(SystemVerb::Barrier));
     assert!(rogue.broken().contains("N8"));
 }
 

@@ -19,7 +19,7 @@ mod survey;
 use crate::actuate::Licence;
 use crate::lead::{Lead, NOT_LEADING};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,7 +115,7 @@ impl Etcd {
     /// The members are read first, so that a verb whose end is reached already is not sent again, and so
     /// that it goes to the member that can carry it out. A call is sent at most once: what was sent and not
     /// answered is [`Outcome::Unknown`].
-    pub async fn act(&self, licence: &Licence, verb: &Verb, platform: &PlatformReport) -> Outcome {
+    pub async fn act(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
         let deadline = Instant::now() + licence.deadline;
         // A member that is silent is waited for, but not until nothing is left for the call itself.
         let within = self.read_deadline.min(licence.deadline / 2);

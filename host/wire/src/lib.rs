@@ -12,6 +12,7 @@ pub mod record;
 pub mod safety;
 pub mod snapshot;
 pub mod status;
+pub mod verb;
 pub mod workload;
 
 pub use fact::{Authority, Fact, Gap, Known};

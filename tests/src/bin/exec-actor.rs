@@ -5,7 +5,7 @@
 
 use plimsoll::actuate::Licence;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::PlatformVerb;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         deadline: Duration::from_secs(60),
         membership: None,
     };
-    let verb = Verb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };
+    let verb = PlatformVerb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };
     println!("{}", serde_json::to_string(&exec.act(&licence, &verb).await)?);
     Ok(())
 }

@@ -13,7 +13,7 @@ use plimsoll_tests::process::wait_until;
 use plimsoll_tests::watch::{Watch, history::Change};
 use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::{Authority, Gap};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
 use plimsoll_wire::snapshot::{GroupKind, GroupModel, Lifecycle, PlacementState, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,11 +59,11 @@ impl Subject {
         Ok(self.driver.observe(&self.platform()?).await)
     }
 
-    async fn act(&self, verb: Verb) -> anyhow::Result<Outcome> {
+    async fn act(&self, verb: SystemVerb) -> anyhow::Result<Outcome> {
         self.act_within(verb, Duration::from_secs(10)).await
     }
 
-    async fn act_within(&self, verb: Verb, deadline: Duration) -> anyhow::Result<Outcome> {
+    async fn act_within(&self, verb: SystemVerb, deadline: Duration) -> anyhow::Result<Outcome> {
         let licence = Licence {
             target: "test/etcd".into(),
             plan: "plan-1".into(),
@@ -77,7 +77,7 @@ impl Subject {
 
     /// Gives a verb until etcd takes it: it refuses changes while its members have not been connected for
     /// five seconds.
-    async fn act_until_applied(&self, verb: Verb) -> anyhow::Result<()> {
+    async fn act_until_applied(&self, verb: SystemVerb) -> anyhow::Result<()> {
         wait_until(verb.kind(), PATIENCE, async || match self.act(verb.clone()).await? {
             Outcome::Applied => Ok(()),
             Outcome::Refused { message } | Outcome::Unknown { message } => anyhow::bail!(message),
@@ -99,11 +99,11 @@ impl Subject {
         .await
     }
 
-    fn register(&self, slot: &str) -> anyhow::Result<Verb> {
+    fn register(&self, slot: &str) -> anyhow::Result<SystemVerb> {
         let listing = self.rig.list()?;
         let entry = listing.vacant.into_iter().find(|entry| entry.slot == slot);
         let entry = entry.ok_or_else(|| anyhow::anyhow!("{slot} is not vacant"))?;
-        Ok(Verb::Register { slot: slot.into(), endpoints: entry.endpoints })
+        Ok(SystemVerb::Register { slot: slot.into(), endpoints: entry.endpoints })
     }
 
     /// From 3 to 4 with `e4`, as a plan does it.
@@ -117,7 +117,7 @@ impl Subject {
                 && placement(report, &id).is_some_and(|permille| permille >= 950)
         })
         .await?;
-        self.act_until_applied(Verb::Promote { member: id.clone() }).await?;
+        self.act_until_applied(SystemVerb::Promote { member: id.clone() }).await?;
         Ok(id)
     }
 }
@@ -202,7 +202,7 @@ async fn grows_and_shrinks_by_one_without_losing_an_acknowledged_write() -> anyh
     // Registering it again changes nothing, promoting it is refused in etcd's own words.
     assert_eq!(subject.act(subject.register("e4")?).await?, Outcome::Applied);
     assert_eq!(subject.observe().await?.epoch.value(), report.epoch.value());
-    let Outcome::Refused { message } = subject.act(Verb::Promote { member: id.clone() }).await? else {
+    let Outcome::Refused { message } = subject.act(SystemVerb::Promote { member: id.clone() }).await? else {
         panic!("a learner that was never started was promoted");
     };
     assert_eq!(message, "etcdserver: can only promote a learner member which is in sync with leader");
@@ -211,29 +211,32 @@ async fn grows_and_shrinks_by_one_without_losing_an_acknowledged_write() -> anyh
     subject.grow_registered(&id, &report).await?;
     let report = subject.observe_until("four in sync", |report| is_settled(report, 4)).await?;
     assert_eq!(control(&report).min_ack.value(), Some(&3));
-    assert_eq!(subject.act(Verb::Promote { member: id.clone() }).await?, Outcome::Applied);
-    assert_eq!(subject.act(Verb::Barrier).await?, Outcome::Applied);
+    assert_eq!(subject.act(SystemVerb::Promote { member: id.clone() }).await?, Outcome::Applied);
+    assert_eq!(subject.act(SystemVerb::Barrier).await?, Outcome::Applied);
 
     // The leader is not removed before its leadership has gone elsewhere.
     let leader = control(&report).leader.value().expect("a leader").clone();
     let follower = members(&report).iter().find(|it| it.id != leader).expect("a follower").id.clone();
-    let refused = subject.act(Verb::Deregister { member: leader.clone() }).await?;
+    let refused = subject.act(SystemVerb::Deregister { member: leader.clone() }).await?;
     assert_eq!(refused, Outcome::Refused { message: format!("not sent: {leader} is the leader") });
-    subject.act_until_applied(Verb::MoveLeader { from: leader.clone(), to: follower.clone() }).await?;
+    subject.act_until_applied(SystemVerb::MoveLeader { from: leader.clone(), to: follower.clone() }).await?;
     let report = subject
         .observe_until("leadership has moved", |report| {
             is_settled(report, 4) && control(report).leader.value() == Some(&follower)
         })
         .await?;
-    assert_eq!(subject.act(Verb::MoveLeader { from: leader.clone(), to: follower }).await?, Outcome::Applied);
+    assert_eq!(
+        subject.act(SystemVerb::MoveLeader { from: leader.clone(), to: follower }).await?,
+        Outcome::Applied
+    );
 
     // Removed by id, again, and stopped.
     let slot = members(&report).iter().find(|it| it.id == leader).and_then(|it| it.slot.clone());
     let slot = slot.expect("the old leader has a slot");
-    subject.act_until_applied(Verb::Deregister { member: leader.clone() }).await?;
+    subject.act_until_applied(SystemVerb::Deregister { member: leader.clone() }).await?;
     let report = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
     assert!(members(&report).iter().all(|member| member.id != leader));
-    assert_eq!(subject.act(Verb::Deregister { member: leader.clone() }).await?, Outcome::Applied);
+    assert_eq!(subject.act(SystemVerb::Deregister { member: leader.clone() }).await?, Outcome::Applied);
     subject.rig.remove(&slot, &leader)?;
     assert!(subject.rig.list()?.vacant.iter().any(|entry| *entry.slot == *slot));
 
@@ -265,7 +268,7 @@ impl Subject {
                 && placement(report, id).is_some_and(|permille| permille >= 950)
         })
         .await?;
-        self.act_until_applied(Verb::Promote { member: id.clone() }).await
+        self.act_until_applied(SystemVerb::Promote { member: id.clone() }).await
     }
 }
 
@@ -299,7 +302,7 @@ async fn tells_a_dead_member_from_a_dead_quorum() -> anyhow::Result<()> {
     ] {
         assert!(matches!(reason, Some(Gap::Partial { got: 0, want: 2 })), "{name}: {reason:?}");
     }
-    let outcome = subject.act(Verb::Barrier).await?;
+    let outcome = subject.act(SystemVerb::Barrier).await?;
     assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
 
     // And it comes back by itself.
@@ -319,7 +322,7 @@ async fn a_member_that_is_silent_leaves_time_for_the_call_itself() -> anyhow::Re
     let leader = control(&report).leader.value().expect("a leader");
     let silent = members(&report).iter().find(|member| member.id != *leader);
     subject.rig.freeze(silent.and_then(|member| member.slot.as_deref()).expect("it has a slot"))?;
-    assert_eq!(subject.act_within(Verb::Barrier, Duration::from_secs(10)).await?, Outcome::Applied);
+    assert_eq!(subject.act_within(SystemVerb::Barrier, Duration::from_secs(10)).await?, Outcome::Applied);
     Ok(())
 }
 
@@ -355,7 +358,7 @@ async fn keeps_the_removed_member_apart_while_its_process_still_runs() -> anyhow
     let report = subject.observe_until("four in sync", |report| is_settled(report, 4)).await?;
     let leader = control(&report).leader.value().expect("a leader").clone();
     assert_ne!(leader, id);
-    subject.act_until_applied(Verb::Deregister { member: id.clone() }).await?;
+    subject.act_until_applied(SystemVerb::Deregister { member: id.clone() }).await?;
     // The platform still has e4 in use. The members must not, whatever still answers there.
     let report = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
     assert!(member(&report, "e4").is_none());

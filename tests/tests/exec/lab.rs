@@ -2,7 +2,7 @@
 
 use plimsoll::actuate::Licence;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::PlatformVerb;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -142,8 +142,8 @@ pub(crate) fn licence(intent: &str) -> Licence {
     }
 }
 
-pub(crate) fn start(join: serde_json::Value) -> Verb {
-    Verb::Start { slot: "e1".into(), size_after: 4, join }
+pub(crate) fn start(join: serde_json::Value) -> PlatformVerb {
+    PlatformVerb::Start { slot: "e1".into(), size_after: 4, join }
 }
 
 /// Waits for what must come to be true; the bound only ends a test that has failed.

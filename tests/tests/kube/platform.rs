@@ -7,7 +7,7 @@ use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::kube::in_cluster;
 use plimsoll_tests::process::wait_until;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -62,12 +62,12 @@ fn licence(epoch: u64) -> Licence {
     }
 }
 
-fn start(slot: &str, size_after: u32) -> Verb {
-    Verb::Start { slot: slot.into(), size_after, join: Value::Null }
+fn start(slot: &str, size_after: u32) -> PlatformVerb {
+    PlatformVerb::Start { slot: slot.into(), size_after, join: Value::Null }
 }
 
-fn stop(slot: &str, size_after: u32) -> Verb {
-    Verb::Stop { slot: slot.into(), member: "m".into(), size_after }
+fn stop(slot: &str, size_after: u32) -> PlatformVerb {
+    PlatformVerb::Stop { slot: slot.into(), member: "m".into(), size_after }
 }
 
 fn words(outcome: &Outcome) -> String {

@@ -2,12 +2,14 @@
 
 use super::approval::{self, Licence};
 use super::{Chore, State, again, decide, rest, since, stamp, takeover};
+use crate::change::Change;
 use crate::invariant::ident;
-use crate::judge::{Change, Judged, Moment, judge, unit_sizes};
+use crate::judge::{Judged, judge};
 use crate::plan;
 use crate::plan::progress::{self, Next};
+use crate::plan::unit_sizes;
 use crate::profile::PhaseName;
-use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Verb};
+use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, SystemVerb, Verb};
 use plimsoll_wire::record::{Body, Judgement, Verdict};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use std::sync::Arc;
@@ -155,15 +157,9 @@ fn attempt(
     };
     let Some(subject) = plan.subject.clone() else { return };
     let profiled = progress::phases(&plan, state.spec.profile).iter().find(|entry| entry.name == phase);
-    let moment = match profiled {
-        Some(entry) if !plan.undoing => entry.moment,
-        // To take a start back where data moves by itself is a removal, and is checked like one.
-        Some(_) | None if state.spec.profile.moves_data && phase == PhaseName::Stop => Moment::Destroy,
-        Some(_) | None => Moment::Step,
-    };
     let undoing = plan.undoing;
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb: verb.clone(), undoing };
-    let judgement = match judge(moment, &change, snapshot, state.spec.profile, state.direct) {
+    let judgement = match judge(&change, snapshot, state.spec.profile, state.direct) {
         Judged::NeedFacts => {
             state.queue([Chore::Observe { direct: true }]);
             return;
@@ -360,7 +356,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
             state.refused_at = None;
             state.applied_at = Some((now.mono_ms, verb.clone()));
             // These leave no trace in the world that is theirs alone: the cursor is their trace.
-            if matches!(verb, Verb::Barrier | Verb::Rebalance)
+            if matches!(verb, Verb::System(SystemVerb::Barrier) | Verb::System(SystemVerb::Rebalance))
                 && let Some(plan) = &mut journal.plan
             {
                 plan.phase += 1;
@@ -373,7 +369,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
             state.waiting_for = tried(&verb, &outcome);
         }
     }
-    let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.size_after().is_some();
+    let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.is_platform();
     let record = state.record(now, Body::Outcome { intent: id, outcome });
     state.queue([Chore::Record(record, None), Chore::Store]);
     if is_on_its_way {

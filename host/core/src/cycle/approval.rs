@@ -2,7 +2,7 @@
 //! that is not a step of its own plan (`decisions.md` D10).
 
 use super::{State, since};
-use crate::judge::Direction;
+use crate::change::Direction;
 use crate::{plan, workload};
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{Approved, PlanState, PlanStatus, Subject};

@@ -3,8 +3,9 @@
 use super::{
     Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, journal_essence, rest, stamp,
 };
+use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
-use crate::judge::{Change, Direction, Judged, Moment, judge};
+use crate::judge::{Judged, judge};
 use crate::reason::{self, Word};
 use crate::{plan, workload};
 use plimsoll_wire::Safety;
@@ -81,9 +82,9 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     hold_wish(state, now, &wish, &snapshot);
     let rests_on = rests_on(&wish, &evaluated);
     let (to, by) = (wish.members.unwrap_or(0), wish.from.clone());
-    let change = Change::Resize { to, by, rests_on, resumed: false };
+    let change = Change::Wish { to, by, rests_on };
     let judgement = match wish.members {
-        Some(_) => match judge(Moment::Admission, &change, &snapshot, state.spec.profile, state.direct) {
+        Some(_) => match judge(&change, &snapshot, state.spec.profile, state.direct) {
             Judged::Verdict(judgement) => judgement,
             // Only asked for before destruction; nothing is admitted on a verdict that was not given.
             Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },

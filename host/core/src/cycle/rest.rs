@@ -4,9 +4,11 @@
 use super::advance::{end, note_plan, update};
 use super::approval::{self, Licence};
 use super::{State, stamp};
-use crate::judge::{Change, Judged, Moment, judge, unit_sizes};
+use crate::change::Change;
+use crate::judge::{Judged, judge};
 use crate::plan;
 use crate::plan::progress::{self, Next};
+use crate::plan::unit_sizes;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
 use plimsoll_wire::snapshot::{Now, Snapshot};
@@ -79,12 +81,10 @@ fn other_way(
 /// Whether the judge would let the first effect of a plan's unit pass, now or later. Doubt is no clear way.
 fn is_clear(state: &State, snapshot: &Snapshot, plan: &PlanState) -> bool {
     let profile = state.spec.profile;
-    let Next::Do { phase, verb, .. } = progress::next(snapshot, plan, profile) else { return false };
+    let Next::Do { verb, .. } = progress::next(snapshot, plan, profile) else { return false };
     let Some(subject) = plan.subject.clone() else { return false };
-    let listed = progress::phases(plan, profile).iter().find(|entry| entry.name == phase);
-    let moment = listed.map_or(Moment::Step, |entry| entry.moment);
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb, undoing: false };
-    match judge(moment, &change, snapshot, profile, state.direct) {
+    match judge(&change, snapshot, profile, state.direct) {
         Judged::Verdict(judgement) => judgement.verdict < Verdict::Deny,
         // The next look reads past every cache.
         Judged::NeedFacts => false,

@@ -2,11 +2,11 @@
 
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
-use crate::judge::Case;
+use crate::case::Case;
 use crate::profile::Topic;
 use crate::{plan, workload};
 use plimsoll_wire::fact::{Fact, Gap};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, Member};
 
 /// The rules of this family. CAP-4 (object limits) and CAP-5 (memory fit) come with systems that have them.
@@ -54,7 +54,10 @@ fn data_leaves(case: &Case) -> bool {
     case.shrinks()
         && !case.undoes()
         && case.profile.moves_data
-        && matches!(case.verb(), None | Some(Verb::Cordon { .. } | Verb::Drain { .. }))
+        && matches!(
+            case.verb(),
+            None | Some(Verb::System(SystemVerb::Cordon { .. }) | Verb::System(SystemVerb::Drain { .. }))
+        )
 }
 
 fn is_survivor(case: &Case, row: &Member) -> bool {

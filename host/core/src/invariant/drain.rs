@@ -2,10 +2,11 @@
 
 use super::evid::label;
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, listed, mutex};
-use crate::judge::{Case, Moment};
+use crate::case::Case;
+use crate::change::Moment;
 use crate::plan::progress;
 use plimsoll_wire::fact::Authority;
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Hosted, Lifecycle, Member};
 
 /// The rules of this family.
@@ -59,7 +60,7 @@ fn order(case: &Case) -> Finding {
             format!("{} comes before {}", phase.kind(), verb.kind()),
             "this is a defect of the planner; nothing is done",
         ),
-        Some(_) | None if matches!(verb, Verb::Cordon { .. }) => {
+        Some(_) | None if matches!(verb, Verb::System(SystemVerb::Cordon { .. })) => {
             settled(case.members().iter().filter(|row| case.is_subject(row)))
         }
         Some(_) | None => Finding::Pass,
@@ -95,7 +96,10 @@ fn one(case: &Case) -> Finding {
 /// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it, unless
 /// the others have made anew all that it held and say so (`decisions.md` D11).
 fn stay_alive(case: &Case) -> Finding {
-    if !case.profile.moves_data || !matches!(case.verb(), Some(Verb::Stop { .. })) || !case.removes() {
+    if !case.profile.moves_data
+        || !matches!(case.verb(), Some(Verb::Platform(PlatformVerb::Stop { .. })))
+        || !case.removes()
+    {
         return Finding::Pass;
     }
     for row in case.members().iter().filter(|row| case.is_subject(row)) {

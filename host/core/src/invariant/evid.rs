@@ -5,12 +5,13 @@ mod known;
 mod signal;
 
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
-use crate::judge::{Case, Moment};
+use crate::case::Case;
+use crate::change::Moment;
 use crate::profile::Topic;
 use crate::quorum;
 use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact};
-use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
 use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
 use std::collections::BTreeSet;
 
@@ -139,13 +140,14 @@ pub(crate) fn label(member: &Member) -> String {
 
 /// Whether an effect ends a member for good, so that its emptiness must be proved.
 fn ends_member(case: &Case) -> bool {
-    matches!(case.bearing(), Some(Bearing::Leaves | Bearing::Ends)) && case.removes()
+    matches!(case.membership_effect(), Some(MembershipEffect::Leaves | MembershipEffect::Ends))
+        && case.removes()
 }
 
 /// Before a stop: where members are registered, the list of members says that it is gone, on consensus; where
 /// they hold data, a statement about that very member says that it holds none.
 fn positive(case: &Case) -> Finding {
-    if !ends_member(case) || !matches!(case.verb(), Some(Verb::Stop { .. })) {
+    if !ends_member(case) || !matches!(case.verb(), Some(Verb::Platform(PlatformVerb::Stop { .. }))) {
         return Finding::Pass;
     }
     let Some(subject) = case.subject() else { return Finding::Pass };

@@ -1,7 +1,7 @@
 //! Floors and ceilings.
 
 use super::{ADMISSION, Finding, Invariant, Severity};
-use crate::judge::Case;
+use crate::case::Case;
 use crate::profile::Topic;
 
 /// The rules of this family.

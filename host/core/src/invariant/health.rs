@@ -2,7 +2,7 @@
 
 use super::{ALWAYS, Finding, Invariant, Severity, listed};
 use crate::alarm;
-use crate::judge::Case;
+use crate::case::Case;
 use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::Fact;
 use std::collections::BTreeSet;

@@ -1,12 +1,12 @@
 //! Identity and control: what is acted on is what was checked, by one hand.
 
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
-use crate::judge::{Case, is_same};
+use crate::case::{Case, is_same};
 use crate::profile::{PhaseName, Topic, Victim};
 use crate::snapshot::order;
 use crate::workload;
 use plimsoll_wire::fact::{Authority, Fact};
-use plimsoll_wire::journal::{Bearing, PlanState, Verb};
+use plimsoll_wire::journal::{MembershipEffect, PlanState, PlatformVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, Member};
 
 /// The rule that says what may lie on a volume.
@@ -191,10 +191,15 @@ fn zombie(case: &Case) -> Finding {
         return Finding::Pass;
     }
     // Past the start the volume is the new member's own.
-    let wanted = match case.bearing() {
+    let wanted = match case.membership_effect() {
         None => None,
-        Some(Bearing::Joins | Bearing::Runs) => case.subject().map(|subject| &subject.slot),
-        Some(Bearing::Votes | Bearing::Leaves | Bearing::Ends | Bearing::Stays) => return Finding::Pass,
+        Some(MembershipEffect::Joins | MembershipEffect::Runs) => case.subject().map(|subject| &subject.slot),
+        Some(
+            MembershipEffect::Votes
+            | MembershipEffect::Leaves
+            | MembershipEffect::Ends
+            | MembershipEffect::Stays,
+        ) => return Finding::Pass,
     };
     let Some(vacant) = case.snapshot.vacant.value() else { return Finding::unknown("the vacant slots") };
     let count = usize::try_from(case.to.saturating_sub(case.from)).unwrap_or(usize::MAX);
@@ -254,7 +259,9 @@ fn no_rival(case: &Case) -> Finding {
 }
 
 fn victim(case: &Case) -> Finding {
-    let Some(Verb::Stop { slot, member, .. }) = case.verb() else { return Finding::Pass };
+    let Some(Verb::Platform(PlatformVerb::Stop { slot, member, .. })) = case.verb() else {
+        return Finding::Pass;
+    };
     let Some(subject) = case.subject() else { return Finding::Pass };
     if *slot != subject.slot || subject.id.as_ref().is_some_and(|id| id != member) {
         return Finding::broken(
@@ -282,7 +289,9 @@ fn victim(case: &Case) -> Finding {
 }
 
 fn join(case: &Case) -> Finding {
-    let Some(Verb::Start { slot, join, .. }) = case.verb() else { return Finding::Pass };
+    let Some(Verb::Platform(PlatformVerb::Start { slot, join, .. })) = case.verb() else {
+        return Finding::Pass;
+    };
     if !case.profile.registers_first {
         return Finding::Pass;
     }

@@ -2,9 +2,9 @@
 
 use super::evid::label;
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
-use crate::judge::Case;
+use crate::case::Case;
 use crate::profile::{PhaseName, Topic, Victim};
-use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{GroupKind, Lifecycle, Member, PlacementState};
 
 /// The rules of this family.
@@ -31,7 +31,7 @@ pub const FAMILY: &[Invariant] = &[
         id: "LEAD-3",
         kind: "LeadershipUnsettled",
         severity: Severity::Defer,
-        moments: &[crate::judge::Moment::Admission, crate::judge::Moment::Destroy],
+        moments: &[crate::change::Moment::Admission, crate::change::Moment::Destroy],
         protects: "Nothing is removed while leadership is moving about.",
         advice: "Wait for `leaderQuiet`.",
         check: quiet,
@@ -66,8 +66,11 @@ fn leader_last(case: &Case) -> Finding {
 
 fn hand_over(case: &Case) -> Finding {
     match case.verb() {
-        Some(Verb::MoveLeader { to, .. }) => successor(case, to),
-        Some(verb) if matches!(verb.bearing(), Bearing::Leaves | Bearing::Ends) && case.removes() => {
+        Some(Verb::System(SystemVerb::MoveLeader { to, .. })) => successor(case, to),
+        Some(verb)
+            if matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends)
+                && case.removes() =>
+        {
             no_leader(case)
         }
         Some(_) | None => Finding::Pass,

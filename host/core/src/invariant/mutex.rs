@@ -2,12 +2,13 @@
 
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
-use crate::judge::{Case, Change};
+use crate::case::Case;
+use crate::change::Change;
 use crate::profile::Topic;
 use crate::snapshot::{is_serving, is_unlisted, never_joined};
 use crate::workload;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind};
 use plimsoll_wire::workload::Budget;
 use std::collections::BTreeSet;
@@ -94,7 +95,11 @@ fn collides(case: &Case, operation: &Operation) -> bool {
 
 /// Effects that give a member back to its work: right in any state of the others.
 pub(crate) fn gives_back(case: &Case) -> bool {
-    case.undoes() && matches!(case.verb(), Some(Verb::Uncordon { .. } | Verb::CancelDrain { .. }))
+    case.undoes()
+        && matches!(
+            case.verb(),
+            Some(Verb::System(SystemVerb::Uncordon { .. }) | Verb::System(SystemVerb::CancelDrain { .. }))
+        )
 }
 
 fn one_operation(case: &Case) -> Finding {
@@ -102,7 +107,7 @@ fn one_operation(case: &Case) -> Finding {
         return Finding::Pass;
     }
     // A plan is an operation of our own, and no other begins beside it.
-    if let (Change::Resize { .. }, Some(plan)) = (case.change, &case.snapshot.plan) {
+    if let (Change::Wish { .. }, Some(plan)) = (case.change, &case.snapshot.plan) {
         return Finding::broken(
             format!("a plan is under way: {} from {} to {}", plan.id, plan.from, plan.to),
             "what is wished is judged when it has ended",
@@ -196,7 +201,8 @@ fn unseen<'a>(case: &Case, working: impl Iterator<Item = &'a Member> + Clone) ->
 /// Whoever goes is looked past: a removed etcd member is not healthy before its pod goes, and that is our own doing.
 fn budgets(case: &Case) -> Finding {
     // Effects between a removal's beginning and its end take nobody away.
-    let takes = matches!(case.bearing(), None | Some(Bearing::Leaves | Bearing::Ends));
+    let takes =
+        matches!(case.membership_effect(), None | Some(MembershipEffect::Leaves | MembershipEffect::Ends));
     if !case.shrinks() || case.undoes() || !takes {
         return Finding::Pass;
     }

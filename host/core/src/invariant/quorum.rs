@@ -2,10 +2,11 @@
 
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
-use crate::judge::{Case, Moment};
+use crate::case::Case;
+use crate::change::Moment;
 use crate::profile::{PhaseName, Topic};
 use crate::quorum::{Standing, is_alive};
-use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, PlacementState};
 use std::collections::BTreeSet;
 
@@ -137,7 +138,7 @@ fn growth(case: &Case, now: &Standing) -> Vec<(String, Standing)> {
         }
         return states;
     };
-    let Verb::Promote { member } = verb else { return Vec::new() };
+    let Verb::System(SystemVerb::Promote { member }) = verb else { return Vec::new() };
     let alive = case.member(member).is_some_and(is_alive);
     let after = if lone && alive { now.with_serving(member) } else { now.with_newcomer() };
     vec![(format!("with {member} voting"), after)]
@@ -201,9 +202,9 @@ fn one_vote(case: &Case) -> Finding {
 }
 
 fn changes_membership(case: &Case) -> bool {
-    match case.bearing() {
-        None | Some(Bearing::Joins | Bearing::Votes | Bearing::Leaves) => true,
-        Some(Bearing::Runs | Bearing::Ends | Bearing::Stays) => false,
+    match case.membership_effect() {
+        None | Some(MembershipEffect::Joins | MembershipEffect::Votes | MembershipEffect::Leaves) => true,
+        Some(MembershipEffect::Runs | MembershipEffect::Ends | MembershipEffect::Stays) => false,
     }
 }
 
@@ -285,7 +286,7 @@ fn parity(case: &Case) -> Finding {
 }
 
 fn learner_first(case: &Case) -> Finding {
-    let Some(Verb::Promote { member: id }) = case.verb() else { return Finding::Pass };
+    let Some(Verb::System(SystemVerb::Promote { member: id })) = case.verb() else { return Finding::Pass };
     let safety = &case.snapshot.safety;
     for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
         let Some(placements) = group.placements.value() else {
@@ -315,10 +316,15 @@ fn learner_first(case: &Case) -> Finding {
 }
 
 fn dead_first(case: &Case) -> Finding {
-    let adds = match case.bearing() {
+    let adds = match case.membership_effect() {
         None => case.grows(),
-        Some(Bearing::Joins | Bearing::Votes) => true,
-        Some(Bearing::Runs | Bearing::Leaves | Bearing::Ends | Bearing::Stays) => false,
+        Some(MembershipEffect::Joins | MembershipEffect::Votes) => true,
+        Some(
+            MembershipEffect::Runs
+            | MembershipEffect::Leaves
+            | MembershipEffect::Ends
+            | MembershipEffect::Stays,
+        ) => false,
     };
     if !adds || !case.profile.members_vote {
         return Finding::Pass;
@@ -339,7 +345,9 @@ fn dead_first(case: &Case) -> Finding {
 }
 
 fn barrier(case: &Case) -> Finding {
-    let (Some(Verb::Stop { .. }), Some(plan)) = (case.verb(), case.plan()) else { return Finding::Pass };
+    let (Some(Verb::Platform(PlatformVerb::Stop { .. })), Some(plan)) = (case.verb(), case.plan()) else {
+        return Finding::Pass;
+    };
     if case.undoes() {
         return Finding::Pass;
     }

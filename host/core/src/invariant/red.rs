@@ -2,12 +2,13 @@
 
 use super::evid::label;
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
-use crate::judge::{Case, Moment};
+use crate::case::Case;
+use crate::change::Moment;
 use crate::profile::Topic;
 use crate::quorum::is_alive;
 use crate::snapshot::never_joined;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, PlacementState};
 use std::collections::BTreeSet;
 
@@ -172,7 +173,12 @@ fn whole_before(case: &Case) -> Finding {
 fn undoes_or_finishes(case: &Case) -> bool {
     matches!(
         case.verb(),
-        Some(Verb::Barrier | Verb::PayDebt { .. } | Verb::Uncordon { .. } | Verb::CancelDrain { .. })
+        Some(
+            Verb::System(SystemVerb::Barrier)
+                | Verb::System(SystemVerb::PayDebt { .. })
+                | Verb::System(SystemVerb::Uncordon { .. })
+                | Verb::System(SystemVerb::CancelDrain { .. })
+        )
     )
 }
 
@@ -258,7 +264,7 @@ fn spread(case: &Case) -> Finding {
 }
 
 fn empty(case: &Case) -> Finding {
-    let Some(Verb::Stop { .. }) = case.verb() else { return Finding::Pass };
+    let Some(Verb::Platform(PlatformVerb::Stop { .. })) = case.verb() else { return Finding::Pass };
     if !case.removes() || !case.profile.moves_data {
         return Finding::Pass;
     }
@@ -304,7 +310,7 @@ fn sync_floor(case: &Case) -> Finding {
 }
 
 fn async_gap(case: &Case) -> Finding {
-    let Some(Verb::MoveLeader { to, .. }) = case.verb() else { return Finding::Pass };
+    let Some(Verb::System(SystemVerb::MoveLeader { to, .. })) = case.verb() else { return Finding::Pass };
     for group in groups(case).iter().filter(|group| group.model == GroupModel::AsyncPrimary) {
         let placement = group.placements.value().and_then(|all| all.iter().find(|copy| copy.member == *to));
         let Some(lag) = placement.and_then(|copy| copy.lag.value()) else {

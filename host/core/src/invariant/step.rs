@@ -1,10 +1,11 @@
 //! Small steps with waits between them.
 
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
-use crate::judge::{Case, Change, Direction};
+use crate::case::Case;
+use crate::change::{Change, Direction};
 use crate::{plan, workload};
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{Bearing, Verb};
+use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
 use plimsoll_wire::record::Wisher;
 use plimsoll_wire::snapshot::Change as Changed;
 
@@ -84,8 +85,10 @@ fn one_unit(case: &Case) -> Finding {
     let others = members.iter().filter(|row| row.slot.is_some() && !case.is_subject(row)).count();
     let others = u32::try_from(others).unwrap_or(u32::MAX);
     let (wanted, right) = match case.verb() {
-        Some(Verb::Start { size_after, .. }) => (*size_after, others.saturating_add(1)),
-        Some(Verb::Stop { size_after, .. }) => (*size_after, others),
+        Some(Verb::Platform(PlatformVerb::Start { size_after, .. })) => {
+            (*size_after, others.saturating_add(1))
+        }
+        Some(Verb::Platform(PlatformVerb::Stop { size_after, .. })) => (*size_after, others),
         _ => return Finding::Pass,
     };
     if wanted == right {
@@ -100,7 +103,7 @@ fn one_unit(case: &Case) -> Finding {
 /// Whether this is a wish that waits for another one to have stood: a person's is no flapping.
 fn waits(case: &Case) -> bool {
     match case.change {
-        Change::Resize { resumed, by, .. } => !resumed && *by != Wisher::Person,
+        Change::Wish { by, .. } => *by != Wisher::Person,
         Change::Effect { .. } => false,
     }
 }
@@ -167,7 +170,7 @@ pub fn direction_sign(direction: Direction) -> i8 {
 
 /// What the platform would refuse of the effects that are still to come.
 fn refusals(case: &Case) -> Finding {
-    let ahead = [(Bearing::Runs, "start"), (Bearing::Ends, "stop")];
+    let ahead = [(MembershipEffect::Runs, "start"), (MembershipEffect::Ends, "stop")];
     let ahead: Vec<&str> =
         ahead.into_iter().filter(|(kind, _)| case.has_yet_to(*kind)).map(|(_, verb)| verb).collect();
     if ahead.is_empty() {

@@ -4,16 +4,19 @@
 //! It goes by what is known now. What only becomes so by the plan's own earlier steps bars nothing yet
 //! ([`crate::invariant::BY_OWN_STEPS`]).
 
-use super::{Case, Change, Direction, Moment, examine, is_same, unit_sizes};
+use super::examine;
+use crate::case::{Case, is_same};
+use crate::change::{Change, Direction};
 use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
 use crate::profile::{Phase, PhaseName, Profile};
 use crate::workload;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{Bearing, PlanState, PlanStatus, Stamp, Subject, Verb};
+use plimsoll_wire::journal::{
+    MembershipEffect, PlanState, PlanStatus, PlatformVerb, Stamp, Subject, SystemVerb, Verb,
+};
 use plimsoll_wire::record::Violation;
 use plimsoll_wire::snapshot::Snapshot;
-use std::cell::OnceCell;
 
 /// What bars a step of a plan between these sizes: of its first unit by any rule, and of the others by those about votes,
 /// in the state that the units before leave behind.
@@ -77,15 +80,10 @@ fn of_phases(
     for (index, phase) in phases(plan, profile).iter().enumerate().skip(first) {
         let Some(verb) = verb(plan, subject, phase.name) else { continue };
         let plan = PlanState { phase: u32::try_from(index).unwrap_or(u32::MAX), ..plan.clone() };
-        let (from, to) = unit_sizes(&plan);
-        let goes = plan::direction(&plan) == Some(Direction::In);
-        let victims = if goes { vec![subject.clone()] } else { Vec::new() };
         let step = format!("before it comes to {} {}", verb.kind(), subject.slot);
         let undoing = false;
-        let change = Change::Effect { plan: Box::new(plan), subject: subject.clone(), verb, undoing };
-        let (moment, roster) = (Moment::Step, OnceCell::new());
-        let case =
-            Case { moment, change: &change, snapshot, profile, from, to, counted: from, victims, roster };
+        let change = Change::Effect { plan: Box::new(plan.clone()), subject: subject.clone(), verb, undoing };
+        let case = Case::effect(&change, &plan, subject, snapshot, profile).foreseen();
         let told = examine(&case, &|rule| !BY_OWN_STEPS.contains(&rule.id) && asked(rule));
         found.extend(
             told.into_iter().map(|one| Violation { detail: format!("{step}: {}", one.detail), ..one }),
@@ -96,16 +94,20 @@ fn of_phases(
 
 /// The effect of a phase as far as it is known before; none where it is not, or waits only.
 fn verb(plan: &PlanState, subject: &Subject, phase: PhaseName) -> Option<Verb> {
-    let (_, size_after) = unit_sizes(plan);
+    let (_, size_after) = plan::unit_sizes(plan);
     let (slot, id) = (subject.slot.clone(), subject.id.clone());
     match phase {
-        PhaseName::Register => Some(Verb::Register { slot, endpoints: subject.endpoints.clone() }),
-        PhaseName::Start => Some(Verb::Start { slot, size_after, join: serde_json::Value::Null }),
-        PhaseName::Cordon => Some(Verb::Cordon { member: id? }),
-        PhaseName::Drain => Some(Verb::Drain { member: id? }),
-        PhaseName::Deregister => Some(Verb::Deregister { member: id? }),
-        PhaseName::Barrier => Some(Verb::Barrier),
-        PhaseName::Stop => Some(Verb::Stop { slot, member: id?, size_after }),
+        PhaseName::Register => {
+            Some(Verb::System(SystemVerb::Register { slot, endpoints: subject.endpoints.clone() }))
+        }
+        PhaseName::Start => {
+            Some(Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }))
+        }
+        PhaseName::Cordon => Some(Verb::System(SystemVerb::Cordon { member: id? })),
+        PhaseName::Drain => Some(Verb::System(SystemVerb::Drain { member: id? })),
+        PhaseName::Deregister => Some(Verb::System(SystemVerb::Deregister { member: id? })),
+        PhaseName::Barrier => Some(Verb::System(SystemVerb::Barrier)),
+        PhaseName::Stop => Some(Verb::Platform(PlatformVerb::Stop { slot, member: id?, size_after })),
         PhaseName::CatchUp
         | PhaseName::Promote
         | PhaseName::Rebalance
@@ -161,21 +163,26 @@ fn without(snapshot: &mut Snapshot, subject: &Subject) {
 impl Case<'_> {
     /// Whether an effect of this kind is still to come, or is about to: of the unit, or of the plan that would begin.
     #[must_use]
-    pub fn has_yet_to(&self, kind: Bearing) -> bool {
+    pub fn has_yet_to(&self, kind: MembershipEffect) -> bool {
         let Some(verb) = self.verb() else {
             return match kind {
-                Bearing::Ends => self.shrinks(),
-                Bearing::Runs => self.grows(),
-                Bearing::Joins | Bearing::Votes | Bearing::Leaves | Bearing::Stays => true,
+                MembershipEffect::Ends => self.shrinks(),
+                MembershipEffect::Runs => self.grows(),
+                MembershipEffect::Joins
+                | MembershipEffect::Votes
+                | MembershipEffect::Leaves
+                | MembershipEffect::Stays => true,
             };
         };
-        if verb.bearing() == kind || self.undoes() {
-            return verb.bearing() == kind;
+        if verb.membership_effect() == kind || self.undoes() {
+            return verb.membership_effect() == kind;
         }
         let (Some(plan), Some(subject)) = (self.plan(), self.subject()) else { return false };
         let phases = phases(plan, self.profile);
         let here = phases.iter().position(|phase| plan::progress::belongs(verb, phase.name));
         let later = phases.iter().skip(here.unwrap_or(0));
-        later.filter_map(|phase| self::verb(plan, subject, phase.name)).any(|one| one.bearing() == kind)
+        later
+            .filter_map(|phase| self::verb(plan, subject, phase.name))
+            .any(|one| one.membership_effect() == kind)
     }
 }

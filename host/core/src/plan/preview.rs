@@ -3,11 +3,12 @@
 //! It takes values and returns values. The plan is a foresight: each of its steps is judged again when its turn
 //! comes, and a member is chosen anew for every unit.
 
+use crate::change::{Change, Direction};
 use crate::explain::describe;
-use crate::judge::{Change, Direction, Judged, Moment, judge};
+use crate::judge::{Judged, judge};
 use crate::plan;
 use crate::profile::{Phase, PhaseName, Profile};
-use plimsoll_wire::journal::{Subject, Verb};
+use plimsoll_wire::journal::{PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Mode, Snapshot};
 use serde::Serialize;
@@ -104,7 +105,7 @@ pub struct Step {
     pub point_of_no_return: bool,
 }
 
-/// A size that is asked about, as in [`Change::Resize`].
+/// A size that is asked about, as in [`Change::Wish`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// How many members.
@@ -119,8 +120,8 @@ pub struct Asked {
 #[must_use]
 pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview {
     let Asked { to: wished, by, rests_on } = asked;
-    let change = Change::Resize { to: wished, by, rests_on, resumed: false };
-    let judgement = match judge(Moment::Admission, &change, snapshot, profile, true) {
+    let change = Change::Wish { to: wished, by, rests_on };
+    let judgement = match judge(&change, snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         // Only asked for before destruction; nothing is admitted on a verdict that was not given.
         Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
@@ -214,7 +215,7 @@ fn foresee_unit(
 
 fn leads_now(snapshot: &Snapshot, subject: &Subject) -> bool {
     let members = snapshot.members.value().map_or(&[][..], Vec::as_slice);
-    members.iter().any(|member| crate::judge::is_same(subject, member) && plan::leads(snapshot, member))
+    members.iter().any(|member| crate::case::is_same(subject, member) && plan::leads(snapshot, member))
 }
 
 fn foresee_step(
@@ -226,11 +227,7 @@ fn foresee_step(
     shrinks: bool,
 ) -> Step {
     let (effect, does) = words(snapshot, phase.name, name, size_after, leads, shrinks);
-    let check = match phase.moment {
-        Moment::Admission => "admission",
-        Moment::Step => "step",
-        Moment::Destroy => "destroy",
-    };
+    let check = phase.moment.kind();
     Step { phase: phase.name.kind(), does, effect, check, point_of_no_return: phase.no_return }
 }
 
@@ -247,8 +244,12 @@ fn words(
     let safety = &snapshot.safety;
     let effect = |verb: Verb| (Some(verb.kind()), describe(&verb));
     match phase {
-        PhaseName::Register => effect(Verb::Register { slot, endpoints: Default::default() }),
-        PhaseName::Start => effect(Verb::Start { slot, size_after, join: serde_json::Value::Null }),
+        PhaseName::Register => {
+            effect(Verb::System(SystemVerb::Register { slot, endpoints: Default::default() }))
+        }
+        PhaseName::Start => {
+            effect(Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }))
+        }
         PhaseName::CatchUp => (
             None,
             format!(
@@ -256,20 +257,20 @@ fn words(
                 safety.promote_permille, safety.observations
             ),
         ),
-        PhaseName::Promote => effect(Verb::Promote { member }),
-        PhaseName::Barrier => effect(Verb::Barrier),
-        PhaseName::Rebalance => effect(Verb::Rebalance),
-        PhaseName::Cordon => effect(Verb::Cordon { member }),
+        PhaseName::Promote => effect(Verb::System(SystemVerb::Promote { member })),
+        PhaseName::Barrier => effect(Verb::System(SystemVerb::Barrier)),
+        PhaseName::Rebalance => effect(Verb::System(SystemVerb::Rebalance)),
+        PhaseName::Cordon => effect(Verb::System(SystemVerb::Cordon { member })),
         PhaseName::MoveLeaders if leads => {
             (Some("move-leader"), format!("move leadership from {name} to a member that is in sync"))
         }
         PhaseName::MoveLeaders => (None, format!("make sure that {name} leads nothing")),
-        PhaseName::Drain => effect(Verb::Drain { member }),
+        PhaseName::Drain => effect(Verb::System(SystemVerb::Drain { member })),
         PhaseName::Verify => {
             (None, format!("wait until others have told for {} ms that {name} holds nothing", safety.hold_ms))
         }
-        PhaseName::Deregister => effect(Verb::Deregister { member }),
-        PhaseName::Stop => effect(Verb::Stop { slot, member, size_after }),
+        PhaseName::Deregister => effect(Verb::System(SystemVerb::Deregister { member })),
+        PhaseName::Stop => effect(Verb::Platform(PlatformVerb::Stop { slot, member, size_after })),
         PhaseName::Settle => {
             (None, format!("wait until {size_after} members have been whole for {} ms", safety.hold_ms))
         }

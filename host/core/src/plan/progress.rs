@@ -2,13 +2,15 @@
 
 mod undo;
 
-use crate::judge::{Direction, is_same, unit_sizes};
+use crate::case::is_same;
+use crate::change::Direction;
+use crate::plan::unit_sizes;
 use crate::plan::{self, lack};
 use crate::profile::{Phase, PhaseName, Profile};
 use crate::quorum::member;
 use crate::snapshot::{is_serving, never_joined};
 use plimsoll_wire::fact::{Authority, Fact};
-use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, Member, OperationKind, PlacementState, Role, Snapshot};
 use std::sync::Arc;
 
@@ -88,18 +90,18 @@ pub fn first_unmet(snapshot: &Snapshot, plan: &PlanState, profile: &Profile) -> 
 #[must_use]
 pub fn belongs(verb: &Verb, phase: PhaseName) -> bool {
     match verb {
-        Verb::Register { .. } => phase == PhaseName::Register,
-        Verb::Start { .. } => phase == PhaseName::Start,
-        Verb::Promote { .. } => phase == PhaseName::Promote,
-        Verb::MoveLeader { .. } => phase == PhaseName::MoveLeaders,
-        Verb::Cordon { .. } => phase == PhaseName::Cordon,
-        Verb::Drain { .. } => phase == PhaseName::Drain,
-        Verb::Deregister { .. } => phase == PhaseName::Deregister,
-        Verb::Barrier => phase == PhaseName::Barrier,
-        Verb::Stop { .. } => phase == PhaseName::Stop,
-        Verb::Rebalance => phase == PhaseName::Rebalance,
-        Verb::PayDebt { .. } => phase == PhaseName::PayDebts,
-        Verb::Uncordon { .. } | Verb::CancelDrain { .. } => false,
+        Verb::System(SystemVerb::Register { .. }) => phase == PhaseName::Register,
+        Verb::Platform(PlatformVerb::Start { .. }) => phase == PhaseName::Start,
+        Verb::System(SystemVerb::Promote { .. }) => phase == PhaseName::Promote,
+        Verb::System(SystemVerb::MoveLeader { .. }) => phase == PhaseName::MoveLeaders,
+        Verb::System(SystemVerb::Cordon { .. }) => phase == PhaseName::Cordon,
+        Verb::System(SystemVerb::Drain { .. }) => phase == PhaseName::Drain,
+        Verb::System(SystemVerb::Deregister { .. }) => phase == PhaseName::Deregister,
+        Verb::System(SystemVerb::Barrier) => phase == PhaseName::Barrier,
+        Verb::Platform(PlatformVerb::Stop { .. }) => phase == PhaseName::Stop,
+        Verb::System(SystemVerb::Rebalance) => phase == PhaseName::Rebalance,
+        Verb::System(SystemVerb::PayDebt { .. }) => phase == PhaseName::PayDebts,
+        Verb::System(SystemVerb::Uncordon { .. }) | Verb::System(SystemVerb::CancelDrain { .. }) => false,
     }
 }
 
@@ -339,47 +341,49 @@ fn verb(
     let (_, size_after) = unit_sizes(plan);
     let id = subject.id.clone();
     match phase {
-        PhaseName::Register => {
-            Some(Verb::Register { slot: subject.slot.clone(), endpoints: subject.endpoints.clone() })
-        }
+        PhaseName::Register => Some(Verb::System(SystemVerb::Register {
+            slot: subject.slot.clone(),
+            endpoints: subject.endpoints.clone(),
+        })),
         PhaseName::Start => {
             let join = match snapshot.facts.get("join") {
                 Some(Fact::Known(known)) => known.value.clone(),
                 Some(Fact::NotApplicable) => serde_json::Value::Null,
                 Some(Fact::Unknown { .. }) | None => return None,
             };
-            Some(Verb::Start { slot: subject.slot.clone(), size_after, join })
+            Some(Verb::Platform(PlatformVerb::Start { slot: subject.slot.clone(), size_after, join }))
         }
         PhaseName::Promote => {
             let row = in_slot(snapshot, subject)?;
             let learner = row.roles.value().is_some_and(|roles| roles.contains(&Role::Learner));
-            learner.then(|| row.id.value().cloned().map(|member| Verb::Promote { member }))?
+            learner
+                .then(|| row.id.value().cloned().map(|member| Verb::System(SystemVerb::Promote { member })))?
         }
-        PhaseName::Barrier => Some(Verb::Barrier),
+        PhaseName::Barrier => Some(Verb::System(SystemVerb::Barrier)),
         PhaseName::Rebalance => {
             // Once asked for, only time helps; the cursor says whether it was.
-            (!begun).then_some(Verb::Rebalance)
+            (!begun).then_some(Verb::System(SystemVerb::Rebalance))
         }
-        PhaseName::Cordon => Some(Verb::Cordon { member: id? }),
+        PhaseName::Cordon => Some(Verb::System(SystemVerb::Cordon { member: id? })),
         PhaseName::MoveLeaders => {
             let from = id?;
-            successor(snapshot, &from).map(|to| Verb::MoveLeader { from, to })
+            successor(snapshot, &from).map(|to| Verb::System(SystemVerb::MoveLeader { from, to }))
         }
         PhaseName::Drain => {
             let draining = snapshot.operations.value()?.iter().any(|operation| {
                 operation.kind == OperationKind::Drain && Some(&*operation.scope) == id.as_deref()
             });
-            (!draining).then_some(Verb::Drain { member: id? })
+            (!draining).then_some(Verb::System(SystemVerb::Drain { member: id? }))
         }
-        PhaseName::Deregister => Some(Verb::Deregister { member: id? }),
+        PhaseName::Deregister => Some(Verb::System(SystemVerb::Deregister { member: id? })),
         // What never joined has no id. That it did not, is what its deregistration being seen means.
         PhaseName::Stop => {
             let member = id.unwrap_or_else(|| Arc::from(""));
-            Some(Verb::Stop { slot: subject.slot.clone(), member, size_after })
+            Some(Verb::Platform(PlatformVerb::Stop { slot: subject.slot.clone(), member, size_after }))
         }
         PhaseName::PayDebts => {
             let debt = snapshot.debts.value()?.first()?.clone();
-            Some(Verb::PayDebt { member: debt.member, kind: debt.kind })
+            Some(Verb::System(SystemVerb::PayDebt { member: debt.member, kind: debt.kind }))
         }
         PhaseName::CatchUp | PhaseName::Verify | PhaseName::Settle => None,
     }

@@ -1,12 +1,13 @@
 //! What bars a later step is known before a member is struck; and what was given up waits before it begins again.
 
 use crate::desk::{Desk, HOUR, MINUTE, SECOND, hasty, spec};
+use plimsoll_core::change::Change;
 use plimsoll_core::cycle::{Effect, Event, Order};
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::observation::{Observation, Told};
 use plimsoll_core::profile::{self, Profile, SIM_QUORUM, SIM_SHARDED, Victim};
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::journal::{Outcome, PlanState, PlanStatus, Verb};
+use plimsoll_wire::journal::{Outcome, PlanState, PlanStatus, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::workload::REFUSALS;
 use serde_json::{Value, json};
@@ -19,9 +20,9 @@ fn read(path: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder.join(path)).unwrap()).unwrap()
 }
 
-fn judged(moment: Moment, change: &Change, snapshot: &Value, profile: &Profile) -> Judgement {
+fn judged(change: &Change, snapshot: &Value, profile: &Profile) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(snapshot.clone()).unwrap();
-    match judge(moment, change, &snapshot, profile, true) {
+    match judge(change, &snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -33,13 +34,13 @@ fn denied(judgement: &Judgement) -> Vec<&str> {
 }
 
 fn resize(to: u32, by: Wisher, rests_on: Option<Vec<String>>) -> Change {
-    Change::Resize { to, by, rests_on, resumed: false }
+    Change::Wish { to, by, rests_on }
 }
 
 #[test]
 fn votes_are_counted_in_every_state_on_the_way_and_not_at_the_end_alone() {
     let snapshot = read("data/dead-second-victim.json");
-    let told = judged(Moment::Admission, &resize(3, Wisher::Person, None), &snapshot, &ETCD_ON_ORDINALS);
+    let told = judged(&resize(3, Wisher::Person, None), &snapshot, &ETCD_ON_ORDINALS);
     assert_eq!((told.verdict, denied(&told)), (Verdict::Deny, vec!["QUORUM-4"]), "{told:?}");
     assert!(told.cause().unwrap().detail.starts_with("before it comes to"), "{told:?}");
 }
@@ -70,10 +71,10 @@ fn a_plan_that_could_not_take_its_first_step_is_not_made() {
 fn dry_run_judges_what_there_would_be_and_shrinks_nothing_on_a_stale_signal() {
     let snapshot = read("data/dry-run-ghost-on-stale.json");
     let by = Wisher::Policy("load".to_owned());
-    let told = judged(Moment::Admission, &resize(7, by, Some(Vec::new())), &snapshot, &SIM_QUORUM);
+    let told = judged(&resize(7, by, Some(Vec::new())), &snapshot, &SIM_QUORUM);
     assert!(told.verdict >= Verdict::Defer, "{told:?}");
     assert!(told.violations.iter().any(|one| one.rule == "EVID-10"), "{told:?}");
-    let person = judged(Moment::Admission, &resize(7, Wisher::Person, None), &snapshot, &SIM_QUORUM);
+    let person = judged(&resize(7, Wisher::Person, None), &snapshot, &SIM_QUORUM);
     assert!(person.violations.iter().all(|one| one.rule != "EVID-10"), "{person:?}");
 }
 
@@ -92,7 +93,7 @@ fn effect(snapshot: &Value, verb: impl Fn(&PlanState) -> Verb) -> Change {
 }
 
 fn strike(plan: &PlanState) -> Verb {
-    Verb::Deregister { member: plan.subject.as_ref().unwrap().id.clone().unwrap() }
+    Verb::System(SystemVerb::Deregister { member: plan.subject.as_ref().unwrap().id.clone().unwrap() })
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn a_member_whose_stop_would_be_refused_is_not_struck() {
     let mut snapshot = read("scenarios/base/quorum-before-deregister.json");
     let strikes = effect(&snapshot, strike);
     let rules = |snapshot: &Value| {
-        let told = judged(Moment::Destroy, &strikes, snapshot, &SIM_QUORUM);
+        let told = judged(&strikes, snapshot, &SIM_QUORUM);
         denied(&told).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(rules(&snapshot), Vec::<String>::new());
@@ -123,9 +124,9 @@ fn each_rule_of_a_later_step_is_asked_before_what_cannot_be_taken_back() {
     let rows = snapshot["members"]["value"].as_array_mut().unwrap();
     let other = rows.iter_mut().find(|row| row["slot"] != json!(subject)).unwrap();
     other["slot"] = json!("db-99");
-    let told = judged(Moment::Destroy, &strikes, &snapshot, &ORDINALS);
+    let told = judged(&strikes, &snapshot, &ORDINALS);
     assert!(denied(&told).contains(&"IDENT-6"), "{told:?}");
-    let named = judged(Moment::Destroy, &strikes, &snapshot, &SIM_QUORUM);
+    let named = judged(&strikes, &snapshot, &SIM_QUORUM);
     assert!(!denied(&named).contains(&"IDENT-6"), "{named:?}");
 }
 
@@ -136,7 +137,7 @@ fn what_the_plan_itself_brings_about_bars_nothing_before() {
     for (snapshot, profile, to) in
         [(&quorum, &SIM_QUORUM, 3), (&quorum, &SIM_QUORUM, 7), (&sharded, &SIM_SHARDED, 5)]
     {
-        let told = judged(Moment::Admission, &resize(to, Wisher::Person, None), snapshot, profile);
+        let told = judged(&resize(to, Wisher::Person, None), snapshot, profile);
         assert!(told.verdict <= Verdict::Clamp, "to {to}: {told:?}");
     }
 }

@@ -146,8 +146,11 @@ fn what_would_be_begins_again_when_somebody_else_changes_the_size() {
     // A person follows half of the advice by hand.
     desk.wished = None;
     let vacant = desk.state.snapshot().unwrap().vacant.value().unwrap()[0].slot.clone();
-    let start =
-        plimsoll_wire::journal::Verb::Start { slot: vacant, size_after: 6, join: serde_json::Value::Null };
+    let start = plimsoll_wire::journal::Verb::Platform(plimsoll_wire::journal::PlatformVerb::Start {
+        slot: vacant,
+        size_after: 6,
+        join: serde_json::Value::Null,
+    });
     desk.sim.act(&start, "human");
     desk.until("six members", |desk| desk.status().size == Some(6));
     assert_eq!(desk.status().ghost_size, None);

@@ -5,7 +5,7 @@ use plimsoll_core::cycle::Order;
 use plimsoll_core::observation::Told;
 use plimsoll_core::profile::{Profile, SIM_QUORUM, Victim};
 use plimsoll_wire::fact::Gap;
-use plimsoll_wire::journal::{PlanStatus, Verb};
+use plimsoll_wire::journal::{PlanStatus, SystemVerb, Verb};
 
 static ORDINALS: Profile = Profile { victim: Victim::HighestOrdinal, ..SIM_QUORUM };
 
@@ -16,7 +16,7 @@ fn desk() -> Desk {
     let from = system.groups.value().unwrap()[0].leader.value().unwrap().clone();
     let last = system.members.value().unwrap().iter().find(|member| member.slot.as_deref() == Some("db-4"));
     let to = last.unwrap().id.clone();
-    desk.sim.act(&Verb::MoveLeader { from, to }, "a person");
+    desk.sim.act(&Verb::System(SystemVerb::MoveLeader { from, to }), "a person");
     desk
 }
 

@@ -1,6 +1,7 @@
 //! What the judge makes of the object that a platform scales: another one of its name, and another hand on its size.
 
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::{profile, workload};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
@@ -24,9 +25,9 @@ fn with(base: &Value, name: &str, fact: Value) -> Snapshot {
     serde_json::from_value(value).unwrap()
 }
 
-fn judged(moment: Moment, change: &Change, snapshot: &Snapshot) -> Judgement {
+fn judged(change: &Change, snapshot: &Snapshot) -> Judgement {
     let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-    match judge(moment, change, snapshot, profile, true) {
+    match judge(change, snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -42,24 +43,23 @@ fn another_autoscaler_on_the_workload_bars_both_directions_and_so_does_not_knowi
     let rival = known(json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }]));
     let forbidden = json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "forbidden" });
     for to in [3, 7] {
-        let change = Change::Resize {
+        let change = Change::Wish {
             to,
             by: Wisher::Policy("load".to_owned()),
             rests_on: Some(vec!["demand".to_owned()]),
-            resumed: false,
         };
-        let none = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, known(json!([]))));
+        let none = judged(&change, &with(&at_rest, RIVALS, known(json!([]))));
         assert!(!rules(&none).contains(&"IDENT-5"), "{none:?}");
-        let some = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, rival.clone()));
+        let some = judged(&change, &with(&at_rest, RIVALS, rival.clone()));
         assert_eq!((some.verdict, rules(&some).contains(&"IDENT-5")), (Verdict::Deny, true), "{some:?}");
-        let unknown = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, forbidden.clone()));
+        let unknown = judged(&change, &with(&at_rest, RIVALS, forbidden.clone()));
         let says = |judgement: &Judgement| {
             let first = &judgement.violations[0];
             first.rule == "EVID-1" && first.detail.starts_with("not known: what else scales the workload")
         };
         assert!(unknown.verdict >= Verdict::Defer && says(&unknown), "{unknown:?}");
         // Words of another version are no word at all.
-        let strange = judged(Moment::Admission, &change, &with(&at_rest, RIVALS, known(json!({}))));
+        let strange = judged(&change, &with(&at_rest, RIVALS, known(json!({}))));
         assert!(strange.verdict >= Verdict::Defer && says(&strange), "{strange:?}");
     }
 }
@@ -72,16 +72,12 @@ fn a_plan_for_one_workload_does_nothing_to_another_of_its_name() {
         let mut plan = snapshot.plan.clone().unwrap();
         plan.workload = plan_of.map(Into::into);
         let subject = plan.subject.clone().unwrap();
-        let verb = plimsoll_wire::journal::Verb::Stop {
+        let verb = plimsoll_wire::journal::Verb::Platform(plimsoll_wire::journal::PlatformVerb::Stop {
             slot: subject.slot.clone(),
             member: subject.id.clone().unwrap(),
             size_after: plan.from - plan.unit - 1,
-        };
-        judged(
-            Moment::Destroy,
-            &Change::Effect { plan: Box::new(plan), subject, verb, undoing: false },
-            snapshot,
-        )
+        });
+        judged(&Change::Effect { plan: Box::new(plan), subject, verb, undoing: false }, snapshot)
     };
     let of_wrong_cluster = |judgement: &Judgement| rules(judgement).contains(&"IDENT-1");
     let same = with(&before, IDENTITY, made);

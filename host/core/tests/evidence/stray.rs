@@ -1,12 +1,13 @@
 //! A pod that was added by hand and never joined: it holds nothing, so it may go, and nothing is built beside it.
 
 use crate::{asked, base, words};
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::plan::progress::{Next, next};
 use plimsoll_core::plan::victims;
 use plimsoll_core::profile::{self, PhaseName};
-use plimsoll_wire::journal::{PlanState, Verb};
+use plimsoll_wire::journal::{PlanState, PlatformVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -48,9 +49,10 @@ fn planned(value: &Value, phase: u32) -> (Snapshot, PlanState) {
 fn stopping(value: &Value) -> Judgement {
     let (snapshot, plan) = planned(value, 3);
     let subject = plan.subject.clone().unwrap();
-    let verb = Verb::Stop { slot: subject.slot.clone(), member: "".into(), size_after: 5 };
+    let verb =
+        Verb::Platform(PlatformVerb::Stop { slot: subject.slot.clone(), member: "".into(), size_after: 5 });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    match judge(Moment::Destroy, &change, &snapshot, &profile::SIM_QUORUM, true) {
+    match judge(&change, &snapshot, &profile::SIM_QUORUM, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -5,7 +5,7 @@ use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, Spec, State, ste
 use plimsoll_core::pauses::Pauses;
 use plimsoll_core::profile::{ETCD_ON_ORDINALS, Profile};
 use plimsoll_wire::Safety;
-use plimsoll_wire::journal::{Bearing, Intent, Verb};
+use plimsoll_wire::journal::{Intent, MembershipEffect, Verb};
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Sizes};
 use plimsoll_wire::snapshot::{Behavior, Mode, Now};
 use std::hash::{Hash, Hasher};
@@ -122,13 +122,17 @@ impl Daemon {
 
     /// Whether an effect is of the platform, whose server checks versions.
     pub(crate) fn is_platforms(intent: &Intent) -> bool {
-        intent.verb.size_after().is_some()
+        intent.verb.is_platform()
     }
 
     /// Sizes before and after, as a platform's verb says them.
     pub(crate) fn sizes(verb: &Verb) -> Option<(u32, u32)> {
         let after = verb.size_after()?;
-        Some(if verb.bearing() == Bearing::Runs { (after - 1, after) } else { (after + 1, after) })
+        Some(if verb.membership_effect() == MembershipEffect::Runs {
+            (after - 1, after)
+        } else {
+            (after + 1, after)
+        })
     }
 
     /// What of it decides about what it does, next to a world of this version and revision.

@@ -3,7 +3,7 @@
 
 use super::view::{Member, View, name, place};
 use plimsoll_core::cycle::journal_essence;
-use plimsoll_wire::journal::{Journal, Outcome, Verb};
+use plimsoll_wire::journal::{Journal, Outcome, PlatformVerb, SystemVerb, Verb};
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -156,7 +156,7 @@ impl World {
         {
             self.harm = self.harm.or(Some(Harm::ChangesOverlap));
         }
-        if let (Verb::Start { .. }, Some(place)) = (&call.verb, checked)
+        if let (Verb::Platform(PlatformVerb::Start { .. }), Some(place)) = (&call.verb, checked)
             && !before.members.contains_key(&place)
         {
             self.harm = self.harm.or(Some(Harm::StrangerStarted));
@@ -178,7 +178,8 @@ impl World {
     fn check(&self, call: &Call) -> Result<Option<u32>, &'static str> {
         let view = &self.view;
         let place = match &call.verb {
-            Verb::Start { slot, .. } | Verb::Stop { slot, .. } => {
+            Verb::Platform(PlatformVerb::Start { slot, .. })
+            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => {
                 return if self.fencing == Fencing::Whole && call.version != self.version {
                     Err("Conflict: the object has been modified")
                 } else {
@@ -186,7 +187,7 @@ impl World {
                 };
             }
             _ if !view.has_majority() => return Err("etcdserver: no leader"),
-            Verb::Register { slot, .. } => {
+            Verb::System(SystemVerb::Register { slot, .. }) => {
                 let place = place(slot);
                 if view.members.contains_key(&place) {
                     return Err("etcdserver: Peer URLs already exists");
@@ -196,7 +197,7 @@ impl World {
                 }
                 place
             }
-            Verb::Promote { member } => {
+            Verb::System(SystemVerb::Promote { member }) => {
                 let place = view.find(member).ok_or("etcdserver: member not found")?;
                 let learner = view.members.get(&place).is_some_and(|member| !member.votes);
                 if !learner || !view.runs(place) {
@@ -204,7 +205,7 @@ impl World {
                 }
                 place
             }
-            Verb::Deregister { member } => {
+            Verb::System(SystemVerb::Deregister { member }) => {
                 let place = view.find(member).ok_or("etcdserver: member not found")?;
                 let mut rest = view.clone();
                 rest.members.remove(&place);
@@ -213,7 +214,7 @@ impl World {
                 }
                 place
             }
-            Verb::MoveLeader { from, to } => {
+            Verb::System(SystemVerb::MoveLeader { from, to }) => {
                 let heir = view.find(to).is_some_and(|place| view.runs(place));
                 return if *name(view.leader) == **from && heir {
                     Ok(None)
@@ -221,13 +222,13 @@ impl World {
                     Err("etcdserver: bad leader transferee")
                 };
             }
-            Verb::Barrier => return Ok(None),
-            Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => return Err("there is no such thing"),
+            Verb::System(SystemVerb::Barrier) => return Ok(None),
+            Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::Drain { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::PayDebt { .. }) => return Err("there is no such thing"),
         };
         Ok(Some(place))
     }
@@ -235,16 +236,16 @@ impl World {
     fn carry_out(&mut self, verb: &Verb) {
         let next = self.next_id;
         match verb {
-            Verb::Start { size_after, slot, .. } => {
+            Verb::Platform(PlatformVerb::Start { size_after, slot, .. }) => {
                 self.version += 1;
                 self.open.insert(place(slot));
                 self.change(|view| view.replicas = *size_after);
             }
-            Verb::Stop { size_after, .. } => {
+            Verb::Platform(PlatformVerb::Stop { size_after, .. }) => {
                 self.version += 1;
                 self.change(|view| view.replicas = *size_after);
             }
-            Verb::Register { slot, .. } => {
+            Verb::System(SystemVerb::Register { slot, .. }) => {
                 self.next_id += 1;
                 let place = place(slot);
                 self.open.insert(place);
@@ -253,14 +254,14 @@ impl World {
                     view.changes += 1;
                 });
             }
-            Verb::Promote { member } => self.change(|view| {
+            Verb::System(SystemVerb::Promote { member }) => self.change(|view| {
                 let place = view.find(member);
                 if let Some(member) = place.and_then(|place| view.members.get_mut(&place)) {
                     member.votes = true;
                 }
                 view.changes += 1;
             }),
-            Verb::Deregister { member } => {
+            Verb::System(SystemVerb::Deregister { member }) => {
                 if let Some(place) = self.view.find(member) {
                     self.open.insert(place);
                     self.change(|view| {
@@ -269,18 +270,18 @@ impl World {
                     });
                 }
             }
-            Verb::MoveLeader { to, .. } => {
+            Verb::System(SystemVerb::MoveLeader { to, .. }) => {
                 let place = self.view.find(to);
                 let heir = place.and_then(|place| self.view.members.get(&place)).map(|member| member.id);
                 self.change(|view| view.leader = heir.unwrap_or(view.leader));
             }
-            Verb::Barrier
-            | Verb::Cordon { .. }
-            | Verb::Uncordon { .. }
-            | Verb::Drain { .. }
-            | Verb::CancelDrain { .. }
-            | Verb::Rebalance
-            | Verb::PayDebt { .. } => {}
+            Verb::System(SystemVerb::Barrier)
+            | Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::Drain { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::PayDebt { .. }) => {}
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::start::{Asked, STARTS, Start, WELL, parse, verdict};
 use crate::worse::unknown;
 use crate::{admits, verbs};
-use plimsoll_core::judge::{Change, Moment};
+use plimsoll_core::change::Change;
 use plimsoll_core::profile::Topic;
 use plimsoll_wire::record::Judgement;
 use plimsoll_wire::snapshot::Snapshot;
@@ -114,20 +114,17 @@ fn silences(at: &str, now: &Value) -> Vec<Value> {
 }
 
 /// Every change that may be asked for in a start: its own, other sizes, and while a plan runs every effect of it.
-fn changes(start: usize) -> Vec<(Moment, Change)> {
+fn changes(start: usize) -> Vec<Change> {
     let snapshot = parse(&STARTS[start].value);
     let sizes = [None, Some(1), Some(3), Some(4), Some(5), Some(6), Some(7)];
-    let asked = |resize| {
-        let (change, moment) = Asked { start, resize, named: false }.change(&snapshot);
-        (moment, change)
-    };
+    let asked = |resize| Asked { start, resize, named: false }.change(&snapshot);
     let mut all: Vec<_> = sizes.into_iter().map(asked).collect();
     let Some(plan) = &snapshot.plan else { return all };
     let subject = plan.subject.clone().unwrap();
     for verb in verbs(&subject, plan.to) {
-        for (moment, undoing) in [Moment::Step, Moment::Destroy].into_iter().zip([false, true]) {
+        for undoing in [false, true] {
             let (plan, subject, verb) = (Box::new(plan.clone()), subject.clone(), verb.clone());
-            all.push((moment, Change::Effect { plan, subject, verb, undoing }));
+            all.push(Change::Effect { plan, subject, verb, undoing });
         }
     }
     all
@@ -186,7 +183,7 @@ fn every_fact_of_a_snapshot_is_read_by_a_rule_or_stands_on_the_page() {
 }
 
 /// Whether any change is judged in another way without a fact, or with a bad value of it.
-fn is_read(start: &Start, changes: &[(Moment, Change)], at: &str) -> bool {
+fn is_read(start: &Start, changes: &[Change], at: &str) -> bool {
     let fact = start.value.pointer(at).unwrap();
     let bad = bad(at, &fact["value"]).into_iter().map(|bad| {
         let mut fact = fact.clone();
@@ -203,14 +200,14 @@ fn is_read(start: &Start, changes: &[(Moment, Change)], at: &str) -> bool {
         })
         .collect();
     let plain = parse(&start.value);
-    changes.iter().any(|(moment, change)| {
-        let before = verdict(*moment, change, &plain, start.profile);
-        snapshots.iter().any(|snapshot| verdict(*moment, change, snapshot, start.profile) != before)
+    changes.iter().any(|change| {
+        let before = verdict(change, &plain, start.profile);
+        snapshots.iter().any(|snapshot| verdict(change, snapshot, start.profile) != before)
     })
 }
 
 /// How many bad values of one fact are refused, and where silence is not.
-fn compare(start: &Start, changes: &[(Moment, Change)], at: &str) -> (usize, Vec<String>) {
+fn compare(start: &Start, changes: &[Change], at: &str) -> (usize, Vec<String>) {
     let with = |fact: Value| {
         let mut value = start.value.clone();
         *value.pointer_mut(at).unwrap() = fact;
@@ -228,15 +225,15 @@ fn compare(start: &Start, changes: &[(Moment, Change)], at: &str) -> (usize, Vec
     let silent: Vec<(Value, Snapshot)> =
         silences(at, fact).into_iter().map(|fact| (fact.clone(), with(fact))).collect();
     let (mut refused, mut holes) = (0, Vec::new());
-    for (moment, change) in changes {
-        let asked = |snapshot: &Snapshot| verdict(*moment, change, snapshot, start.profile);
+    for change in changes {
+        let asked = |snapshot: &Snapshot| verdict(change, snapshot, start.profile);
         let bars = |snapshot: &Snapshot| Some(asked(snapshot)).filter(|told| !admits(told, snapshot));
         let barred: Vec<Judgement> = bad.iter().filter_map(bars).collect();
         let Some(why) = barred.first() else { continue };
         refused += barred.len();
         let rules: Vec<&str> = why.violations.iter().map(|one| &*one.rule).collect();
         let what = match change {
-            Change::Resize { to, .. } => format!("to {to}"),
+            Change::Wish { to, .. } => format!("to {to}"),
             Change::Effect { verb, undoing, .. } => format!("{} undoing {undoing}", verb.kind()),
         };
         let easier = silent.iter().filter(|(_, snapshot)| admits(&asked(snapshot), snapshot));

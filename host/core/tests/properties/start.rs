@@ -2,9 +2,10 @@
 //! `tests/scenarios/base`, and every scenario, so that each rule is near.
 
 use crate::worse::places;
-use plimsoll_core::judge::{Change, Judged, Moment, judge};
+use plimsoll_core::change::Change;
+use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::profile::{self, Profile, Victim};
-use plimsoll_wire::journal::{PlanState, Verb};
+use plimsoll_wire::journal::{PlanState, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ pub(crate) struct Start {
     /// Places of all known facts.
     pub(crate) facts: Vec<String>,
     pub(crate) profile: &'static Profile,
-    own: Option<(Own, Moment)>,
+    own: Option<Own>,
 }
 
 #[derive(Clone)]
@@ -32,27 +33,25 @@ enum Own {
 pub(crate) const WELL: usize = 7;
 
 pub(crate) static STARTS: LazyLock<Vec<Start>> = LazyLock::new(|| {
-    let stop = |slot: &str, member: &str, size_after| Verb::Stop {
-        slot: slot.into(),
-        member: member.into(),
-        size_after,
+    let stop = |slot: &str, member: &str, size_after| {
+        Verb::Platform(PlatformVerb::Stop { slot: slot.into(), member: member.into(), size_after })
     };
     let join = json!({ "mode": "existing", "peers": ["http://db-0.sim:2380", "http://db-1.sim:2380"] });
-    let well: [(&str, Option<(Verb, Moment)>); WELL] = [
+    let well: [(&str, Option<Verb>); WELL] = [
         ("quorum-at-rest", None),
         (
             "quorum-before-start",
-            Some((Verb::Start { slot: "db-3".into(), size_after: 4, join }, Moment::Step)),
+            Some(Verb::Platform(PlatformVerb::Start { slot: "db-3".into(), size_after: 4, join })),
         ),
-        ("quorum-before-promote", Some((Verb::Promote { member: "m-0004".into() }, Moment::Step))),
-        ("quorum-before-deregister", Some((Verb::Deregister { member: "m-0004".into() }, Moment::Destroy))),
-        ("quorum-before-stop", Some((stop("db-3", "m-0004", 4), Moment::Destroy))),
+        ("quorum-before-promote", Some(Verb::System(SystemVerb::Promote { member: "m-0004".into() }))),
+        ("quorum-before-deregister", Some(Verb::System(SystemVerb::Deregister { member: "m-0004".into() }))),
+        ("quorum-before-stop", Some(stop("db-3", "m-0004", 4))),
         ("sharded-at-rest", None),
-        ("sharded-before-stop", Some((stop("db-5", "n-0006", 5), Moment::Destroy))),
+        ("sharded-before-stop", Some(stop("db-5", "n-0006", 5))),
     ];
     let well = well.into_iter().map(|(name, own)| {
         let value = read(&format!("base/{name}.json"));
-        let own = own.map(|(verb, moment)| (Own::Effect { verb, undoing: false }, moment));
+        let own = own.map(|verb| Own::Effect { verb, undoing: false });
         start(name.to_owned(), value, own, &Value::Null)
     });
     let names = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
@@ -70,7 +69,7 @@ fn read(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
-fn start(name: String, value: Value, own: Option<(Own, Moment)>, differs: &Value) -> Start {
+fn start(name: String, value: Value, own: Option<Own>, differs: &Value) -> Start {
     let mut facts = Vec::new();
     places(&value, "", &mut facts);
     let target = parse(&value).target;
@@ -105,12 +104,6 @@ fn scenario(name: &str) -> Start {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => panic!("{name}: a leaf"),
         }
     }
-    let moment = match told["moment"].as_str().unwrap() {
-        "admission" => Moment::Admission,
-        "step" => Moment::Step,
-        "destroy" => Moment::Destroy,
-        other => panic!("{name}: no moment is called {other}"),
-    };
     let (effect, resize) = (&told["change"]["effect"], &told["change"]["resize"]);
     let own = if effect.is_null() {
         let to = u32::try_from(resize["to"].as_u64().unwrap()).unwrap();
@@ -119,7 +112,7 @@ fn scenario(name: &str) -> Start {
         let verb = serde_json::from_value(effect["verb"].clone()).unwrap();
         Own::Effect { verb, undoing: effect["undoing"] == json!(true) }
     };
-    start(name.trim_end_matches(".json").to_owned(), value, Some((own, moment)), &told["profile"])
+    start(name.trim_end_matches(".json").to_owned(), value, Some(own), &told["profile"])
 }
 
 /// A start, and either its own change or another size.
@@ -146,25 +139,22 @@ impl Asked {
         &STARTS[self.start]
     }
 
-    pub(crate) fn change(&self, snapshot: &Snapshot) -> (Change, Moment) {
+    pub(crate) fn change(&self, snapshot: &Snapshot) -> Change {
         let rests_on = self.named.then(|| vec!["demand".to_owned()]);
         let plain = |to, rests_on: Option<Vec<String>>| {
             let by = rests_on.as_ref().map_or(Wisher::Person, |_| Wisher::Policy("load".to_owned()));
-            (Change::Resize { to, by, rests_on, resumed: false }, Moment::Admission)
+            Change::Wish { to, by, rests_on }
         };
         match (&self.start().own, self.resize, &snapshot.plan) {
             (_, Some(to), _) => plain(to, rests_on),
-            (Some((Own::Effect { verb, undoing }, moment)), None, Some(plan)) => {
-                (effect(plan, verb, *undoing), *moment)
-            }
-            (Some((Own::Resize { to, rests_on }, _)), None, _) => plain(*to, rests_on.clone()),
-            (Some((Own::Effect { .. }, _)) | None, None, _) => plain(3, rests_on),
+            (Some(Own::Effect { verb, undoing }), None, Some(plan)) => effect(plan, verb, *undoing),
+            (Some(Own::Resize { to, rests_on }), None, _) => plain(*to, rests_on.clone()),
+            (Some(Own::Effect { .. }) | None, None, _) => plain(3, rests_on),
         }
     }
 
     pub(crate) fn judged(&self, snapshot: &Snapshot) -> Judgement {
-        let (change, moment) = self.change(snapshot);
-        verdict(moment, &change, snapshot, self.start().profile)
+        verdict(&self.change(snapshot), snapshot, self.start().profile)
     }
 }
 
@@ -177,8 +167,8 @@ pub(crate) fn parse(value: &Value) -> Snapshot {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-pub(crate) fn verdict(moment: Moment, change: &Change, snapshot: &Snapshot, profile: &Profile) -> Judgement {
-    match judge(moment, change, snapshot, profile, true) {
+pub(crate) fn verdict(change: &Change, snapshot: &Snapshot, profile: &Profile) -> Judgement {
+    match judge(change, snapshot, profile, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

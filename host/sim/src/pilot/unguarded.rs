@@ -14,7 +14,7 @@ use plimsoll_core::cycle::Spec;
 use plimsoll_core::observation::{Observation, Slot};
 use plimsoll_core::snapshot::{Context, Tracker};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::proposal::Answer;
 use plimsoll_wire::snapshot::{Change, History, Member, Role, Snapshot, Target};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Unguarded {
         }
         for learner in members(&snapshot).iter().filter(|row| learns(row)) {
             if let Some(member) = learner.id.value() {
-                sim.act(&Verb::Promote { member: member.clone() }, "unguarded");
+                sim.act(&Verb::System(SystemVerb::Promote { member: member.clone() }), "unguarded");
             }
         }
         let Some(policy) = self.spec.policies.first() else { return };
@@ -137,7 +137,10 @@ impl Unguarded {
             let slot = place.slot.clone();
             let known = members(snapshot).iter().any(|row| row.slot.as_ref() == Some(&slot));
             if self.spec.profile.registers_first && !known {
-                let verb = Verb::Register { slot: slot.clone(), endpoints: place.endpoints.clone() };
+                let verb = Verb::System(SystemVerb::Register {
+                    slot: slot.clone(),
+                    endpoints: place.endpoints.clone(),
+                });
                 // The image tries again until it is registered; the places behind it wait for it.
                 if sim.act(&verb, "unguarded").outcome != Outcome::Applied {
                     return;
@@ -145,10 +148,10 @@ impl Unguarded {
             }
             // What an image is started with: the addresses of its fellows, and that they are there already.
             let join = serde_json::json!({ "mode": "existing" });
-            sim.act(&Verb::Start { slot, size_after, join }, "unguarded");
+            sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "unguarded");
         }
         if self.spec.profile.moves_data {
-            sim.act(&Verb::Rebalance, "unguarded");
+            sim.act(&Verb::System(SystemVerb::Rebalance), "unguarded");
         }
     }
 
@@ -156,7 +159,7 @@ impl Unguarded {
     fn shrink(sim: &mut Sim, slots: &[Slot], count: u32, size_after: u32) {
         for slot in slots.iter().rev().take(usize::try_from(count).unwrap_or(0)) {
             let (slot, member) = (slot.slot.clone(), Arc::from(""));
-            sim.act(&Verb::Stop { slot, member, size_after }, "unguarded");
+            sim.act(&Verb::Platform(PlatformVerb::Stop { slot, member, size_after }), "unguarded");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::kubernetes::scaling_plan;
 use crate::kubernetes::scripted::{Objects, Reply, Scripted};
 use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::FORMAT_VERSION;
-use plimsoll_wire::journal::{Intent, Verb};
+use plimsoll_wire::journal::{Intent, PlatformVerb, Verb};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -15,11 +15,11 @@ const TARGET: &str = "shop/db-main";
 const PATH: &str = "/apis/plimsoll.dev/v1alpha1/namespaces/shop/scalingplans/db-main";
 
 fn journal(sequence: u64) -> Journal {
-    let verb = Verb::Start {
+    let verb = Verb::Platform(PlatformVerb::Start {
         slot: "db-3".into(),
         size_after: 4,
         join: json!({ "z": [null, 1], "a": { "state": "existing" } }),
-    };
+    });
     Journal {
         format_version: FORMAT_VERSION,
         target: TARGET.into(),

@@ -8,7 +8,7 @@ use crate::kubernetes::{Failure, Write};
 use crate::tombstone::{self, CONFIG_MAP, Tombstone};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use plimsoll_wire::journal::Verb;
+use plimsoll_wire::journal::PlatformVerb;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -100,10 +100,10 @@ impl Kube {
     pub(super) async fn bury(
         &self,
         set: &StatefulSet,
-        verb: &Verb,
+        verb: &PlatformVerb,
         membership: Option<&Membership>,
     ) -> Result<(), String> {
-        let Verb::Stop { slot, member, .. } = verb else { return Ok(()) };
+        let PlatformVerb::Stop { slot, member, .. } = verb else { return Ok(()) };
         // What never was a member left no data of one.
         if member.is_empty() {
             return Ok(());

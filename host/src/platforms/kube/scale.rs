@@ -4,7 +4,7 @@ use super::report::{ordinal, rollout, start};
 use super::scaled::Scaled;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb};
 
 /// The annotation with the epoch of whoever acts on the object (`decisions.md` D20).
 pub(super) const EPOCH: &str = "plimsoll.dev/epoch";
@@ -35,14 +35,19 @@ struct Change<'a> {
 }
 
 /// Decides on a verb. Its end being reached already is success, so that a verb may be given again after a crash.
-pub(super) fn decide(scaled: &Scaled, observed: Option<&str>, verb: &Verb, epoch: u64) -> Decision {
+pub(super) fn decide(scaled: &Scaled, observed: Option<&str>, verb: &PlatformVerb, epoch: u64) -> Decision {
     match check(scaled, observed, verb, epoch) {
         Ok(decision) => decision,
         Err(message) => Decision::Settled(Outcome::Refused { message }),
     }
 }
 
-fn check(scaled: &Scaled, observed: Option<&str>, verb: &Verb, epoch: u64) -> Result<Decision, String> {
+fn check(
+    scaled: &Scaled,
+    observed: Option<&str>,
+    verb: &PlatformVerb,
+    epoch: u64,
+) -> Result<Decision, String> {
     let change = change(verb)?;
     is_the_one(scaled, observed)?;
     let stamp = stamp(&scaled.metadata)?;
@@ -68,32 +73,19 @@ fn check(scaled: &Scaled, observed: Option<&str>, verb: &Verb, epoch: u64) -> Re
     Ok(if stamp < epoch { Decision::Stamp } else { Decision::Scale { replicas: change.to } })
 }
 
-fn change(verb: &Verb) -> Result<Change<'_>, String> {
+fn change(verb: &PlatformVerb) -> Result<Change<'_>, String> {
     let number = |size: u32| i32::try_from(size).map_err(|_| format!("{size} members are too many"));
     match verb {
-        Verb::Start { slot, size_after, .. } => {
+        PlatformVerb::Start { slot, size_after, .. } => {
             let to = number(*size_after)?;
             if to < 1 {
                 return Err("a start cannot leave nobody".to_owned());
             }
             Ok(Change { slot, from: to - 1, to, place: to - 1 })
         }
-        Verb::Stop { slot, size_after, .. } => {
+        PlatformVerb::Stop { slot, size_after, .. } => {
             let to = number(*size_after)?;
             Ok(Change { slot, from: to.saturating_add(1), to, place: to })
-        }
-        Verb::Register { .. }
-        | Verb::Promote { .. }
-        | Verb::MoveLeader { .. }
-        | Verb::Cordon { .. }
-        | Verb::Uncordon { .. }
-        | Verb::Drain { .. }
-        | Verb::CancelDrain { .. }
-        | Verb::Deregister { .. }
-        | Verb::Barrier
-        | Verb::Rebalance
-        | Verb::PayDebt { .. } => {
-            Err(format!("a StatefulSet only starts and stops, it cannot {}", verb.kind()))
         }
     }
 }

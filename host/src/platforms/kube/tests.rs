@@ -116,7 +116,7 @@ impl Cluster {
         });
     }
 
-    async fn act(&self, verb: &Verb) -> Outcome {
+    async fn act(&self, verb: &PlatformVerb) -> Outcome {
         self.kube.act(&licence(7), verb).await
     }
 
@@ -137,12 +137,12 @@ fn licence(epoch: u64) -> Licence {
     }
 }
 
-fn start(slot: &str, size_after: u32) -> Verb {
-    Verb::Start { slot: slot.into(), size_after, join: Value::Null }
+fn start(slot: &str, size_after: u32) -> PlatformVerb {
+    PlatformVerb::Start { slot: slot.into(), size_after, join: Value::Null }
 }
 
-fn stop(slot: &str, size_after: u32) -> Verb {
-    Verb::Stop { slot: slot.into(), member: "m".into(), size_after }
+fn stop(slot: &str, size_after: u32) -> PlatformVerb {
+    PlatformVerb::Stop { slot: slot.into(), member: "m".into(), size_after }
 }
 
 fn is_scale(call: &Received) -> bool {
@@ -329,12 +329,11 @@ async fn the_first_write_of_an_epoch_stamps_and_every_write_names_what_was_read(
 #[tokio::test]
 async fn what_does_not_fit_the_world_is_refused_and_nothing_is_written() {
     type Change = fn(&mut Value);
-    let rows: [(Change, Verb, &str); 11] = [
+    let rows: [(Change, PlatformVerb, &str); 10] = [
         (|_| {}, start("db-main-4", 4), "it would be db-main-3"),
         (|_| {}, start("db-main-4", 5), "3 members, 4 were expected"),
         (|_| {}, stop("db-main-1", 2), "it would be db-main-2"),
         (|_| {}, stop("db-main-1", 1), "3 members, 2 were expected"),
-        (|_| {}, Verb::Barrier, "cannot barrier"),
         (|object| object["metadata"]["uid"] = json!("another"), start("db-main-3", 4), "made anew"),
         (
             |object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),

@@ -4,7 +4,7 @@ use super::agreement::{Agreement, agree};
 use super::endpoint::Endpoint;
 use super::survey::{Registered, Survey, hex, normal_url};
 use plimsoll_core::observation::PlatformReport;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
 use plimsoll_wire::snapshot::Endpoints;
 
 /// One call to one member.
@@ -47,7 +47,12 @@ pub(super) fn not_sent(why: &str) -> Outcome {
 /// Decides on a verb. Its end being reached already is success, so that a verb may be given again after a
 /// crash; everything goes to the leader, so that nothing is passed on between members and the one answer is
 /// the one that counts.
-pub(super) fn decide(verb: &Verb, intent: &str, survey: &Survey, platform: &PlatformReport) -> Decision {
+pub(super) fn decide(
+    verb: &SystemVerb,
+    intent: &str,
+    survey: &Survey,
+    platform: &PlatformReport,
+) -> Decision {
     let agreement = match agree(survey) {
         Ok(agreement) => agreement,
         Err(disagreement) => return refuse(disagreement.detail),
@@ -57,21 +62,19 @@ pub(super) fn decide(verb: &Verb, intent: &str, survey: &Survey, platform: &Plat
         Err(disagreement) => return refuse(disagreement.detail.clone()),
     };
     match verb {
-        Verb::Register { slot, endpoints } => register(slot, endpoints, &agreement, leader, platform),
-        Verb::Promote { member } => with_id(member, |id| promote(id, &agreement, leader)),
-        Verb::MoveLeader { from, to } => {
+        SystemVerb::Register { slot, endpoints } => register(slot, endpoints, &agreement, leader, platform),
+        SystemVerb::Promote { member } => with_id(member, |id| promote(id, &agreement, leader)),
+        SystemVerb::MoveLeader { from, to } => {
             with_id(from, |from| with_id(to, |to| move_leader(from, to, &agreement, leader)))
         }
-        Verb::Deregister { member } => with_id(member, |id| deregister(id, &agreement, leader)),
-        Verb::Barrier => to_leader(&agreement, leader, Call::Barrier { value: intent.to_owned() }),
-        Verb::Start { .. }
-        | Verb::Cordon { .. }
-        | Verb::Uncordon { .. }
-        | Verb::Drain { .. }
-        | Verb::CancelDrain { .. }
-        | Verb::Stop { .. }
-        | Verb::Rebalance
-        | Verb::PayDebt { .. } => refuse(format!("etcd has no `{}`", verb.kind())),
+        SystemVerb::Deregister { member } => with_id(member, |id| deregister(id, &agreement, leader)),
+        SystemVerb::Barrier => to_leader(&agreement, leader, Call::Barrier { value: intent.to_owned() }),
+        SystemVerb::Cordon { .. }
+        | SystemVerb::Uncordon { .. }
+        | SystemVerb::Drain { .. }
+        | SystemVerb::CancelDrain { .. }
+        | SystemVerb::Rebalance
+        | SystemVerb::PayDebt { .. } => refuse(format!("etcd has no `{}`", verb.kind())),
     }
 }
 

@@ -2,8 +2,9 @@
 //! rules speak.
 
 use super::label;
+use crate::case::Case;
+use crate::change::Moment;
 use crate::invariant::{Finding, listed};
-use crate::judge::{Case, Moment};
 use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, Member, OperationKind};
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! What must be known for a change (EVID-1). What is too old is not: `crate::snapshot::aged` sees to that for every rule.
 
 use super::label;
+use crate::case::Case;
 use crate::invariant::{Finding, listed};
-use crate::judge::Case;
 use crate::profile::Topic;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::snapshot::GroupKind;

@@ -1,13 +1,14 @@
 //! What measured load may do (EVID-10): bad data may hold, what is there of it may grow, nothing of it shrinks.
 
+use crate::case::Case;
+use crate::change::Change;
 use crate::invariant::{Finding, listed};
-use crate::judge::{Case, Change};
 use plimsoll_wire::snapshot::{Signal, SignalState};
 use std::collections::BTreeMap;
 
 pub(super) fn check(case: &Case) -> Finding {
     // A person's wish rests on no signal.
-    let Change::Resize { rests_on: Some(named), .. } = case.change else { return Finding::Pass };
+    let Change::Wish { rests_on: Some(named), .. } = case.change else { return Finding::Pass };
     let all = &case.snapshot.signals;
     let bad: Vec<String> = if case.would_shrink() {
         wanted(all, named, true).filter_map(|name| bars(all, name, is_good)).collect()

@@ -1,11 +1,12 @@
 //! The way back of a unit that has not passed its point of no return.
 
 use super::{Met, Next, homeless, in_slot, met, row, rows, verb};
-use crate::judge::{Direction, unit_sizes};
+use crate::change::Direction;
 use crate::plan;
+use crate::plan::unit_sizes;
 use crate::profile::{PhaseName, Profile};
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{PlanState, Subject, Verb};
+use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Lifecycle, OperationKind, Snapshot};
 use std::sync::Arc;
 
@@ -23,12 +24,18 @@ pub(super) fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, pro
         Some(Direction::Out) | None => {
             let here = in_slot(snapshot, subject).or_else(|| homeless(snapshot, subject));
             if let Some(id) = here.and_then(|row| row.id.value()) {
-                return step(PhaseName::Register, Verb::Deregister { member: id.clone() });
+                return step(
+                    PhaseName::Register,
+                    Verb::System(SystemVerb::Deregister { member: id.clone() }),
+                );
             }
             if in_slot(snapshot, subject).is_some() {
                 let (size_after, _) = unit_sizes(plan);
                 let member = subject.id.clone().unwrap_or_else(|| Arc::from(""));
-                return step(PhaseName::Start, Verb::Stop { slot: subject.slot.clone(), member, size_after });
+                return step(
+                    PhaseName::Start,
+                    Verb::Platform(PlatformVerb::Stop { slot: subject.slot.clone(), member, size_after }),
+                );
             }
             undo_debts(snapshot, plan, subject)
         }
@@ -43,8 +50,8 @@ fn undo_join(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: 
         if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
             let (size_before, _) = unit_sizes(plan);
             return match verb(snapshot, plan, subject, phase.name, false) {
-                Some(Verb::Stop { slot, member, .. }) => {
-                    let verb = Verb::Stop { slot, member, size_after: size_before };
+                Some(Verb::Platform(PlatformVerb::Stop { slot, member, .. })) => {
+                    let verb = Verb::Platform(PlatformVerb::Stop { slot, member, size_after: size_before });
                     Next::Do { phase: phase.name, index, verb }
                 }
                 Some(verb) => Next::Do { phase: phase.name, index, verb },
@@ -65,7 +72,10 @@ fn undo_debts(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next 
         Fact::Known(known) => match known.value.iter().find(|debt| Some(&debt.member) == subject.id.as_ref())
         {
             Some(debt) => {
-                let verb = Verb::PayDebt { member: debt.member.clone(), kind: debt.kind.clone() };
+                let verb = Verb::System(SystemVerb::PayDebt {
+                    member: debt.member.clone(),
+                    kind: debt.kind.clone(),
+                });
                 Next::Do { phase, index, verb }
             }
             None => Next::Finished,
@@ -83,11 +93,11 @@ fn undo_shrink(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next
         all.iter().any(|operation| operation.kind == OperationKind::Drain && *operation.scope == **id)
     });
     if draining {
-        return step(PhaseName::Drain, Verb::CancelDrain { member: id.clone() });
+        return step(PhaseName::Drain, Verb::System(SystemVerb::CancelDrain { member: id.clone() }));
     }
     match row.lifecycle.value() {
         Some(Lifecycle::Draining | Lifecycle::Drained) => {
-            step(PhaseName::Cordon, Verb::Uncordon { member: id.clone() })
+            step(PhaseName::Cordon, Verb::System(SystemVerb::Uncordon { member: id.clone() }))
         }
         Some(Lifecycle::Serving) => Next::Finished,
         Some(

@@ -1,7 +1,8 @@
 use super::About;
 use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::journal::{
-    Answered, Asked, Ended, Intent, Journal, Note, Outcome, PlanState, PlanStatus, Stamp, Subject, Verb,
+    Answered, Asked, Ended, Intent, Journal, Note, Outcome, PlanState, PlanStatus, Stamp, Subject,
+    SystemVerb, Verb,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ fn a_running_plan_says_where_it_stands_what_is_to_come_and_what_it_waits_for() {
     ];
     assert_eq!(told.commands, commands);
 
-    let verb = Verb::Promote { member: "m".into() };
+    let verb = Verb::System(SystemVerb::Promote { member: "m".into() });
     let intent = |outcome| Intent {
         id: "i".into(),
         plan: "shop-db-p1.7".into(),

@@ -4,7 +4,7 @@ use crate::systems::etcd::endpoint::Endpoint;
 use crate::systems::etcd::survey::{Answer, List, Status};
 use plimsoll_core::observation::Slot;
 use plimsoll_core::observation::VacantSlot;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
 use plimsoll_wire::snapshot::Endpoints;
 
 const CLUSTER: u64 = 0xc1;
@@ -131,7 +131,7 @@ fn group(report: &SystemReport) -> &SystemGroup {
     &report.groups.value().expect("groups")[0]
 }
 
-fn decided(verb: &Verb, survey: &Survey) -> Decision {
+fn decided(verb: &SystemVerb, survey: &Survey) -> Decision {
     decide(verb, "intent-7", survey, &platform(3))
 }
 
@@ -381,7 +381,7 @@ fn keeps_a_removed_member_that_still_answers_out_of_everything() {
 
 #[test]
 fn registers_a_learner_once_and_at_the_leader() {
-    let verb = Verb::Register { slot: "e4".into(), endpoints: endpoints(4) };
+    let verb = SystemVerb::Register { slot: "e4".into(), endpoints: endpoints(4) };
     let call = Call::AddLearner { peer_url: "http://h4:2380".to_owned() };
     assert_eq!(decided(&verb, &healthy()), sent("http://h1:2379", call));
     assert_eq!(decided(&verb, &with_learner("")), Decision::Settled(Outcome::Applied));
@@ -389,15 +389,15 @@ fn registers_a_learner_once_and_at_the_leader() {
 
 #[test]
 fn refuses_to_register_where_a_voter_is_or_no_slot_is() {
-    let taken = Verb::Register { slot: "e2".into(), endpoints: endpoints(2) };
+    let taken = SystemVerb::Register { slot: "e2".into(), endpoints: endpoints(2) };
     assert_eq!(decided(&taken, &healthy()), refused("http://h2:2380 belongs to voter 2"));
-    let nowhere = Verb::Register { slot: "e9".into(), endpoints: endpoints(9) };
+    let nowhere = SystemVerb::Register { slot: "e9".into(), endpoints: endpoints(9) };
     assert_eq!(decided(&nowhere, &healthy()), refused("the platform has no slot e9"));
 }
 
 #[test]
 fn moves_leadership_only_from_whom_it_was_to_be_moved() {
-    let verb = |from: &str, to: &str| Verb::MoveLeader { from: from.into(), to: to.into() };
+    let verb = |from: &str, to: &str| SystemVerb::MoveLeader { from: from.into(), to: to.into() };
     assert_eq!(decided(&verb("1", "2"), &healthy()), sent("http://h1:2379", Call::MoveLeader { to: 2 }));
     assert_eq!(decided(&verb("3", "1"), &healthy()), Decision::Settled(Outcome::Applied));
     assert_eq!(decided(&verb("3", "2"), &healthy()), refused("the leader is 1, not 3"));
@@ -406,7 +406,7 @@ fn moves_leadership_only_from_whom_it_was_to_be_moved() {
 
 #[test]
 fn removes_by_id_and_never_the_leader() {
-    let verb = |member: &str| Verb::Deregister { member: member.into() };
+    let verb = |member: &str| SystemVerb::Deregister { member: member.into() };
     assert_eq!(decided(&verb("2"), &healthy()), sent("http://h1:2379", Call::Remove { member: 2 }));
     assert_eq!(decided(&verb("9"), &healthy()), Decision::Settled(Outcome::Applied));
     assert_eq!(decided(&verb("1"), &healthy()), refused("1 is the leader"));
@@ -415,7 +415,7 @@ fn removes_by_id_and_never_the_leader() {
 
 #[test]
 fn sends_nothing_while_the_members_disagree_or_no_leader_is_known() {
-    let barrier = Verb::Barrier;
+    let barrier = SystemVerb::Barrier;
     assert_eq!(
         decided(&barrier, &healthy()),
         sent("http://h1:2379", Call::Barrier { value: "intent-7".to_owned() })
@@ -426,13 +426,13 @@ fn sends_nothing_while_the_members_disagree_or_no_leader_is_known() {
     }
     assert_eq!(decided(&barrier, &survey), refused("members name different leaders: 1, 3"));
     // Already gone or not: without a majority's list nobody can say.
-    let gone = Verb::Deregister { member: "9".into() };
+    let gone = SystemVerb::Deregister { member: "9".into() };
     assert!(matches!(decided(&gone, &with(silent)), Decision::Settled(Outcome::Refused { .. })));
 }
 
 #[test]
 fn refuses_verbs_that_are_not_etcds() {
-    assert_eq!(decided(&Verb::Rebalance, &healthy()), refused("etcd has no `rebalance`"));
-    let drain = Verb::Drain { member: "2".into() };
+    assert_eq!(decided(&SystemVerb::Rebalance, &healthy()), refused("etcd has no `rebalance`"));
+    let drain = SystemVerb::Drain { member: "2".into() };
     assert_eq!(decided(&drain, &healthy()), refused("etcd has no `drain`"));
 }
