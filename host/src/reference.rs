@@ -1,11 +1,11 @@
 //! The reference of every word that the daemon says to people and programs, printed from the tables that it says them
-//! by: `docs/reference.md`.
+//! by: `docs/reference.md`, and the rules in `docs/design/rules.md`.
 
 use crate::daemon::EVENT_KINDS;
 use crate::kubernetes::stateful_autoscaler::{CONDITIONS, REASONS};
 use crate::metrics::{FROZEN, METRICS};
 use plimsoll_core::change::Moment;
-use plimsoll_core::invariant::{Severity, all};
+use plimsoll_core::invariant::{Invariant, Severity, all};
 use plimsoll_core::reason::{self, Word};
 use std::fmt::Write as _;
 
@@ -102,25 +102,13 @@ fn reasons(page: &mut String) {
 }
 
 fn rules(page: &mut String) {
-    let moment = |moment: &Moment| match moment {
-        Moment::Admission => "admission",
-        Moment::Step => "step",
-        Moment::Destroy => "destruction",
-    };
     let rows: Vec<_> = all()
         .map(|rule| {
-            let effect = match rule.severity {
-                Severity::Clamp => "cuts",
-                Severity::Defer => "puts off",
-                Severity::Evidence => "puts off; refuses before destruction",
-                Severity::Deny => "refuses",
-            };
-            let moments: Vec<_> = rule.moments.iter().map(moment).collect();
             vec![
                 code(rule.kind),
-                rule.id.to_owned(),
-                effect.to_owned(),
-                moments.join(", "),
+                format!("[{}](design/rules.md#{})", rule.id, rule.id.to_lowercase()),
+                effect(rule).to_owned(),
+                moments(rule),
                 cell(rule.protects),
                 cell(rule.advice),
             ]
@@ -134,6 +122,73 @@ fn rules(page: &mut String) {
         &["reason", "rule", "it", "asked before", "protects", "what to do"],
         &rows,
     );
+}
+
+fn effect(rule: &Invariant) -> &'static str {
+    match rule.severity {
+        Severity::Clamp => "cuts",
+        Severity::Defer => "puts off",
+        Severity::Evidence => "puts off; refuses before destruction",
+        Severity::Deny => "refuses",
+    }
+}
+
+fn moments(rule: &Invariant) -> String {
+    let word = |moment: &Moment| match moment {
+        Moment::Admission => "admission",
+        Moment::Step => "step",
+        Moment::Destroy => "destruction",
+    };
+    rule.moments.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// What the rules of a family are about, in the order of the catalogue.
+const FAMILIES: [(&str, &str); 11] = [
+    (
+        "EVID",
+        "Evidence: act only on facts that are known, fresh, complete and settled, and that somebody other than the victim reports.",
+    ),
+    ("IDENT", "Identity: the object that is acted on is the one that was checked, and one actor acts on it."),
+    (
+        "QUORUM",
+        "Quorum: in every state on the way each group has a live majority, under the old and the new configuration.",
+    ),
+    (
+        "RED",
+        "Redundancy: no step makes the last good copy unreachable, or leaves fewer copies than the group needs.",
+    ),
+    ("LEAD", "Leadership: it is moved, and seen to have moved, before its holder goes."),
+    ("DRAIN", "Draining: steps keep their order, and one member leaves at a time."),
+    (
+        "CAP",
+        "Capacity: the members that stay can hold and serve what they are given, and a new one has a place.",
+    ),
+    ("MUTEX", "Mutual exclusion: one operation at a time, ours or anybody's."),
+    ("HEALTH", "Health: nothing is changed while the system itself raises an alarm."),
+    ("STEP", "Steps: small ones, with pauses between them."),
+    ("FLOOR", "Bounds: what the owner, the copies and the votes ask for."),
+];
+
+/// The rules with their anchors, a table a family: the middle of `docs/design/rules.md`.
+#[must_use]
+pub fn catalogue() -> String {
+    let mut page = String::new();
+    for (family, about) in FAMILIES {
+        let rows: Vec<_> = all()
+            .filter(|rule| rule.id.split('-').next() == Some(family))
+            .map(|rule| {
+                vec![
+                    format!("<a id=\"{}\"></a>{}", rule.id.to_lowercase(), rule.id),
+                    code(rule.kind),
+                    effect(rule).to_owned(),
+                    moments(rule),
+                    cell(rule.protects),
+                ]
+            })
+            .collect();
+        section(&mut page, family, about, &["rule", "hazard", "it", "asked before", "protects"], &rows);
+    }
+    page
 }
 
 fn events(page: &mut String) {

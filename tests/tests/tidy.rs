@@ -7,6 +7,8 @@
 mod code;
 #[path = "tidy/crates.rs"]
 mod crates;
+#[path = "tidy/design.rs"]
+mod design;
 #[path = "tidy/docs.rs"]
 mod docs;
 #[path = "tidy/licence.rs"]

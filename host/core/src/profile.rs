@@ -151,7 +151,7 @@ const fn one_way(name: PhaseName) -> Phase {
     Phase { name, moment: Moment::Destroy, no_return: true }
 }
 
-/// etcd 3.4 to 3.6. Sources: `invariants.md` 6.1 and section 9; etcd's runtime reconfiguration guide
+/// etcd 3.4 to 3.6. Source: etcd's runtime reconfiguration guide
 /// (register first, start second; learner first; remove before stop).
 pub static ETCD: Profile = Profile {
     system: "etcd",

@@ -1,4 +1,4 @@
-//! What a group needs and has: the arithmetic of `invariants.md` 2.3.
+//! What a group needs and has: the arithmetic under the rules of QUORUM and RED.
 
 use plimsoll_wire::snapshot::{Group, GroupModel, Member, Placement, PlacementState};
 use std::collections::BTreeSet;

@@ -92,7 +92,7 @@ pub const HELD: Word = word(
 pub const FIELD_MANAGER: Word = word(
     "FieldManager",
     "Somebody else owns the workload's `spec.replicas` besides Plimsoll, and may set it back.",
-    "Take the field out of what the manager that the message names applies; docs/kubernetes.md shows how for each.",
+    "Take the field out of what the manager that the message names applies; docs/kubernetes/gitops.md shows how for each.",
 );
 /// Scale-in is paused.
 pub const SCALE_IN: Word = word(

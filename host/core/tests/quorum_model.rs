@@ -1,4 +1,4 @@
-//! QUORUM-1 to 7 against every small group: the worked table of `invariants.md` 2.3, and 1 to 7 voters with any set
+//! QUORUM-1 to 7 against every small group: a table worked by hand, and 1 to 7 voters with any set
 //! of them down under any single change, next to etcd's own rules, restated here from its sources and sharing no code
 //! with the judge.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]

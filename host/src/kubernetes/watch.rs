@@ -1,5 +1,6 @@
 //! Objects of one kind as they are now, without asking again and again: a list, then a stream of changes, then what a
-//! stream may do wrong (`reliability.md` 8.1): it ends, it expires, it is silent, it is torn, it is refused.
+//! stream may do wrong: it ends, it expires, it is silent, it is torn, it is refused (`CONTRIBUTING.md`, Faults of the
+//! API server).
 //!
 //! What is seen may be old, and says how old. It is for what begins nothing, for status, and for knowing when to look;
 //! before anything is written the object itself is read.

@@ -73,7 +73,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 impl Default for Safety {
-    /// The defaults of `invariants.md` section 3.
+    /// The defaults, as `docs/configuration.md` lists them.
     fn default() -> Self {
         Self {
             max_age_ms: 60 * SECOND,

@@ -77,7 +77,7 @@ fn links_lead_somewhere() {
             let file = if file.is_empty() { root.join(&page.path) } else { folder.join(file) };
             if !file.exists() {
                 complaints.push(format!("{} links to {target}", page.path));
-            } else if !anchor.is_empty() && !headings(&file).iter().any(|known| known == anchor) {
+            } else if !anchor.is_empty() && !anchors(&file).iter().any(|known| known == anchor) {
                 complaints.push(format!("{} links to {target}, which has no such heading", page.path));
             }
         }
@@ -85,9 +85,10 @@ fn links_lead_somewhere() {
     none(&complaints);
 }
 
-/// The anchors of a page's headings.
-fn headings(page: &Path) -> Vec<String> {
+/// The anchors of a page: those of its headings, and those that it names itself.
+pub(crate) fn anchors(page: &Path) -> Vec<String> {
     let content = std::fs::read_to_string(page).unwrap();
+    let named = content.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let headings = content.lines().filter(|line| line.starts_with('#'));
     let anchor = |line: &str| {
         let text = line.trim_start_matches('#').trim().to_lowercase();
@@ -96,7 +97,7 @@ fn headings(page: &Path) -> Vec<String> {
             .collect::<String>()
             .replace(' ', "-")
     };
-    headings.map(anchor).collect()
+    headings.map(anchor).chain(named.map(str::to_owned)).collect()
 }
 
 #[test]

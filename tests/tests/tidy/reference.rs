@@ -2,27 +2,40 @@
 
 use crate::root;
 
-const BEGIN: &str = "<!-- safety: written by";
-const END: &str = "<!-- safety: end -->";
-
-#[test]
-fn the_table_of_safety_parameters_is_the_one_in_the_code() {
-    let path = root().join("docs/configuration.md");
-    let page = std::fs::read_to_string(&path).unwrap();
-    let begin = page.find(BEGIN).and_then(|at| page[at..].find('\n').map(|line| at + line + 1)).unwrap();
-    let end = page.find(END).unwrap();
-    let wanted = plimsoll::config::safety_reference();
-    if page[begin..end] == wanted {
+/// Compares what stands between the marks `<!-- NAME: written by ... -->` and `<!-- NAME: end -->` of a page with what
+/// the code says, or writes it.
+fn between_marks(path: &str, name: &str, wanted: &str, source: &str) {
+    let file = root().join(path);
+    let page = std::fs::read_to_string(&file).unwrap();
+    let mark = page.find(&format!("<!-- {name}: written by"));
+    let begin = mark.and_then(|at| page[at..].find('\n').map(|line| at + line + 1)).unwrap();
+    let end = page.find(&format!("<!-- {name}: end -->")).unwrap();
+    if page[begin..end] == *wanted {
         return;
     }
     if std::env::var_os("PLIMSOLL_BLESS").is_some() {
-        std::fs::write(&path, format!("{}{wanted}{}", &page[..begin], &page[end..])).unwrap();
+        std::fs::write(&file, format!("{}{wanted}{}", &page[..begin], &page[end..])).unwrap();
         return;
     }
     panic!(
-        "docs/configuration.md differs from the table in host/src/config/safety.rs; to write it:\n  \
+        "{path} differs from {source}; to write it:\n  \
          PLIMSOLL_BLESS=1 cargo test -p plimsoll-tests --test tidy\nwanted:\n{wanted}"
     );
+}
+
+#[test]
+fn the_table_of_safety_parameters_is_the_one_in_the_code() {
+    let wanted = plimsoll::config::safety_reference();
+    between_marks("docs/configuration.md", "safety", &wanted, "the table in host/src/config/safety.rs");
+}
+
+#[test]
+fn the_rules_of_the_design_page_are_those_in_the_code() {
+    let wanted = plimsoll::reference::catalogue();
+    let rules: Vec<_> = plimsoll_core::invariant::all().map(|rule| rule.id).collect();
+    let missing: Vec<_> = rules.iter().filter(|id| !wanted.contains(&format!("</a>{id} |"))).collect();
+    assert!(missing.is_empty(), "no family in host/src/reference.rs has {missing:?}");
+    between_marks("docs/design/rules.md", "rules", &wanted, "the rules in host/core/src/invariant");
 }
 
 #[test]

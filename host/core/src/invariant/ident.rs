@@ -20,7 +20,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The plan was made for this very cluster.",
-        advice: "See what is there first. A plan for what was there before goes no further: take it away (docs/kubernetes.md, When the workload is made anew).",
+        advice: "Look at what is there first. A plan for the workload that was there before goes no further: remove it (docs/kubernetes/operating.md#when-the-workload-is-replaced).",
         check: cluster,
     },
     Invariant {

@@ -241,7 +241,7 @@ fn told(failure: &Failure, what: &str) -> anyhow::Error {
     match failure {
         Failure::Forbidden { message } => {
             anyhow!(
-                "{what}: you may not: {message}; next: ask for that right (docs/kubernetes.md, \"The plugin\")"
+                "{what}: you may not: {message}; next: ask for that right (docs/kubernetes/operating.md#the-plugin)"
             )
         }
         Failure::Unauthorized { message } => {

@@ -8,7 +8,7 @@ use plimsoll_wire::fact::Fact;
 use plimsoll_wire::snapshot::GroupKind;
 use std::collections::BTreeMap;
 
-/// What must be known for a change; the safest direction has the shortest list (`invariants.md` section 4).
+/// What must be known for a change; the safest direction has the shortest list.
 fn required(case: &Case) -> &'static [Topic] {
     const GROW: &[Topic] = &[
         Topic::Fingerprint,
