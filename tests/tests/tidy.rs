@@ -13,6 +13,8 @@ mod design;
 mod docs;
 #[path = "tidy/licence.rs"]
 mod licence;
+#[path = "tidy/readme.rs"]
+mod readme;
 #[path = "tidy/reference.rs"]
 mod reference;
 
