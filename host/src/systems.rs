@@ -2,6 +2,7 @@
 //! to drain knows how to check.
 
 pub mod etcd;
+pub mod postgres;
 
 use crate::actuate::Licence;
 use plimsoll_core::observation::{PlatformReport, SystemReport};

@@ -1,0 +1,296 @@
+//! Talking to one server: a connection with bounds, statements, and what an answer means.
+
+use super::PostgresConfig;
+use super::metered::Metered;
+use super::reading::{self, Reading, Row, Side};
+use super::statement::{self, Guard};
+use super::survey::Endpoint;
+use anyhow::Context as _;
+use plimsoll_wire::journal::Outcome;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::Severity;
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// All that one session may be sent; a reading of a thousand rows has less than a tenth of it.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// The longest password file.
+const PASSWORD_BYTES: usize = 4096;
+/// The longest message that is passed on; the journal keeps no more.
+const MESSAGE_BYTES: usize = 1024;
+/// For how long standbys are given to confirm what was on the primary's disk when the reading began.
+const CONFIRM: Duration = Duration::from_millis(500);
+/// How often a server is asked again.
+pub(super) const PAUSE: Duration = Duration::from_millis(25);
+/// Nothing of the database that we are in is looked up by name, and a literal is what it says.
+const OPTIONS: &str = "-c search_path=pg_catalog -c standard_conforming_strings=on -c statement_timeout=60s";
+
+/// One session with one server.
+pub(super) struct Session {
+    client: Client,
+    task: tokio::task::JoinHandle<()>,
+    deadline: Instant,
+}
+
+/// Why a statement has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server refused it: nothing changed.
+    Refused(String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+impl Failure {
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Refused(words) | Self::Unknown(words) => words,
+        }
+    }
+
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Refused(message) => Outcome::Refused { message },
+            Self::Unknown(message) => Outcome::Unknown { message },
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Session {
+    /// Connects; new each time, since what was opened to an address says nothing about who listens there now.
+    pub(super) async fn open(
+        config: &PostgresConfig,
+        at: &Endpoint,
+        deadline: Instant,
+    ) -> Result<Self, String> {
+        match tokio::time::timeout_at(deadline, connect(config, at)).await {
+            Ok(Ok((client, task))) => Ok(Self { client, task, deadline }),
+            Ok(Err(error)) => Err(clipped(&format!("{error:#}"))),
+            Err(_) => Err("no connection in time".to_owned()),
+        }
+    }
+
+    /// A session with the server that a guard is for, as the only daemon that changes anything there.
+    pub(super) async fn guarded(
+        config: &PostgresConfig,
+        at: &Endpoint,
+        guard: &Guard,
+        deadline: Instant,
+    ) -> Result<Self, String> {
+        let session = Self::open(config, at, deadline).await?;
+        if session.value(statement::LOCK).await.map_err(Failure::words)? != "true" {
+            return Err("another daemon is changing this server".to_owned());
+        }
+        if session.rows(&statement::check(guard)).await.map_err(Failure::words)?.is_empty() {
+            return Err(MOVED_ON.to_owned());
+        }
+        Ok(session)
+    }
+
+    /// Carries out one statement, once.
+    pub(super) async fn rows(&self, statement: &str) -> Result<Vec<Row>, Failure> {
+        match tokio::time::timeout_at(self.deadline, self.client.simple_query(statement)).await {
+            Ok(Ok(messages)) => Ok(messages.into_iter().filter_map(row).collect()),
+            Ok(Err(error)) => Err(meaning(&error)),
+            Err(_) => Err(Failure::Unknown("no answer before the deadline".to_owned())),
+        }
+    }
+
+    /// The one value that a statement gives.
+    pub(super) async fn value(&self, statement: &str) -> Result<String, Failure> {
+        let rows = self.rows(statement).await?;
+        let value = rows.first().and_then(|row| row.get("value")).cloned();
+        value.ok_or_else(|| Failure::Unknown("the server gave no value".to_owned()))
+    }
+
+    /// Sets a parameter for good, and waits until it is in force.
+    pub(super) async fn set(&self, parameter: &str, value: &str) -> Result<(), Failure> {
+        self.rows(&statement::set(parameter, value)).await?;
+        // From here on a refusal leaves something behind.
+        let unsure = |failure: Failure| Failure::Unknown(failure.words());
+        self.rows(statement::RELOAD).await.map_err(unsure)?;
+        while self.value(&statement::show(parameter)).await.map_err(unsure)? != value {
+            if Instant::now() + PAUSE >= self.deadline {
+                let words = format!(
+                    "{parameter} is set and not in force: the server's command line or file overrides it"
+                );
+                return Err(Failure::Unknown(words));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+/// What is said when a statement found another server than it was for.
+pub(super) const MOVED_ON: &str = "the server is not in the state any more in which it was read";
+
+/// Reads one server.
+pub(super) async fn read(
+    config: &PostgresConfig,
+    at: &Endpoint,
+    within: Duration,
+) -> Result<Reading, String> {
+    let session = Session::open(config, at, Instant::now() + within).await?;
+    let ask = async |statement: &str| session.rows(statement).await.map_err(Failure::words);
+    let version = reading::version(&ask(reading::VERSION).await?)?;
+    let own = reading::own(&ask(&reading::own_question(version)).await?)?;
+    let keeps = reading::keeps(&ask(reading::SLOTS).await?)?;
+    let begun = Instant::now();
+    // What was on the primary's disk a moment ago is asked for: whoever keeps up has confirmed it by then.
+    let followers = loop {
+        let followers = reading::followers(&ask(reading::FOLLOWERS).await?)?;
+        let behind = match own.side {
+            Side::Primary { flushed, .. } => followers.iter().any(|row| {
+                row.state == "streaming" && (row.flushed < Some(flushed) || row.replayed < Some(flushed))
+            }),
+            Side::Standby { .. } => false,
+        };
+        if !behind || begun.elapsed() >= CONFIRM.min(within / 2) {
+            break followers;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    Ok(Reading { version, own, followers, keeps })
+}
+
+/// Sends one statement that names its own condition, once.
+pub(super) async fn send(
+    config: &PostgresConfig,
+    at: &Endpoint,
+    statement: &str,
+    deadline: Instant,
+) -> Outcome {
+    let session = match Session::open(config, at, deadline).await {
+        Ok(session) => session,
+        Err(why) => return super::call::not_sent(&why),
+    };
+    match session.rows(statement).await {
+        Ok(rows) if rows.is_empty() => Outcome::Refused { message: MOVED_ON.to_owned() },
+        Ok(_) => Outcome::Applied,
+        Err(failure) => failure.outcome(),
+    }
+}
+
+fn row(message: SimpleQueryMessage) -> Option<Row> {
+    let SimpleQueryMessage::Row(row) = message else { return None };
+    let columns = row.columns().iter().enumerate();
+    let value = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
+        Some((column.name().to_owned(), row.try_get(index).ok().flatten()?.to_owned()))
+    };
+    Some(columns.filter_map(value).collect())
+}
+
+/// A server's `ERROR` took back what the statement did; when a session ends on the way, nobody knows.
+fn meaning(error: &Error) -> Failure {
+    let words = words(error);
+    match error.as_db_error().and_then(tokio_postgres::error::DbError::parsed_severity) {
+        Some(Severity::Error) => Failure::Refused(words),
+        Some(_) | None => Failure::Unknown(words),
+    }
+}
+
+fn words(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(server) => clipped(server.message()),
+        None => {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            clipped(&format!("{error}{}", cause.unwrap_or_default()))
+        }
+    }
+}
+
+/// A message, cut to what the journal keeps.
+fn clipped(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MESSAGE_BYTES)).unwrap_or_default().to_owned()
+}
+
+async fn connect(
+    config: &PostgresConfig,
+    at: &Endpoint,
+) -> anyhow::Result<(Client, tokio::task::JoinHandle<()>)> {
+    let mut settings = tokio_postgres::Config::new();
+    settings.user(&config.username).dbname(&config.database).application_name("plimsoll").options(OPTIONS);
+    if let Some(path) = &config.password_file {
+        anyhow::ensure!(
+            config.ca.is_some() || is_loopback(&at.host),
+            "`passwordFile` needs `ca`: without TLS, whoever answers at {} could ask for the password in the clear",
+            at.host
+        );
+        settings.password(password(path)?);
+    }
+    let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
+    stream.set_nodelay(true)?;
+    let stream = Metered::new(stream, MOST_BYTES);
+    let plain = |error: Error| anyhow::anyhow!(words(&error));
+    if config.ca.is_some() {
+        let name = at.server_name.as_deref().unwrap_or(&at.host);
+        let mut tls = MakeRustlsConnect::new(tls(config)?);
+        let tls =
+            <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Metered<TcpStream>>>::make_tls_connect(
+                &mut tls, name,
+            )?;
+        settings.ssl_mode(SslMode::Require);
+        let (client, connection) = settings.connect_raw(stream, tls).await.map_err(plain)?;
+        return Ok((client, tokio::spawn(async move { drop(connection.await) })));
+    }
+    settings.ssl_mode(SslMode::Disable);
+    let (client, connection) = settings.connect_raw(stream, NoTls).await.map_err(plain)?;
+    Ok((client, tokio::spawn(async move { drop(connection.await) })))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls(config: &PostgresConfig) -> anyhow::Result<rustls::ClientConfig> {
+    let ca = config.ca.as_deref().context("no `ca`")?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(ca, "ca")? {
+        roots.add(certificate).with_context(|| format!("`ca` {}", ca.display()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    match (&config.cert, &config.key) {
+        (Some(cert), Some(key)) => {
+            let chain = certificates(cert, "cert")?;
+            let secret =
+                PrivateKeyDer::from_pem_file(key).with_context(|| format!("`key` {}", key.display()))?;
+            Ok(builder.with_client_auth_cert(chain, secret)?)
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(_), None) => anyhow::bail!("`cert` is given without `key`"),
+        (None, Some(_)) => anyhow::bail!("`key` is given without `cert`"),
+    }
+}
+
+fn certificates(path: &Path, what: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let name = || format!("`{what}` {}", path.display());
+    let found = CertificateDer::pem_file_iter(path).with_context(name)?;
+    let found = found.collect::<Result<Vec<_>, _>>().with_context(name)?;
+    anyhow::ensure!(!found.is_empty(), "{} holds no certificate", name());
+    Ok(found)
+}
+
+/// Read at each use, so that a rotated password is taken up.
+fn password(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading `passwordFile` {}", path.display()))?;
+    anyhow::ensure!(text.len() <= PASSWORD_BYTES, "`passwordFile` {} is longer than 4 KiB", path.display());
+    Ok(text.trim_end().to_owned())
+}
