@@ -106,7 +106,7 @@ pub const LIMITS: [Limit; 29] = [
         "warmup",
         "EVID-4",
         wait(DAY, |s| &mut s.warmup_ms),
-        "How long whoever gives an all-clear must have been up.",
+        "How long the observer of an all-clear must have been up.",
     ),
     // One read is the least there is; a hundred, a cycle each, is already most of an hour.
     limit(
