@@ -6,19 +6,12 @@
 
 mod daemon;
 mod files;
-mod form;
 mod load;
 mod object;
-mod problem;
-mod raw;
 mod reload;
 mod safety;
 mod target;
-mod tree;
-mod unit;
-mod value;
 mod watch;
-mod words;
 
 pub use daemon::{
     Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Listing, Log,
@@ -28,7 +21,6 @@ pub use daemon::{
 pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use object::{Objects, Unseen};
-pub use problem::{Problem, Problems};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
 pub use target::{
@@ -40,10 +32,11 @@ pub use watch::Watch;
 #[cfg(test)]
 mod tests;
 
+pub use crate::yaml::problem::{Problem, Problems};
 pub(crate) use object::place as object_place;
-use problem::{At, Sink};
-pub(crate) use problem::{nearest, quote};
-use raw::{Field, Scalar};
+
+use crate::yaml::problem::{At, Sink, nearest, quote};
+use crate::yaml::raw::{Field, Scalar};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -84,23 +77,6 @@ fn header(at: &At, version: &Field<Scalar>, kind: &Field<Scalar>, expected: &str
         };
         sink.add(&kind.at, format!("{} is not the kind that belongs here", quote(&kind.text)), hint);
     }
-}
-
-/// A file with one YAML document, or none, as JSON: for what is not configuration but written like it. What makes
-/// YAML dangerous or ambiguous is refused as in a document of ours.
-///
-/// # Errors
-/// Everything that is wrong, with its place.
-pub(crate) fn yaml(bytes: &[u8], file: &str) -> Result<serde_json::Value, Problems> {
-    let mut sink = Sink::new(file);
-    let parsed = tree::parse(bytes, &mut sink);
-    let mut roots = parsed.documents.iter().map(|document| &document.root);
-    let value = roots.next().map(|root| value::node_json(root, "", &mut sink));
-    if let Some(second) = roots.next() {
-        let at = At { line: second.line, column: second.column, path: String::new() };
-        sink.add(&at, "is a second document", "keep one");
-    }
-    if sink.len() > 0 { Err(sink.into_problems()) } else { Ok(value.unwrap_or_default()) }
 }
 
 /// What a document refers to by name: it must stand in the daemon's file and be open to the namespace.

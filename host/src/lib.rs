@@ -9,6 +9,7 @@ pub mod disk;
 pub mod kubernetes;
 pub mod lead;
 pub mod tombstone;
+pub(crate) mod yaml;
 
 pub mod collect;
 pub mod policy;

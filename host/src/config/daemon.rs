@@ -10,11 +10,11 @@ pub(super) use document::read;
 pub use kubernetes::Kubernetes;
 pub use lease::Lease;
 
-use super::problem::quote;
 use super::target::TargetKey;
 use crate::kubernetes::Scalable;
 use crate::platforms::exec;
 use crate::policy::Allowances;
+use crate::yaml::problem::quote;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 use super::daemon::{self, DaemonConfig};
 use super::files::{Look, Rest};
 use super::object::{self, Objects, Unseen};
-use super::problem::{At, Problem, Problems, Sink, quote};
 use super::target::{self, Origin, Stops, TargetConfig, TargetKey};
-use super::tree::{self, Document, MAX_FILE_BYTES};
+use crate::yaml::problem::{At, Problem, Problems, Sink, quote};
+use crate::yaml::tree::{self, Document, MAX_FILE_BYTES};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -3,9 +3,9 @@
 
 use super::daemon::DaemonConfig;
 use super::load::{Broken, LoadedTargets};
-use super::problem::{At, Problem, Sink, join};
 use super::target::{self, Origin, Stops};
-use super::tree::{Entry, MAX_DEPTH, MAX_NODES, Node, Value};
+use crate::yaml::problem::{At, Problem, Sink, join};
+use crate::yaml::tree::{Entry, MAX_DEPTH, MAX_NODES, Node, Value};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use super::daemon::{DaemonConfig, Kubernetes, PlatformKind};
 use super::files::{Files, Look, Rest, SETTLE_MS};
 use super::load::{Broken, LoadedTargets, load_all, load_daemon};
 use super::object::Objects;
-use super::problem::{Problem, Problems};
 use super::target::{Origin, Pause, Stops, System, TargetConfig, TargetKey};
+use crate::yaml::problem::{Problem, Problems};
 use plimsoll_wire::snapshot::{Mode, Now};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -283,7 +283,7 @@ impl Reading<'_> {
                 hint: format!(
                     "mend or put back that document; to give a target another name, remove its document and wait \
                      until the target has ended (`removeAfter`, {})",
-                    super::unit::show_duration(self.daemon.remove_after)
+                    crate::yaml::unit::show_duration(self.daemon.remove_after)
                 ),
             });
             loaded.broken.push(Broken {
@@ -337,7 +337,7 @@ fn keep(
         Fate::Gone { .. } => (
             format!(
                 "has no document any more; it ends when that has lasted `{}`",
-                super::unit::show_duration(daemon.remove_after)
+                crate::yaml::unit::show_duration(daemon.remove_after)
             ),
             "put the document back to keep it".to_owned(),
         ),

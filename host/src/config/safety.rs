@@ -5,10 +5,10 @@
 
 mod form;
 
-use super::problem::{At, Sink, join, quote};
-use super::raw::{self, Any, Field, List, Raw, Scalar};
-use super::tree::Node;
-use super::unit;
+use crate::yaml::problem::{At, Sink, join, quote};
+use crate::yaml::raw::{self, Any, Field, List, Raw, Scalar};
+use crate::yaml::tree::Node;
+use crate::yaml::unit;
 use plimsoll_wire::safety::Safety;
 use std::time::Duration;
 
@@ -372,11 +372,10 @@ pub(super) struct RawSafety {
 
 impl Raw for RawSafety {
     fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self> {
-        let entries = raw::entries(node, &at, sink)?;
-        let meant = raw::refuse_unknown(entries, &LIMITS.map(|limit| limit.key), &at, sink);
-        let fields =
-            LIMITS.iter().map(|limit| (limit, raw::field(entries, limit.key, &meant, &at, sink))).collect();
-        Some(Self { at, fields })
+        let mut map = raw::Map::of(node, at, sink)?;
+        map.refuse_unknown(&LIMITS.map(|limit| limit.key), sink);
+        let fields = LIMITS.iter().map(|limit| (limit, map.field(limit.key, sink))).collect();
+        Some(Self { at: map.at, fields })
     }
 }
 

@@ -9,8 +9,8 @@ mod reloading;
 mod slips;
 
 use super::load::{daemon_from, targets_from};
-use super::problem::Sink;
 use super::*;
+use crate::yaml::problem::Sink;
 use std::path::Path;
 
 /// A daemon's file with one of everything that a document can refer to.

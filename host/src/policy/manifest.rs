@@ -162,7 +162,7 @@ fn json(bytes: &[u8]) -> Result<Value, String> {
 
 /// An empty manifest changes nothing.
 fn yaml(bytes: &[u8]) -> Result<Value, String> {
-    match crate::config::yaml(bytes, "manifest") {
+    match crate::yaml::json(bytes, "manifest") {
         Ok(Value::Null) => Ok(Value::Object(Map::new())),
         Ok(value) => Ok(value),
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),

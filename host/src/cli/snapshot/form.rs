@@ -1,6 +1,6 @@
 //! A document against its JSON Schema, as far as the schemas of our own types go: what does not fit, by path and in words.
 
-use crate::config::{nearest, quote};
+use crate::yaml::problem::{nearest, quote};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,9 +2,9 @@
 
 use super::document::wait;
 use super::{Platform, PlatformKind};
-use crate::config::problem::Sink;
-use crate::config::raw::{Scalar, raw};
-use crate::config::unit::show_duration;
+use crate::yaml::problem::Sink;
+use crate::yaml::raw::{Scalar, raw};
+use crate::yaml::unit::show_duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,9 +7,9 @@ use super::{
     PrometheusSource, SimPlatform, World,
 };
 use crate::collect::MAX_DEADLINE;
-use crate::config::problem::{At, Sink, quote};
-use crate::config::raw::{Field, List, Named, Scalar, raw};
 use crate::platforms::exec;
+use crate::yaml::problem::{At, Sink, quote};
+use crate::yaml::raw::{Field, List, Named, Scalar, raw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;

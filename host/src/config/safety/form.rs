@@ -1,8 +1,8 @@
 //! What `spec.safety` may hold: the table of its parameters as a form.
 
-use super::super::form::{self, Form};
-use super::super::value::MAX_TEXT;
 use super::{Kind, LIMITS, Limit, MAX_NAMES, RawSafety};
+use crate::yaml::form::{self, Form};
+use crate::yaml::value::MAX_TEXT;
 use plimsoll_wire::safety::Safety;
 use std::time::Duration;
 

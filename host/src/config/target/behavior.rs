@@ -1,8 +1,8 @@
 //! `spec.behavior`, in the shape of the HPA, with far tighter defaults for scale-in.
 
-use crate::config::form;
-use crate::config::problem::Sink;
-use crate::config::raw::{Field, List, Scalar, raw};
+use crate::yaml::form;
+use crate::yaml::problem::Sink;
+use crate::yaml::raw::{Field, List, Scalar, raw};
 use plimsoll_wire::snapshot::{Behavior, Rate, RateKind, Rules, Select};
 use std::ops::RangeInclusive;
 
@@ -107,8 +107,8 @@ fn permille(scalar: &Scalar, sink: &mut Sink) -> u32 {
 
 /// The HPA's seconds: a whole number without a unit.
 fn seconds(scalar: &Scalar, floor: u32, sink: &mut Sink) -> u32 {
-    if let Ok(meant) = crate::config::unit::duration(&scalar.text) {
-        let message = format!("{} has a unit", crate::config::problem::quote(&scalar.text));
+    if let Ok(meant) = crate::yaml::unit::duration(&scalar.text) {
+        let message = format!("{} has a unit", crate::yaml::problem::quote(&scalar.text));
         sink.add(
             &scalar.at,
             message,

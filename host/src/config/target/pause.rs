@@ -1,8 +1,8 @@
 //! What an owner pauses in a document's annotations: `plimsoll.dev/paused` and its like, each with who, why, and, if
 //! wished, until when; and what else its owner says there: the plan that is approved.
 
-use crate::config::problem::{Sink, nearest, quote};
-use crate::config::raw::{Field, Named, Scalar};
+use crate::yaml::problem::{Sink, nearest, quote};
+use crate::yaml::raw::{Field, Named, Scalar};
 use std::ops::RangeInclusive;
 
 /// What Kubernetes allows an object's annotations in all is 256 KiB; ours are a dozen.

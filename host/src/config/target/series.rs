@@ -1,9 +1,9 @@
 //! `spec.signals[].series`: how many series are to be behind a signal.
 
-use crate::config::form;
-use crate::config::problem::Sink;
-use crate::config::raw::{Field, Scalar, raw};
-use crate::config::unit;
+use crate::yaml::form;
+use crate::yaml::problem::Sink;
+use crate::yaml::raw::{Field, Scalar, raw};
+use crate::yaml::unit;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

@@ -4,11 +4,11 @@ mod brackets;
 
 use super::series::{RawSeries, SeriesConfig};
 use crate::config::daemon::DaemonConfig;
-use crate::config::form::{self, Form};
 use crate::config::named;
-use crate::config::problem::{Sink, quote};
-use crate::config::raw::{Field, List, Scalar, raw};
-use crate::config::unit;
+use crate::yaml::form::{self, Form};
+use crate::yaml::problem::{Sink, quote};
+use crate::yaml::raw::{Field, List, Scalar, raw};
+use crate::yaml::unit;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What can be read of a document that may be broken: whose it is, and what it says that stops its target.
 
 use super::{Pauses, TargetConfig, TargetKey};
-use crate::config::tree::{Entry, Node, Value};
-use crate::config::value::is_dns_label;
-use crate::config::words::{is_off, taken_for};
+use crate::yaml::tree::{Entry, Node, Value};
+use crate::yaml::value::is_dns_label;
+use crate::yaml::words::{is_off, taken_for};
 use plimsoll_wire::snapshot::Mode;
 
 /// The keys of `metadata`.

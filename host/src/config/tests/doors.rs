@@ -18,7 +18,7 @@ fn mode_of_file(mode: &str) -> Result<Mode, String> {
 fn mode_of_object(mode: Value) -> Result<Mode, String> {
     let daemon =
         super::read_daemon(&format!("{DAEMON}kubernetes: {{namespaces: [default], autoscalers: true}}\n"));
-    let mut object = crate::config::yaml(EXAMPLE_TARGET.as_bytes(), "example").expect("good YAML");
+    let mut object = crate::yaml::json(EXAMPLE_TARGET.as_bytes(), "example").expect("good YAML");
     object["spec"]["mode"] = mode;
     let objects = Objects { seen: vec![Arc::new(object)], ..Objects::default() };
     let loaded = crate::config::load::load_all(

@@ -204,7 +204,7 @@ spec:
 
 #[test]
 fn the_example_as_an_object_is_the_same_target_as_the_file() {
-    let value = crate::config::yaml(EXAMPLE_TARGET.as_bytes(), "example").expect("good YAML");
+    let value = crate::yaml::json(EXAMPLE_TARGET.as_bytes(), "example").expect("good YAML");
     let loaded = read(vec![value], "shop, default");
     assert_eq!(loaded.problems.to_string(), "");
     let (file, problems) = super::read_targets(EXAMPLE_TARGET.as_bytes());

@@ -10,21 +10,21 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Longest text value that is read anywhere but in a query: no name, path or address needs more.
-pub(super) const MAX_TEXT: usize = 1_024;
+pub(crate) const MAX_TEXT: usize = 1_024;
 
 impl Scalar {
     /// A duration within bounds.
-    pub(super) fn duration(&self, bounds: RangeInclusive<Duration>, sink: &mut Sink) -> Duration {
+    pub(crate) fn duration(&self, bounds: RangeInclusive<Duration>, sink: &mut Sink) -> Duration {
         self.bounded(unit::duration(&self.text), bounds, unit::show_duration, sink)
     }
 
     /// Bytes within bounds.
-    pub(super) fn bytes(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
+    pub(crate) fn bytes(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
         self.bounded(unit::bytes(&self.text), bounds, unit::show_bytes, sink)
     }
 
     /// A ratio within bounds, in thousandths.
-    pub(super) fn permille(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
+    pub(crate) fn permille(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
         let read = unit::permille(&self.text);
         if let Ok(value) = read
             && value > *bounds.end()
@@ -39,7 +39,7 @@ impl Scalar {
     }
 
     /// A whole number within bounds.
-    pub(super) fn whole(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
+    pub(crate) fn whole(&self, bounds: RangeInclusive<u64>, sink: &mut Sink) -> u64 {
         if !self.plain && unit::whole(&self.text).is_ok() {
             sink.add(&self.at, format!("{} is text", quote(&self.text)), "write the number without quotes");
             return *bounds.start();
@@ -48,7 +48,7 @@ impl Scalar {
     }
 
     /// The file name of a policy's module.
-    pub(super) fn module(&self, sink: &mut Sink) -> String {
+    pub(crate) fn module(&self, sink: &mut Sink) -> String {
         let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let name = &self.text;
         if !name.ends_with(".wasm")
@@ -87,13 +87,13 @@ impl Scalar {
     }
 
     /// A whole number within bounds.
-    pub(super) fn count(&self, bounds: RangeInclusive<u32>, sink: &mut Sink) -> u32 {
+    pub(crate) fn count(&self, bounds: RangeInclusive<u32>, sink: &mut Sink) -> u32 {
         let (floor, ceiling) = bounds.into_inner();
         u32::try_from(self.whole(floor.into()..=ceiling.into(), sink)).unwrap_or(floor)
     }
 
     /// A switch.
-    pub(super) fn switch(&self, sink: &mut Sink) -> bool {
+    pub(crate) fn switch(&self, sink: &mut Sink) -> bool {
         match self.text.as_str() {
             "true" if self.plain => true,
             "false" if self.plain => false,
@@ -106,14 +106,14 @@ impl Scalar {
     }
 
     /// Refuses text without quotes that others read otherwise.
-    pub(super) fn quoted(&self, sink: &mut Sink) {
+    pub(crate) fn quoted(&self, sink: &mut Sink) {
         if let Some(what) = taken_for(&self.text).filter(|_| self.plain) {
             otherwise(&self.at, &self.text, what, sink);
         }
     }
 
     /// One of several words.
-    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)], stand_in: T, sink: &mut Sink) -> T {
+    pub(crate) fn choice<T: Copy>(&self, words: &[(&str, T)], stand_in: T, sink: &mut Sink) -> T {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == self.text) {
             return *value;
         }
@@ -138,7 +138,7 @@ impl Scalar {
     }
 
     /// Text that is not empty.
-    pub(super) fn text(&self, sink: &mut Sink) -> String {
+    pub(crate) fn text(&self, sink: &mut Sink) -> String {
         self.quoted(sink);
         if self.text.trim().is_empty() {
             sink.add(&self.at, "is empty", "give it a value or remove the key");
@@ -151,7 +151,7 @@ impl Scalar {
     }
 
     /// A name in the sense of DNS: what Kubernetes accepts, what is harmless in a path, and in a metric.
-    pub(super) fn name(&self, sink: &mut Sink) -> String {
+    pub(crate) fn name(&self, sink: &mut Sink) -> String {
         self.quoted(sink);
         if !is_dns_label(&self.text) {
             let hint = "at most 63 lowercase letters, digits and `-`, with a letter or digit at both ends";
@@ -167,7 +167,7 @@ fn otherwise(at: &At, text: &str, what: &str, sink: &mut Sink) {
 }
 
 /// Whether a text is a DNS label (RFC 1123).
-pub(super) fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())
         && text.bytes().all(inner)
@@ -176,11 +176,11 @@ pub(super) fn is_dns_label(text: &str) -> bool {
 }
 
 /// A node as JSON, for what is a policy's own to judge. What has no JSON form is reported.
-pub(super) fn json(any: &Any, sink: &mut Sink) -> serde_json::Value {
+pub(crate) fn json(any: &Any, sink: &mut Sink) -> serde_json::Value {
     node_json(&any.node, &any.at.path, sink)
 }
 
-pub(super) fn node_json(node: &Node, path: &str, sink: &mut Sink) -> serde_json::Value {
+pub(crate) fn node_json(node: &Node, path: &str, sink: &mut Sink) -> serde_json::Value {
     let at = At { line: node.line, column: node.column, path: path.to_owned() };
     match &node.value {
         Value::Null => serde_json::Value::Null,

@@ -5,14 +5,14 @@ use super::problem::{At, Sink, nearest};
 use super::tree::{Entry, Node, Value};
 
 /// Something that can be read from a node.
-pub(super) trait Raw: Sized {
+pub(crate) trait Raw: Sized {
     /// Reads it; a wrong shape is reported and gives nothing.
     fn read(node: &Node, at: At, sink: &mut Sink) -> Option<Self>;
 }
 
 /// The value of a key.
 #[derive(Debug)]
-pub(super) enum Field<T> {
+pub(crate) enum Field<T> {
     /// The key is not there.
     Absent,
     /// It is there and was reported already.
@@ -22,7 +22,7 @@ pub(super) enum Field<T> {
 }
 
 impl<T> Field<T> {
-    pub(super) fn get(&self) -> Option<&T> {
+    pub(crate) fn get(&self) -> Option<&T> {
         match self {
             Self::Good(value) => Some(value),
             Self::Absent | Self::Bad => None,
@@ -30,7 +30,7 @@ impl<T> Field<T> {
     }
 
     /// The value of a key that must be there; that it is missing is reported at the map it is missing from.
-    pub(super) fn required(&self, parent: &At, key: &str, hint: &str, sink: &mut Sink) -> Option<&T> {
+    pub(crate) fn required(&self, parent: &At, key: &str, hint: &str, sink: &mut Sink) -> Option<&T> {
         match self {
             Self::Good(value) => Some(value),
             Self::Bad => None,
@@ -41,17 +41,17 @@ impl<T> Field<T> {
         }
     }
 
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 }
 
 /// One value with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Scalar {
-    pub(super) at: At,
-    pub(super) text: String,
-    pub(super) plain: bool,
+pub(crate) struct Scalar {
+    pub(crate) at: At,
+    pub(crate) text: String,
+    pub(crate) plain: bool,
 }
 
 impl Raw for Scalar {
@@ -80,9 +80,9 @@ impl Raw for Scalar {
 
 /// A node as it stands: what is somebody else's to judge.
 #[derive(Debug)]
-pub(super) struct Any {
-    pub(super) at: At,
-    pub(super) node: Node,
+pub(crate) struct Any {
+    pub(crate) at: At,
+    pub(crate) node: Node,
 }
 
 impl Raw for Any {
@@ -93,9 +93,9 @@ impl Raw for Any {
 
 /// A list with its place.
 #[derive(Debug)]
-pub(super) struct List<T> {
-    pub(super) at: At,
-    pub(super) items: Vec<T>,
+pub(crate) struct List<T> {
+    pub(crate) at: At,
+    pub(crate) items: Vec<T>,
 }
 
 impl<T: Raw> Raw for List<T> {
@@ -119,8 +119,8 @@ impl<T: Raw> Raw for List<T> {
 
 /// A map whose keys are the owner's own names.
 #[derive(Debug)]
-pub(super) struct Named<T> {
-    pub(super) items: Vec<(Scalar, T)>,
+pub(crate) struct Named<T> {
+    pub(crate) items: Vec<(Scalar, T)>,
 }
 
 impl<T: Raw> Raw for Named<T> {
@@ -138,7 +138,7 @@ impl<T: Raw> Raw for Named<T> {
 }
 
 /// The entries of a map; nothing at all is a map without entries.
-pub(super) fn entries<'a>(node: &'a Node, at: &At, sink: &mut Sink) -> Option<&'a [Entry]> {
+pub(crate) fn entries<'a>(node: &'a Node, at: &At, sink: &mut Sink) -> Option<&'a [Entry]> {
     match &node.value {
         Value::Map(entries) => Some(entries),
         Value::Null => Some(&[]),
@@ -150,43 +150,45 @@ pub(super) fn entries<'a>(node: &'a Node, at: &At, sink: &mut Sink) -> Option<&'
 }
 
 /// Where an entry stands.
-pub(super) fn place(entry: &Entry, parent: &At) -> At {
+pub(crate) fn place(entry: &Entry, parent: &At) -> At {
     let child = parent.child(&entry.key);
     At { line: entry.line, column: entry.column, path: child.path }
 }
 
-/// Reads the value of one key of a map. A key that was `meant` by a misspelt one is not missing: that was
-/// said already.
-pub(super) fn field<T: Raw>(
-    entries: &[Entry],
-    key: &str,
-    meant: &[&str],
-    at: &At,
-    sink: &mut Sink,
-) -> Field<T> {
-    match entries.iter().find(|entry| entry.key == key) {
-        None if meant.contains(&key) => Field::Bad,
-        None => Field::Absent,
-        Some(entry) => T::read(&entry.node, place(entry, at), sink).map_or(Field::Bad, Field::Good),
-    }
+/// A map of which the keys are read one by one, perhaps by several readers.
+#[derive(Debug)]
+pub(crate) struct Map<'a> {
+    pub(crate) at: At,
+    pub(crate) entries: &'a [Entry],
+    /// Known keys that a misspelt one probably meant: they are not missing, since that was said already.
+    meant: Vec<&'static str>,
 }
 
-/// Reports the keys that are not known, and gives back the known ones that were probably meant.
-pub(super) fn refuse_unknown<'a>(
-    entries: &[Entry],
-    known: &[&'a str],
-    at: &At,
-    sink: &mut Sink,
-) -> Vec<&'a str> {
-    let mut all_meant = Vec::new();
-    for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-        let meant = nearest(&entry.key, known.iter().copied());
-        let hint =
-            meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));
-        sink.add(&place(entry, at), "is not a known key", hint);
-        all_meant.extend(meant);
+impl<'a> Map<'a> {
+    pub(crate) fn of(node: &'a Node, at: At, sink: &mut Sink) -> Option<Self> {
+        Some(Self { entries: entries(node, &at, sink)?, at, meant: Vec::new() })
     }
-    all_meant
+
+    /// Reports the keys that are not known.
+    pub(crate) fn refuse_unknown(&mut self, known: &[&'static str], sink: &mut Sink) {
+        for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let meant = nearest(&entry.key, known.iter().copied());
+            let hint =
+                meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));
+            sink.add(&place(entry, &self.at), "is not a known key", hint);
+            let meant = meant.and_then(|meant| known.iter().copied().find(|known| *known == meant));
+            self.meant.extend(meant);
+        }
+    }
+
+    /// Reads the value of one key.
+    pub(crate) fn field<T: Raw>(&self, key: &str, sink: &mut Sink) -> Field<T> {
+        match self.entries.iter().find(|entry| entry.key == key) {
+            None if self.meant.contains(&key) => Field::Bad,
+            None => Field::Absent,
+            Some(entry) => T::read(&entry.node, place(entry, &self.at), sink).map_or(Field::Bad, Field::Good),
+        }
+    }
 }
 
 fn hint_for(key: &str, known: &[&str]) -> String {
@@ -249,12 +251,12 @@ const ELSEWHERE: [(&[&str], &str); 9] = [
 /// Declares a map of a document: its fields, each with its key, and in documents that are objects of a cluster with its form.
 macro_rules! raw {
     ($(#[$doc:meta])* struct $name:ident { $( $field:ident: $kind:ty = $key:literal => $form:expr, )* }) => {
-        $crate::config::raw::raw! { $(#[$doc])* struct $name { $( $field: $kind = $key, )* } }
+        $crate::yaml::raw::raw! { $(#[$doc])* struct $name { $( $field: $kind = $key, )* } }
 
         impl $name {
             /// What may be written.
-            pub(in crate::config) fn form() -> $crate::config::form::Form {
-                $crate::config::form::map([$( ($key, $form), )*])
+            pub(crate) fn form() -> $crate::yaml::form::Form {
+                $crate::yaml::form::map([$( ($key, $form), )*])
             }
         }
     };
@@ -263,22 +265,35 @@ macro_rules! raw {
         #[derive(Debug)]
         pub(super) struct $name {
             #[allow(dead_code, reason = "only maps in which something is required are pointed at")]
-            pub(super) at: $crate::config::problem::At,
-            $( pub(super) $field: $crate::config::raw::Field<$kind>, )*
+            pub(super) at: $crate::yaml::problem::At,
+            $( pub(super) $field: $crate::yaml::raw::Field<$kind>, )*
         }
 
-        impl $crate::config::raw::Raw for $name {
+        impl $name {
+            /// The keys that it has.
+            pub(super) const KEYS: &[&str] = &[$($key),*];
+
+            /// Its own keys of a map, whatever else is in there.
+            pub(super) fn pick(
+                map: &$crate::yaml::raw::Map<'_>,
+                sink: &mut $crate::yaml::problem::Sink,
+            ) -> Self {
+                $( let $field = map.field($key, sink); )*
+                Self { at: map.at.clone(), $( $field, )* }
+            }
+        }
+
+        impl $crate::yaml::raw::Raw for $name {
             fn read(
-                node: &$crate::config::tree::Node,
-                at: $crate::config::problem::At,
-                sink: &mut $crate::config::problem::Sink,
+                node: &$crate::yaml::tree::Node,
+                at: $crate::yaml::problem::At,
+                sink: &mut $crate::yaml::problem::Sink,
             ) -> Option<Self> {
-                let entries = $crate::config::raw::entries(node, &at, sink)?;
-                let meant = $crate::config::raw::refuse_unknown(entries, &[$($key),*], &at, sink);
-                $( let $field = $crate::config::raw::field(entries, $key, &meant, &at, sink); )*
-                Some(Self { at, $( $field, )* })
+                let mut map = $crate::yaml::raw::Map::of(node, at, sink)?;
+                map.refuse_unknown(Self::KEYS, sink);
+                Some(Self::pick(&map, sink))
             }
         }
     };
 }
-pub(super) use raw;
+pub(crate) use raw;

@@ -114,45 +114,45 @@ impl std::error::Error for Problems {}
 
 /// Where something stands in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct At {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) path: String,
+pub(crate) struct At {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) path: String,
 }
 
 impl At {
     /// The place of a key below this one, for keys that are not there.
-    pub(super) fn child(&self, key: &str) -> Self {
+    pub(crate) fn child(&self, key: &str) -> Self {
         Self { line: self.line, column: self.column, path: join(&self.path, key) }
     }
 }
 
 /// The path of a key below another.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Collects the problems of one file.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
     file: Arc<str>,
     problems: Problems,
 }
 
 impl Sink {
-    pub(super) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self { file: file.into(), problems: Problems::default() }
     }
 
-    pub(super) fn file(&self) -> &Arc<str> {
+    pub(crate) fn file(&self) -> &Arc<str> {
         &self.file
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.problems.len()
     }
 
-    pub(super) fn add(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn add(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(Problem {
             file: self.file.clone(),
             line: at.line,
@@ -164,7 +164,7 @@ impl Sink {
     }
 
     /// The problems in the order of the file, as its owner goes through it.
-    pub(super) fn into_problems(mut self) -> Problems {
+    pub(crate) fn into_problems(mut self) -> Problems {
         self.problems.found.sort_by_key(|problem| (problem.line, problem.column));
         self.problems
     }

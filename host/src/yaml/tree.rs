@@ -5,11 +5,11 @@ use super::problem::{At, Sink, join, quote};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 /// A document of ours fits in a few kilobytes; a megabyte is also what a ConfigMap can hold.
-pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
+pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
 /// The deepest known key is six levels down; policies' settings may go deeper.
-pub(super) const MAX_DEPTH: usize = 24;
+pub(crate) const MAX_DEPTH: usize = 24;
 /// Bounds the memory that a file of a megabyte can take as a tree.
-pub(super) const MAX_NODES: usize = 50_000;
+pub(crate) const MAX_NODES: usize = 50_000;
 /// No map of ours has a hundred keys but the owner's own lists of names, of which a thousand are read.
 const MAX_KEYS: usize = 2_000;
 /// No key of ours has more than 30 letters; annotations may have 253 and a slash and 63.
@@ -17,15 +17,15 @@ const MAX_KEY_CHARS: usize = 320;
 
 /// Something in a file, with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) value: Value,
 }
 
 /// What a node holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing at all, `~` or `null`.
     Null,
     /// One value; `plain` where it stands without quotes, so that it may be a number or a switch.
@@ -39,33 +39,33 @@ pub(super) enum Value {
 
 /// One key with its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) key: String,
+pub(crate) struct Entry {
+    pub(crate) key: String,
     /// Whether the key stands without quotes.
-    pub(super) plain: bool,
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) node: Node,
+    pub(crate) plain: bool,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) node: Node,
 }
 
 /// One document of a file.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) root: Node,
+pub(crate) struct Document {
+    pub(crate) root: Node,
     /// Whether nothing was refused while it was read.
-    pub(super) sound: bool,
+    pub(crate) sound: bool,
 }
 
 /// The documents of a file.
 #[derive(Debug, Default)]
-pub(super) struct Parsed {
-    pub(super) documents: Vec<Document>,
+pub(crate) struct Parsed {
+    pub(crate) documents: Vec<Document>,
     /// Whether the file was read to its end.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Reads the documents of a file. What is refused goes to `sink`.
-pub(super) fn parse(bytes: &[u8], sink: &mut Sink) -> Parsed {
+pub(crate) fn parse(bytes: &[u8], sink: &mut Sink) -> Parsed {
     let Some(text) = text_of(bytes, sink) else { return Parsed::default() };
     let mut parser = Parser::new_from_str(text);
     let mut parsed = Parsed::default();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// Why a text is not a value: what is wrong, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    pub(super) message: String,
-    pub(super) hint: String,
+pub(crate) struct Unreadable {
+    pub(crate) message: String,
+    pub(crate) hint: String,
 }
 
 fn unreadable<T>(message: String, hint: impl Into<String>) -> Result<T, Unreadable> {
@@ -21,7 +21,7 @@ const DURATION_UNITS: [(&str, u64); 5] =
 const DURATION_HINT: &str = "write it like `30s`, `5m` or `1h30m`";
 
 /// `30s`, `5m`, `1h30m`, `250ms`, `7d`.
-pub(super) fn duration(text: &str) -> Result<Duration, Unreadable> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let hint = match text.trim_start_matches('0') {
             "" => "write a duration with its unit, like `1s`".to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Unreadable> {
 }
 
 /// A duration as an owner would write it.
-pub(super) fn show_duration(value: Duration) -> String {
+pub(crate) fn show_duration(value: Duration) -> String {
     let mut rest = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();
@@ -84,7 +84,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 /// Bytes: `1024`, `64Ki`, `10Gi` (powers of 1024), `10G` (powers of 1000), `1.5Gi`.
-pub(super) fn bytes(text: &str) -> Result<u64, Unreadable> {
+pub(crate) fn bytes(text: &str) -> Result<u64, Unreadable> {
     let (number, unit) = split_number(text);
     if unit == "m" {
         return unreadable(
@@ -112,7 +112,7 @@ fn size_hint(number: &str, unit: &str) -> String {
 }
 
 /// A size as an owner would write it.
-pub(super) fn show_bytes(value: u64) -> String {
+pub(crate) fn show_bytes(value: u64) -> String {
     let binary = SIZE_UNITS
         .iter()
         .rev()
@@ -126,7 +126,7 @@ pub(super) fn show_bytes(value: u64) -> String {
 const RATIO_HINT: &str = "write it like `25%` or `0.25`";
 
 /// Thousandths: `25%`, `0.25`, `250m`. Nothing is rounded: what is finer is refused.
-pub(super) fn permille(text: &str) -> Result<u64, Unreadable> {
+pub(crate) fn permille(text: &str) -> Result<u64, Unreadable> {
     let (number, unit) = split_number(text);
     let scale = match unit {
         "" => 1_000,
@@ -146,7 +146,7 @@ pub(super) fn permille(text: &str) -> Result<u64, Unreadable> {
 }
 
 /// A ratio as an owner would write it.
-pub(super) fn show_permille(value: u64) -> String {
+pub(crate) fn show_permille(value: u64) -> String {
     match (value / 10, value % 10) {
         (whole, 0) => format!("{whole}%"),
         (whole, tenth) => format!("{whole}.{tenth}%"),
@@ -154,7 +154,7 @@ pub(super) fn show_permille(value: u64) -> String {
 }
 
 /// Whole numbers without a unit.
-pub(super) fn whole(text: &str) -> Result<u64, Unreadable> {
+pub(crate) fn whole(text: &str) -> Result<u64, Unreadable> {
     match text.parse::<u64>() {
         // `010` is eight to some readers and ten to others.
         Ok(value)

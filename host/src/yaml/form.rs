@@ -20,7 +20,7 @@ const MILLIS_A_DAY: u128 = 86_400_000;
 
 /// The form of one key's value.
 #[derive(Clone, Debug)]
-pub(super) struct Form {
+pub(crate) struct Form {
     schema: Map<String, Value>,
     required: bool,
 }
@@ -36,18 +36,18 @@ impl Form {
     }
 
     /// What it means, as `kubectl explain` tells it.
-    pub(super) fn doc(self, doc: &str) -> Self {
+    pub(crate) fn doc(self, doc: &str) -> Self {
         self.with("description", json!(doc))
     }
 
     /// Nothing works without it.
-    pub(super) fn required(mut self) -> Self {
+    pub(crate) fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
     /// What must hold, and what is said otherwise: what is wrong and what to do.
-    pub(super) fn rule(mut self, rule: &str, message: &str) -> Self {
+    pub(crate) fn rule(mut self, rule: &str, message: &str) -> Self {
         let rules = self.schema.entry(RULES).or_insert_with(|| json!([]));
         if let Some(rules) = rules.as_array_mut() {
             rules.push(json!({ "rule": rule, "message": message }));
@@ -56,13 +56,13 @@ impl Form {
     }
 
     /// The schema.
-    pub(super) fn schema(self) -> Value {
+    pub(crate) fn schema(self) -> Value {
         Value::Object(self.schema)
     }
 }
 
 /// A map with these keys.
-pub(super) fn map<'a>(keys: impl IntoIterator<Item = (&'a str, Form)>) -> Form {
+pub(crate) fn map<'a>(keys: impl IntoIterator<Item = (&'a str, Form)>) -> Form {
     let (mut required, mut properties) = (Vec::new(), Map::new());
     for (key, form) in keys {
         if form.required {
@@ -75,66 +75,66 @@ pub(super) fn map<'a>(keys: impl IntoIterator<Item = (&'a str, Form)>) -> Form {
 }
 
 /// A map of somebody else's own.
-pub(super) fn open_map() -> Form {
+pub(crate) fn open_map() -> Form {
     Form::of(&json!({ "type": "object", OPEN: true, "nullable": true }))
 }
 
 /// A list.
-pub(super) fn list(items: Form, most: usize) -> Form {
+pub(crate) fn list(items: Form, most: usize) -> Form {
     Form::of(&json!({ "type": "array", "items": items.schema(), "maxItems": most }))
 }
 
 /// A list whose items have a `name` that no other one has.
-pub(super) fn named_list(items: Form, most: usize) -> Form {
+pub(crate) fn named_list(items: Form, most: usize) -> Form {
     list(items, most)
         .with("x-kubernetes-list-type", json!("map"))
         .with("x-kubernetes-list-map-keys", json!(["name"]))
 }
 
 /// A list that is not empty.
-pub(super) fn some(items: Form, most: usize) -> Form {
+pub(crate) fn some(items: Form, most: usize) -> Form {
     list(items, most).with("minItems", json!(1))
 }
 
 /// One of several words: the very table that the reader chooses from.
-pub(super) fn words<T>(table: &[(&str, T)]) -> Form {
+pub(crate) fn words<T>(table: &[(&str, T)]) -> Form {
     let words: Vec<&str> = table.iter().map(|(word, _)| *word).collect();
     Form::of(&json!({ "type": "string", "enum": words }))
 }
 
 /// One of several words, or `false`, which YAML 1.1 makes of `off`. The server knows no type that is text or a switch.
-pub(super) fn words_or_false<T>(table: &[(&str, T)]) -> Form {
+pub(crate) fn words_or_false<T>(table: &[(&str, T)]) -> Form {
     let words = table.iter().map(|(word, _)| json!(word)).chain([json!(false)]);
     Form::of(&json!({ OPEN: true, "enum": words.collect::<Vec<_>>() }))
 }
 
 /// A DNS label.
-pub(super) fn name() -> Form {
+pub(crate) fn name() -> Form {
     text(63).with("minLength", json!(1)).with("pattern", json!(LABEL))
 }
 
 /// Text of so many bytes; the server counts letters, which are no more.
-pub(super) fn text(most: usize) -> Form {
+pub(crate) fn text(most: usize) -> Form {
     Form::of(&json!({ "type": "string", "maxLength": most }))
 }
 
 /// Text that a pattern fits.
-pub(super) fn pattern(pattern: &str, most: usize) -> Form {
+pub(crate) fn pattern(pattern: &str, most: usize) -> Form {
     text(most).with("pattern", json!(pattern))
 }
 
 /// A switch.
-pub(super) fn switch() -> Form {
+pub(crate) fn switch() -> Form {
     Form::of(&json!({ "type": "boolean" }))
 }
 
 /// A whole number.
-pub(super) fn whole(bounds: RangeInclusive<u32>) -> Form {
+pub(crate) fn whole(bounds: RangeInclusive<u32>) -> Form {
     Form::of(&json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() }))
 }
 
 /// Thousandths, as a number, percent or `250m`. The server knows no type that is a fraction or text.
-pub(super) fn ratio(permille: RangeInclusive<u32>) -> Form {
+pub(crate) fn ratio(permille: RangeInclusive<u32>) -> Form {
     let [least, most] = [*permille.start(), *permille.end()].map(|permille| f64::from(permille) / 1_000.0);
     Form::of(
         &json!({ OPEN: true, "minimum": least, "maximum": most, "pattern": RATIO, "maxLength": MAX_WORD }),
@@ -142,7 +142,7 @@ pub(super) fn ratio(permille: RangeInclusive<u32>) -> Form {
 }
 
 /// Bytes, as a number or with a unit.
-pub(super) fn bytes(bounds: RangeInclusive<u64>) -> Form {
+pub(crate) fn bytes(bounds: RangeInclusive<u64>) -> Form {
     Form::of(&json!({
         "x-kubernetes-int-or-string": true, "minimum": bounds.start(), "maximum": bounds.end(),
         "pattern": SIZE, "maxLength": MAX_WORD,
@@ -150,7 +150,7 @@ pub(super) fn bytes(bounds: RangeInclusive<u64>) -> Form {
 }
 
 /// A duration. Days are ours and not the server's language's: beside other units they are left to the reader.
-pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Form {
+pub(crate) fn duration(bounds: RangeInclusive<Duration>) -> Form {
     let days = [bounds.start().as_millis().div_ceil(MILLIS_A_DAY), bounds.end().as_millis() / MILLIS_A_DAY];
     let [least, most] = [bounds.start(), bounds.end()].map(|bound| format!("{}ms", bound.as_millis()));
     let in_days = format!(
@@ -169,7 +169,7 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Form {
 
 /// In CEL: that one duration is not longer than another, each the value of a key or what holds where it is absent. Those in
 /// days are left to the reader.
-pub(super) fn not_longer(one: (&str, Duration), other: (&str, Duration)) -> String {
+pub(crate) fn not_longer(one: (&str, Duration), other: (&str, Duration)) -> String {
     let value = |(key, absent): (&str, Duration)| {
         format!("(has(self.{key}) ? self.{key} : '{}')", unit::show_duration(absent))
     };

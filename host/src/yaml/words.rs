@@ -2,7 +2,7 @@
 //! switch, `010` for eight, `1:30` for ninety. A document that means one thing here and another there is refused.
 
 /// What others take unquoted text for, where we read text; none where all read the same.
-pub(super) fn taken_for(text: &str) -> Option<&'static str> {
+pub(crate) fn taken_for(text: &str) -> Option<&'static str> {
     const SWITCHES: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"];
     if SWITCHES.iter().any(|word| text.eq_ignore_ascii_case(word)) {
         return Some("a switch");
@@ -17,12 +17,12 @@ pub(super) fn taken_for(text: &str) -> Option<&'static str> {
 }
 
 /// Whether a word means that a target is switched off, in the eyes of any reader.
-pub(super) fn is_off(text: &str, plain: bool) -> bool {
+pub(crate) fn is_off(text: &str, plain: bool) -> bool {
     text == "off" || (plain && ["off", "false", "no", "n"].iter().any(|word| text.eq_ignore_ascii_case(word)))
 }
 
 /// What others take unquoted text for, where we read numbers, switches and text as YAML 1.2 has them.
-pub(super) fn read_otherwise(text: &str) -> Option<&'static str> {
+pub(crate) fn read_otherwise(text: &str) -> Option<&'static str> {
     let is_ours = ["true", "false", "null", "~"].iter().any(|word| text.eq_ignore_ascii_case(word));
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_same = is_ours || (!is_told_otherwise(digits) && taken_for(text) == Some("a number"));
