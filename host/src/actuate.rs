@@ -2,7 +2,9 @@
 
 pub mod journal;
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,4 +32,19 @@ pub struct Membership {
     pub cluster: Arc<str>,
     /// All members that it knows, by their ids.
     pub members: BTreeSet<Arc<str>>,
+}
+
+/// What a driver is at: its future, behind one type for all kinds.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Settings of a type that only their own kind knows, to be compared when documents are read again.
+pub trait Alike: Any {
+    /// Whether another value is of the same type and says the same.
+    fn is_like(&self, other: &dyn Any) -> bool;
+}
+
+impl<T: Any + PartialEq> Alike for T {
+    fn is_like(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>() == Some(self)
+    }
 }

@@ -14,9 +14,8 @@ mod target;
 mod watch;
 
 pub use daemon::{
-    Audit, ClientIdentity, Command, DaemonConfig, EtcdSystem, ExecPlatform, Kubernetes, Lease, Listing, Log,
-    LogFormat, LogLevel, Login, Namespaces, Platform, PlatformKind, PolicyHost, PrometheusSource, Sandbox,
-    SimPlatform, World,
+    Audit, DaemonConfig, Kubernetes, Lease, Log, LogFormat, LogLevel, Namespaces, Platform, PolicyHost,
+    PrometheusSource, System,
 };
 pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
@@ -24,8 +23,7 @@ pub use object::{Objects, Unseen};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
 pub use target::{
-    Aggregation, OnError, Origin, Pause, Pauses, PolicyConfig, SeriesConfig, SignalConfig, Stops, System,
-    TargetConfig, TargetKey,
+    Origin, Pause, Pauses, PolicyConfig, SeriesConfig, SignalConfig, Stops, TargetConfig, TargetKey,
 };
 pub use watch::Watch;
 

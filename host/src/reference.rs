@@ -4,6 +4,8 @@
 use crate::daemon::EVENT_KINDS;
 use crate::kubernetes::stateful_autoscaler::{CONDITIONS, REASONS};
 use crate::metrics::{FROZEN, METRICS};
+use crate::platforms::{self, Source};
+use crate::systems;
 use plimsoll_core::change::Moment;
 use plimsoll_core::invariant::{Invariant, Severity, all};
 use plimsoll_core::reason::{self, Word};
@@ -11,7 +13,7 @@ use std::fmt::Write as _;
 
 const HEAD: &str = "# Reference
 
-Every condition, reason, event and metric, and what to do about it. This page is made from the code
+Every kind of system and platform, and every condition, reason, event and metric with what to do about it. This page is made from the code
 (`PLIMSOLL_BLESS=1 cargo test -p plimsoll-tests --test tidy` writes it); change the words beside the definition.
 ";
 
@@ -19,6 +21,8 @@ Every condition, reason, event and metric, and what to do about it. This page is
 #[must_use]
 pub fn page() -> String {
     let mut page = HEAD.to_owned();
+    systems(&mut page);
+    platforms(&mut page);
     conditions(&mut page);
     reasons(&mut page);
     rules(&mut page);
@@ -44,6 +48,48 @@ fn code(word: &str) -> String {
 /// A sentence in a cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
+}
+
+fn systems(page: &mut String) {
+    let yes = |it: bool| if it { "yes" } else { "no" }.to_owned();
+    let row = |kind: &&systems::Kind| {
+        let places = platforms::KINDS.iter().filter(|place| kind.runs_on(place));
+        vec![
+            code(kind.word),
+            cell(kind.about),
+            places.map(|place| code(place.word)).collect::<Vec<_>>().join(", "),
+            yes(kind.profile.members_vote),
+            yes(kind.data.is_some()),
+            kind.reach.as_ref().map(|reach| code(reach.example)).unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = systems::KINDS.iter().map(row).collect();
+    section(
+        page,
+        "Systems",
+        "What data the members hold: `spec.system.kind` of a target, `kind` of an entry of `systems` in the daemon's file.",
+        &["kind", "what it is", "runs on", "members vote", "`returningVolume: setAside`", "an entry"],
+        &rows,
+    );
+}
+
+fn platforms(page: &mut String) {
+    let row = |kind: &&platforms::Kind| {
+        let example = match kind.source {
+            Source::File { example, .. } => code(example),
+            Source::Workload(_) => String::new(),
+        };
+        vec![code(kind.word), code(kind.refers), cell(kind.about), example]
+    };
+    let rows: Vec<_> = platforms::KINDS.iter().map(row).collect();
+    section(
+        page,
+        "Platforms",
+        "Where members run: `spec.targetRef` of a target, an entry of `platforms` in the daemon's file. A workload of \
+         Kubernetes stands in the target's document alone.",
+        &["kind", "`targetRef.kind`", "what it is", "an entry"],
+        &rows,
+    );
 }
 
 fn conditions(page: &mut String) {

@@ -75,7 +75,7 @@ interval: 1s
 http: {{enabled: false}}
 kubernetes: {{kubeconfig: {}, namespaces: [{1}], autoscalers: {2}}}
 platforms:
-  playground: {{kind: sim, seed: 11, world: quorum, namespaces: [{1}]}}
+  playground: {{kind: sim, seed: 11, namespaces: [{1}]}}
 ",
             cluster.kubeconfig().display(),
             namespace.name(),
@@ -196,7 +196,7 @@ kind: StatefulAutoscaler
 metadata: {{name: db}}
 spec:
   targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: playground}}
-  system: {{kind: sim}}
+  system: {{kind: sim-quorum}}
   minReplicas: 3
   maxReplicas: 5
 {spec}"

@@ -12,7 +12,8 @@ mod shared;
 
 use lab::{Lab, TARGET, licence, runs, send, start, until};
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Exec, ExecConfig};
+use plimsoll::platforms::Platform as _;
+use plimsoll::platforms::exec::{Exec, ExecConfig, SharedLists};
 use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
@@ -182,18 +183,17 @@ async fn refuses_what_cannot_be_started() {
     assert_refused(&exec.act(&licence("i1"), &start(json!(null))).await, "could not be started");
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
     assert_refused(&exec.act(&licence("i2"), &stop).await, "could not be started");
-    let exec = Exec::new(lab.config(), lab.state()).unwrap().with_guard(lab.path("nowhere"));
+    let exec = Exec::new("lab", lab.config(), &SharedLists::default(), lab.state())
+        .unwrap()
+        .with_guard(lab.path("nowhere"));
     assert_refused(&exec.act(&licence("i3"), &start(json!(null))).await, "the guard could not be started");
 }
 
 #[tokio::test]
-async fn refuses_other_namespaces_and_odd_slots() {
+async fn refuses_odd_slots() {
     let lab = Lab::new();
     lab.script("add", "touch $d/ran");
     let exec = lab.exec();
-    let foreign = Licence { target: "other/web".into(), ..licence("i2") };
-    assert_refused(&exec.act(&foreign, &start(json!(null))).await, "not open to other/web");
-    assert_eq!(list::gap_of(&exec.observe("other/web").await).0, Gap::Error);
     let odd = PlatformVerb::Start { slot: "../e1".into(), size_after: 1, join: json!(null) };
     assert_refused(&exec.act(&licence("i3"), &odd).await, "not the name of a slot");
     let torn = Licence { target: "lab/a\nb".into(), ..licence("i4") };
@@ -206,7 +206,7 @@ fn refuses_a_relative_program() {
     let lab = Lab::new();
     let mut config = lab.config();
     config.add.as_mut().unwrap().argv = vec!["add".into()];
-    let error = Exec::new(config, lab.state()).unwrap_err();
+    let error = Exec::new("lab", config, &SharedLists::default(), lab.state()).unwrap_err();
     assert!(error.to_string().contains("add.argv[0]: add is not an absolute path"), "{error}");
 }
 
@@ -262,7 +262,7 @@ async fn a_server_that_a_command_leaves_holds_neither_us_nor_the_lock() {
     let exec = lab.exec();
     assert_eq!(exec.act(&licence("i1"), &start(json!(null))).await, Outcome::Applied);
     let server = lab.pid("server");
-    assert_eq!(operations(&exec.observe(TARGET).await), []);
+    assert_eq!(operations(&exec.observe(TARGET, true).await), []);
     lab.script("remove", "exit 0");
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
     assert_eq!(exec.act(&licence("i2"), &stop).await, Outcome::Applied);
@@ -291,7 +291,7 @@ async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
         send(guard, signal);
     }
     assert_eq!(exec.outcome_of(TARGET, "i1").await, None);
-    let report = exec.observe(TARGET).await;
+    let report = exec.observe(TARGET, true).await;
     assert_eq!(report.slots.value().map(Vec::len), Some(0), "a read needs no lock");
     let [operation] = operations(&report) else { panic!("{report:?}") };
     assert_eq!(
@@ -307,7 +307,7 @@ async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
     fs::write(lab.path("go"), "").unwrap();
     until("the guard ends", || !runs(guard));
     assert_eq!(exec.outcome_of(TARGET, "i1").await, Some(Outcome::Applied));
-    assert_eq!(operations(&exec.observe(TARGET).await), []);
+    assert_eq!(operations(&exec.observe(TARGET, true).await), []);
     assert_eq!(exec.act(&licence("i3"), &stop).await, Outcome::Applied);
 }
 
@@ -363,7 +363,7 @@ async fn a_command_whose_guard_was_killed_still_bars_the_next() {
     let pid = lab.pid("self");
     assert!(runs(pid));
     assert_eq!(exec.outcome_of(TARGET, "i1").await, None);
-    assert_eq!(operations(&exec.observe(TARGET).await).len(), 1);
+    assert_eq!(operations(&exec.observe(TARGET, true).await).len(), 1);
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
     let short = Licence { deadline: Duration::from_millis(600), ..licence("i2") };
     assert_unknown(&exec.act(&short, &stop).await, "an earlier step still runs");
@@ -371,7 +371,7 @@ async fn a_command_whose_guard_was_killed_still_bars_the_next() {
     fs::write(lab.path("go"), "").unwrap();
     until("the command ends", || !runs(pid));
     assert_unknown(&exec.outcome_of(TARGET, "i1").await.unwrap(), "its guard ended");
-    assert_eq!(operations(&exec.observe(TARGET).await), []);
+    assert_eq!(operations(&exec.observe(TARGET, true).await), []);
     assert_eq!(exec.act(&licence("i3"), &stop).await, Outcome::Applied);
 }
 
@@ -385,7 +385,7 @@ async fn a_command_whose_guard_was_killed_is_ended_past_its_deadline_by_who_find
     act_and_lose_the_guard(&lab, &exec).await;
     let pid = lab.pid("self");
     assert!(runs(pid));
-    while !operations(&exec.observe(TARGET).await).is_empty() {
+    while !operations(&exec.observe(TARGET, true).await).is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!runs(pid));
@@ -426,9 +426,7 @@ async fn an_intent_licenses_one_command() {
 async fn no_name_leads_out_of_the_state_folder() {
     let lab = Lab::new();
     lab.script("add", "exit 0");
-    let mut config = lab.config();
-    config.namespaces = BTreeSet::from(["*".into()]);
-    let exec = lab.exec_with(config);
+    let exec = lab.exec();
     let long = format!("lab/{}", "n".repeat(400));
     let names = ["../../../escape", "/etc/escape", "..", ".", "lab/..", "a b/ä;*?", &long];
     for name in names {
@@ -452,6 +450,6 @@ async fn without_a_place_for_the_status_nothing_is_begun() {
     let exec = lab.exec();
     assert_refused(&exec.act(&licence("i1"), &start(json!(null))).await, "not begun");
     assert!(!lab.path("ran").exists());
-    let report = exec.observe(TARGET).await;
+    let report = exec.observe(TARGET, true).await;
     assert!(matches!(report.operations, Told::Gap { reason: Gap::Error, .. }), "{report:?}");
 }

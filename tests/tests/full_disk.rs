@@ -30,8 +30,8 @@ interval: 1s
 http: {{enabled: false}}
 movement: {{concurrentPlans: 2}}
 platforms:
-  one: {{kind: sim, seed: 1, world: quorum}}
-  two: {{kind: sim, seed: 2, world: quorum}}
+  one: {{kind: sim, seed: 1}}
+  two: {{kind: sim, seed: 2}}
 control: {{socket: control.sock}}
 {more}
 "
@@ -71,7 +71,7 @@ kind: StatefulAutoscaler
 metadata: {{name: {name}}}
 spec:
   targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: {name}}}
-  system: {{kind: sim}}
+  system: {{kind: sim-quorum}}
   minReplicas: 3
   maxReplicas: 5
   mode: enforce

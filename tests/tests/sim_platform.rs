@@ -18,7 +18,7 @@ kind: DaemonConfig
 interval: 1s
 http: {enabled: false}
 platforms:
-  playground: {kind: sim, seed: 11, world: quorum}
+  playground: {kind: sim, seed: 11}
 ";
 
 /// The world's own signals need no source. A member that is busy for a thousandth of its time is busy enough, so that
@@ -30,7 +30,7 @@ kind: StatefulAutoscaler
 metadata: {{name: playground, annotations: {{{annotations}}}}}
 spec:
   targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: playground}}
-  system: {{kind: sim}}
+  system: {{kind: sim-quorum}}
   minReplicas: 3
   maxReplicas: {max}
   mode: enforce

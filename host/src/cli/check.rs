@@ -106,12 +106,12 @@ fn needed(daemon: &DaemonConfig) -> Vec<(String, &Path)> {
     let sources = daemon.sources.values();
     let tokens = sources.map(|source| (format!("sources.{}.tokenFile", source.name), &source.token_file));
     let systems = daemon.systems.values().flat_map(|system| {
-        let identity = system.identity.as_ref();
+        let identity = system.connection.identity.as_ref();
         let files = [
-            ("caFile", system.ca_file.as_ref()),
+            ("caFile", system.connection.ca_file.as_ref()),
             ("certFile", identity.map(|identity| &identity.cert_file)),
             ("keyFile", identity.map(|identity| &identity.key_file)),
-            ("passwordFile", system.login.as_ref().map(|login| &login.password_file)),
+            ("passwordFile", system.connection.login.as_ref().map(|login| &login.password_file)),
         ];
         files.into_iter().map(|(key, file)| (format!("systems.{}.{key}", system.name), file))
     });

@@ -2,10 +2,10 @@
 
 use super::{Went, output};
 use crate::chance;
-use crate::systems::etcd::identity::{Identity, identity};
+use crate::systems::{self, Data, Identity};
 use crate::tombstone::{self, Said};
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// The file beside the data that has its name.
 const NAME_FILE: &str = ".plimsoll-data";
-/// Where the data itself lies.
-const DATA: &str = "member";
 /// No name is longer.
 const MAX_NAME: usize = 64;
 
@@ -30,8 +28,8 @@ What was done is told on the standard error, and to Kubernetes in the terminatio
 It fails only where the data directory cannot be read or written.")]
 pub(super) struct SetAside {
     /// Whose data it is.
-    #[arg(long, value_enum)]
-    system: System,
+    #[arg(long, value_parser = PossibleValuesParser::new(words()))]
+    system: String,
     /// The member's data directory.
     #[arg(long, value_name = "FOLDER")]
     data_dir: PathBuf,
@@ -43,10 +41,9 @@ pub(super) struct SetAside {
     message: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum System {
-    /// etcd 3.4 and later, its log where etcd puts it.
-    Etcd,
+/// The systems whose data tells whose it is.
+fn words() -> Vec<&'static str> {
+    systems::KINDS.iter().filter(|kind| kind.data.is_some()).map(|kind| kind.word).collect()
 }
 
 /// What to do with what was found. Pure.
@@ -90,10 +87,11 @@ fn decide(found: &Identity, name: Option<&str>, tombstone: impl Fn(&str) -> Opti
 
 impl SetAside {
     pub(super) fn run(&self) -> anyhow::Result<Went> {
-        let System::Etcd = self.system;
+        let kind = systems::KINDS.iter().find(|kind| kind.word == self.system);
+        let data = kind.and_then(|kind| kind.data.as_ref()).context("no such system")?;
         let name = self.name()?;
         let tombstone = |key: &str| std::fs::read_to_string(self.tombstones.join(key)).ok();
-        let said = match decide(&identity(&self.data_dir), name.as_deref(), tombstone) {
+        let said = match decide(&(data.identity)(&self.data_dir), name.as_deref(), tombstone) {
             Decision::Blank => {
                 output::complain("no data yet: nothing to set aside");
                 Said { data: self.give_name()?, member: None, set_aside: None }
@@ -103,7 +101,7 @@ impl SetAside {
                 Said { data: name.map_or_else(|| self.give_name(), Ok)?, member, set_aside: None }
             }
             Decision::SetAside(key) => {
-                let aside = self.set_aside(&key)?;
+                let aside = self.set_aside(data, &key)?;
                 output::complain(&format!("member {key} was removed: its data is set aside in {aside}"));
                 Said { data: self.give_name()?, member: None, set_aside: Some(aside) }
             }
@@ -144,9 +142,9 @@ impl SetAside {
     }
 
     /// Renames the data. An earlier one of the same member stays too.
-    fn set_aside(&self, key: &str) -> anyhow::Result<String> {
-        let from = self.data_dir.join(DATA);
-        let plain = format!("{DATA}.removed-{key}");
+    fn set_aside(&self, data: &Data, key: &str) -> anyhow::Result<String> {
+        let from = self.data_dir.join(data.folder);
+        let plain = format!("{}.removed-{key}", data.folder);
         let mut aside = plain.clone();
         for number in 2_u32.. {
             if std::fs::symlink_metadata(self.data_dir.join(&aside)).is_err() {

@@ -1,6 +1,7 @@
 //! The daemon's own file: where things are, whom it may ask, and what it may run. Commands, addresses and
 //! credentials stand here and nowhere else; a target's document refers to them by name.
 
+mod connection;
 mod document;
 mod kubernetes;
 mod lease;
@@ -11,10 +12,11 @@ pub use kubernetes::Kubernetes;
 pub use lease::Lease;
 
 use super::target::TargetKey;
-use crate::kubernetes::Scalable;
-use crate::platforms::exec;
-use crate::policy::Allowances;
-use crate::yaml::problem::quote;
+use crate::platforms;
+use crate::policy::{Allowances, Sandbox};
+use crate::systems::{self, connection::Connection};
+use crate::yaml::problem::{Sink, quote};
+use crate::yaml::raw::Map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,7 +52,7 @@ pub struct DaemonConfig {
     /// Where members run, by name.
     pub platforms: BTreeMap<String, Arc<Platform>>,
     /// How systems are spoken to, by name.
-    pub systems: BTreeMap<String, Arc<EtcdSystem>>,
+    pub systems: BTreeMap<String, Arc<System>>,
     /// The Kubernetes that workloads are on, where there is one.
     pub kubernetes: Option<Kubernetes>,
     /// How policies are run.
@@ -100,154 +102,76 @@ pub struct PrometheusSource {
 }
 
 /// A place where members run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Platform {
     /// Its name.
     pub name: String,
     /// Whose documents may use it.
     pub namespaces: Namespaces,
-    /// What it is.
-    pub kind: PlatformKind,
+    /// Of which kind it is.
+    pub kind: &'static platforms::Kind,
+    /// What is said of it.
+    pub settings: Arc<dyn platforms::Settings>,
+}
+
+// Not derived: that would move the settings, which have no size that is known.
+impl PartialEq for Platform {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, namespaces, kind, settings } = self;
+        (name, namespaces, *kind) == (&other.name, &other.namespaces, other.kind)
+            && **settings == *other.settings
+    }
 }
 
 impl Platform {
     /// What tells a target's members there from others: two targets of which it is the same have the same members.
     pub(super) fn members_of(&self, key: &TargetKey) -> Vec<String> {
-        let target = key.to_string();
         let mut members = vec![self.name.clone()];
-        match &self.kind {
-            PlatformKind::Exec(ExecPlatform { list: Listing::Each(command), .. }) => {
-                // A command that does not hear of the target lists the same for all of them.
-                members.extend(exec::argv_for(&command.argv, &target).unwrap_or_default());
-            }
-            PlatformKind::Exec(ExecPlatform { list: Listing::All { .. }, .. }) | PlatformKind::Sim(_) => {
-                members.push(target);
-            }
-            PlatformKind::Workload { .. } => {}
-        }
+        members.extend(self.settings.members_of(&key.to_string()));
         members
     }
 
     /// What is said of two documents for the same members, and what to do.
     pub(super) fn shared_by_two(&self) -> (String, &'static str) {
-        let what = format!("platform {} is scaled by two documents", quote(&self.name));
-        let hint = match self.kind {
-            PlatformKind::Exec(_) => {
-                "keep one, name another platform, or give this one's `list` the argument \"{target}\""
-            }
-            PlatformKind::Sim(_) | PlatformKind::Workload { .. } => "keep one, or name another platform",
-        };
-        (what, hint)
+        (format!("platform {} is scaled by two documents", quote(&self.name)), self.kind.twins)
     }
 }
 
-/// What a platform is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlatformKind {
-    /// The owner's own commands.
-    Exec(ExecPlatform),
-    /// The built-in simulator.
-    Sim(SimPlatform),
-    /// A workload of the target's own namespace. It stands in the target's document, not in the daemon's file.
-    Workload {
-        /// Its name.
-        name: String,
-        /// Its kind.
-        kind: Arc<Scalable>,
-    },
-}
-
-/// The owner's own commands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecPlatform {
-    /// Says which members there are.
-    pub list: Listing,
-    /// Starts one; absent where the platform may only be looked at.
-    pub add: Option<Command>,
-    /// Stops one; absent where the platform may only be looked at.
-    pub remove: Option<Command>,
-    /// Where the commands run.
-    pub working_directory: PathBuf,
-}
-
-/// What says which members there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listing {
-    /// A command that is asked for one target.
-    Each(Command),
-    /// A command that tells all targets' at once.
-    All {
-        /// The command.
-        command: Command,
-        /// For how long an answer is told to further targets.
-        keep: Duration,
-    },
-}
-
-/// One command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program, an absolute path, and its arguments. No shell reads them.
-    pub argv: Vec<String>,
-    /// When its process group is ended.
-    pub timeout: Duration,
-    /// What its environment has besides `PATH` and `PLIMSOLL_*`.
-    pub env: BTreeMap<String, String>,
-}
-
-/// A simulated world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimPlatform {
-    /// Everything in the world follows from it.
-    pub seed: u64,
-    /// Which world.
-    pub world: World,
-}
-
-/// The worlds of the simulator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
-    /// One group that agrees by majority.
-    Quorum,
-    /// Shards with copies.
-    Sharded,
-}
-
-/// How an etcd is spoken to. Its members' addresses come from the platform.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdSystem {
+/// A data system, and how it is spoken to. Its members' addresses come from the platform.
+#[derive(Clone, Debug)]
+pub struct System {
     /// Its name.
     pub name: String,
-    /// A file with the authorities' certificates; with it, TLS is used.
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its key.
-    pub identity: Option<ClientIdentity>,
-    /// A user and the file with the password.
-    pub login: Option<Login>,
-    /// How long one member may take to answer. What changes something has longer; see `host/src/systems/etcd.rs`.
-    pub deadline: Duration,
-    /// Where members are reached that are pods, by purpose, with blanks to be filled in.
-    pub endpoints: BTreeMap<String, String>,
     /// Whose documents may use it.
     pub namespaces: Namespaces,
+    /// Of which kind it is.
+    pub kind: &'static systems::Kind,
+    /// How its members are reached.
+    pub connection: Connection,
+    /// What is said of it beside that.
+    pub settings: Arc<dyn systems::Settings>,
 }
 
-/// A certificate and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientIdentity {
-    /// The file with the certificate.
-    pub cert_file: PathBuf,
-    /// The file with the key.
-    pub key_file: PathBuf,
+impl PartialEq for System {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, namespaces, kind, connection, settings } = self;
+        (name, namespaces, *kind, connection)
+            == (&other.name, &other.namespaces, other.kind, &other.connection)
+            && **settings == *other.settings
+    }
 }
 
-/// A user and the file with the password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// The user's name.
-    pub username: String,
-    /// The file with the password.
-    pub password_file: PathBuf,
+impl System {
+    /// A system of a kind to which nobody connects: nothing about it stands in the daemon's file.
+    pub(super) fn unreached(kind: &'static systems::Kind, sink: &mut Sink) -> Self {
+        Self {
+            name: kind.word.to_owned(),
+            namespaces: Namespaces::All,
+            kind,
+            connection: Connection::default(),
+            settings: (kind.read)(&Map::empty(), sink),
+        }
+    }
 }
 
 /// How policies are run.
@@ -260,15 +184,6 @@ pub struct PolicyHost {
     /// Modules of the class `interpreter`, by file name; all others are `compiled`, unless the manifest beside one
     /// says otherwise.
     pub interpreters: BTreeSet<String>,
-}
-
-/// What happens where the kernel cannot confine the child that runs policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sandbox {
-    /// No policy is run.
-    Required,
-    /// Policies run with what confinement there is, and the status says what is missing.
-    BestEffort,
 }
 
 /// Where decisions are recorded.

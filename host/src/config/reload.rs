@@ -1,10 +1,11 @@
 //! Changes while the daemon runs: what is in force after a reading of the files, given what was before.
 
-use super::daemon::{DaemonConfig, Kubernetes, PlatformKind};
+use super::daemon::{DaemonConfig, Kubernetes};
 use super::files::{Files, Look, Rest, SETTLE_MS};
 use super::load::{Broken, LoadedTargets, load_all, load_daemon};
 use super::object::Objects;
-use super::target::{Origin, Pause, Stops, System, TargetConfig, TargetKey};
+use super::target::{Origin, Pause, Stops, TargetConfig, TargetKey};
+use crate::platforms::Workload;
 use crate::yaml::problem::{Problem, Problems};
 use plimsoll_wire::snapshot::{Mode, Now};
 use std::collections::{BTreeMap, BTreeSet};
@@ -386,21 +387,15 @@ fn problem_of(target: &TargetConfig) -> Problem {
 /// Whether the daemon's file still has, and opens to the target, what it uses.
 fn is_open(target: &TargetConfig, daemon: &DaemonConfig) -> bool {
     let namespace = &target.key.namespace;
-    let platform = match &target.platform.kind {
-        PlatformKind::Workload { kind, .. } => {
+    let platform = match target.platform.settings.workload() {
+        Some(Workload { kind, .. }) => {
             let has = |now: &&Kubernetes| kind.is_stateful_set() || now.scalable.contains(kind);
             daemon.kubernetes.as_ref().filter(has).map(|now| &now.namespaces)
         }
-        PlatformKind::Exec(_) | PlatformKind::Sim(_) => {
-            daemon.platforms.get(&target.platform.name).map(|now| &now.namespaces)
-        }
+        None => daemon.platforms.get(&target.platform.name).map(|now| &now.namespaces),
     };
-    let system = match &target.system {
-        System::Sim => true,
-        System::Etcd(system) => {
-            daemon.systems.get(&system.name).is_some_and(|now| now.namespaces.allow(namespace))
-        }
-    };
+    let system = target.system.kind.reach.is_none()
+        || daemon.systems.get(&target.system.name).is_some_and(|now| now.namespaces.allow(namespace));
     let source = |name: &String| daemon.sources.get(name).is_some_and(|now| now.namespaces.allow(namespace));
     platform.is_some_and(|open| open.allow(namespace))
         && system

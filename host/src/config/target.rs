@@ -11,11 +11,12 @@ mod sketch;
 pub(super) use document::{form, read};
 pub use pause::{Pause, Pauses};
 pub use series::SeriesConfig;
-pub use signal::{Aggregation, SignalConfig};
+pub use signal::SignalConfig;
 pub use sketch::Stops;
 pub(super) use sketch::identity;
 
-use super::daemon::{EtcdSystem, Platform};
+use super::daemon::{Platform, System};
+use plimsoll_core::combine::OnError;
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::{Behavior, Mode};
 use std::fmt;
@@ -62,7 +63,7 @@ pub struct TargetConfig {
     /// Where its members run, as the daemon's file had it when this document was read.
     pub platform: Arc<Platform>,
     /// What data its members hold.
-    pub system: System,
+    pub system: Arc<System>,
     /// The owner's least number of members.
     pub min_replicas: u32,
     /// The owner's greatest number of members.
@@ -90,15 +91,6 @@ pub enum Origin {
     Object,
 }
 
-/// What data a target's members hold.
-#[derive(Clone, Debug, PartialEq)]
-pub enum System {
-    /// An etcd, spoken to as the daemon's file says.
-    Etcd(Arc<EtcdSystem>),
-    /// Whatever the simulated world holds.
-    Sim,
-}
-
 /// One policy that is asked for a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyConfig {
@@ -112,16 +104,4 @@ pub struct PolicyConfig {
     pub on_error: OnError,
     /// Its own settings.
     pub settings: serde_json::Value,
-}
-
-/// What a policy's failure means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// The target holds. The default.
-    #[default]
-    Hold,
-    /// The other policies decide without it.
-    Ignore,
-    /// The target holds and is reported as failed.
-    Fail,
 }

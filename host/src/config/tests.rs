@@ -2,6 +2,7 @@
 
 mod doors;
 mod hostile;
+mod kinds;
 mod lease;
 mod messages;
 mod objects;
@@ -10,6 +11,8 @@ mod slips;
 
 use super::load::{daemon_from, targets_from};
 use super::*;
+use crate::collect::Aggregation;
+use crate::platforms::exec::{ExecConfig, Listing};
 use crate::yaml::problem::Sink;
 use std::path::Path;
 
@@ -204,17 +207,25 @@ fn everything_that_the_reference_file_comments_out_can_be_used() {
     assert_eq!(config.sources.keys().collect::<Vec<_>>(), ["main"]);
     assert_eq!(config.platforms.keys().collect::<Vec<_>>(), ["fleet", "playground", "vms"]);
     assert_eq!(config.systems.keys().collect::<Vec<_>>(), ["etcd-main"]);
-    assert!(config.systems["etcd-main"].identity.is_some() && config.systems["etcd-main"].login.is_some());
+    assert!({
+        let connection = &config.systems["etcd-main"].connection;
+        connection.identity.is_some() && connection.login.is_some()
+    });
     let kubernetes = config.kubernetes.as_ref().expect("a Kubernetes");
     assert_eq!(kubernetes.context.as_deref(), Some("production"));
     assert!(kubernetes.namespaces.allow("default") && !kubernetes.namespaces.allow("billing"));
-    let PlatformKind::Exec(exec) = &config.platforms["vms"].kind else { panic!("commands") };
+    let exec = commands(&config, "vms");
     let Listing::Each(list) = &exec.list else { panic!("for one target") };
     assert_eq!(list.argv, ["/usr/local/bin/members", "list", "{target}"]);
-    let PlatformKind::Exec(fleet) = &config.platforms["fleet"].kind else { panic!("commands") };
+    let fleet = commands(&config, "fleet");
     let Listing::All { command, keep } = &fleet.list else { panic!("for all targets") };
     assert_eq!((&*command.argv[1], *keep), ("list-all", std::time::Duration::from_secs(5)));
     assert_eq!(exec.add.as_ref().map(|add| add.timeout), Some(std::time::Duration::from_secs(300)));
+}
+
+fn commands<'a>(config: &'a DaemonConfig, platform: &str) -> &'a ExecConfig {
+    let settings: &dyn std::any::Any = &*config.platforms[platform].settings;
+    settings.downcast_ref().expect("commands")
 }
 
 #[test]
@@ -267,8 +278,8 @@ fn a_simulated_target_needs_no_system_of_the_daemons_file() {
     let text = EXAMPLE_TARGET
         .replace("kind: Exec", "kind: Sim")
         .replace("name: vms", "name: playground")
-        .replace("kind: etcd\n    ref: etcd-main", "kind: sim");
+        .replace("kind: etcd\n    ref: etcd-main", "kind: sim-quorum");
     let (loaded, problems) = read_targets(text.as_bytes());
     assert_eq!(problems, "");
-    assert_eq!(loaded.targets[0].system, System::Sim);
+    assert_eq!(loaded.targets[0].system.kind.word, "sim-quorum");
 }

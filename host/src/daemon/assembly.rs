@@ -1,6 +1,6 @@
-//! From configuration to tools, hands and specs: the one place where a target's actuator is chosen.
+//! From configuration to tools, hands and specs. Which driver a target has is its kinds' own to say.
 
-use super::hands::{Deadlines, Hands, RECORDERS, Servers, Site, Tools};
+use super::hands::{Hands, RECORDERS, Site, Tools};
 use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
@@ -8,15 +8,13 @@ use crate::clock::Clock;
 use crate::collect::{
     BatchBy, Collector, Credentials, SeriesWatch, SignalDefinition, SourceConfig, TakenAway,
 };
-use crate::config::{self, DaemonConfig, PlatformKind, TargetConfig};
+use crate::config::{self, DaemonConfig, TargetConfig};
 use crate::kubernetes::{Access, ApiServer};
 use crate::lead::Lead;
-use crate::platforms::sim::{Kind, Playground};
-use crate::platforms::{Platform, exec, kube};
-use crate::policy::{Launch, Library, LibraryConfig, Sandbox};
-use crate::systems::{System, etcd};
+use crate::platforms;
+use crate::policy::{Launch, Library, LibraryConfig};
+use crate::systems;
 use anyhow::{Context, bail};
-use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{PolicyRef, Spec};
 use plimsoll_core::profile::{self, Profile};
 use std::sync::Arc;
@@ -25,8 +23,6 @@ use tokio::sync::Semaphore;
 
 /// How often a running plan is looked at, in milliseconds: at most one direct read a second.
 const PACE_MS: u64 = 1_000;
-
-const APART: &str = "system and platform do not go together: both are the simulator's, or neither is";
 
 /// Opens everything that targets share.
 pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
@@ -107,13 +103,9 @@ pub(crate) async fn kubernetes(daemon: &DaemonConfig, lead: Lead) -> anyhow::Res
 #[must_use]
 pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
     let host = &daemon.policy_host;
-    let sandbox = match host.sandbox {
-        config::Sandbox::Required => Sandbox::Required,
-        config::Sandbox::BestEffort => Sandbox::BestEffort,
-    };
     let name = |module: &String| module.trim_end_matches(".wasm").to_owned();
     LibraryConfig {
-        launch: Launch { sandbox, allowances: host.allowances, ..Launch::default() },
+        launch: Launch { sandbox: host.sandbox, allowances: host.allowances, ..Launch::default() },
         interpreters: host.interpreters.iter().map(name).collect(),
         ..LibraryConfig::default()
     }
@@ -140,13 +132,7 @@ pub fn collector(daemon: &DaemonConfig) -> Collector {
 /// # Errors
 /// When there is no profile for its system.
 pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
-    let (system, platform) = match (&target.system, &target.platform.kind) {
-        (config::System::Etcd(_), PlatformKind::Exec(_)) => ("etcd", "exec"),
-        (config::System::Etcd(_), PlatformKind::Workload { .. }) => ("etcd", "kube"),
-        (config::System::Sim, PlatformKind::Sim(world)) => (kind(world).system(), "sim"),
-        (config::System::Sim, PlatformKind::Exec(_) | PlatformKind::Workload { .. })
-        | (config::System::Etcd(_), PlatformKind::Sim(_)) => bail!("{APART}"),
-    };
+    let (system, platform) = (target.system.kind.word, target.platform.kind.word);
     let profile =
         profile::find(system, platform).with_context(|| format!("no profile for system {system}"))?;
     Ok(Spec {
@@ -170,11 +156,7 @@ fn policy(policy: &config::PolicyConfig) -> PolicyRef {
     PolicyRef {
         name: policy.name.clone(),
         module: policy.module.trim_end_matches(".wasm").to_owned(),
-        on_error: match policy.on_error {
-            config::OnError::Hold => OnError::Hold,
-            config::OnError::Ignore => OnError::Ignore,
-            config::OnError::Fail => OnError::Fail,
-        },
+        on_error: policy.on_error,
         settings: policy.settings.clone(),
     }
 }
@@ -190,107 +172,36 @@ pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: &'s
 /// Whether two documents put a target at the same site.
 #[must_use]
 pub fn is_same_site(one: &TargetConfig, other: &TargetConfig) -> bool {
-    one.platform == other.platform && one.system == other.system
+    one.platform == other.platform && one.system == other.system && one.set_aside == other.set_aside
 }
 
 /// Where a target is: what its platform and its system say, and nothing else of its document.
 ///
 /// # Errors
-/// When they do not go together, or the platform cannot be used.
+/// When they do not go together, or cannot be used.
 pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Site> {
-    Ok(match (&target.system, &target.platform.kind) {
-        (config::System::Etcd(system), PlatformKind::Exec(commands)) => {
-            let (platform, deadlines) = platform(target, commands, daemon, &tools.lists)?;
-            Site::Servers(Box::new(Servers::new(
-                platform,
-                System::Etcd(etcd_driver(system).led_by(tools.lead.clone())),
-                deadlines,
-            )))
-        }
-        (config::System::Sim, PlatformKind::Sim(world)) => {
-            let file = format!("{}.{}.json", target.key.namespace, target.key.name);
-            let file = daemon.state_dir.join("sim").join(file);
-            let now = tools.clock.now();
-            Site::Playground(Box::new(Playground::open(kind(world), world.seed, &now, &file)?))
-        }
-        (config::System::Etcd(system), PlatformKind::Workload { name, kind }) => {
-            let server = tools.kubernetes.clone().context("the daemon's file names no `kubernetes`")?;
-            let config = kube::KubeConfig {
-                namespace: target.key.namespace.clone(),
-                workload: name.clone(),
-                kind: kind.clone(),
-                endpoints: system.endpoints.clone(),
-                set_aside: target.set_aside,
-            };
-            let platform = Platform::Kube(kube::Kube::new(server, config));
-            let deadlines = Deadlines { start: kube::ACT_DEADLINE, stop: kube::ACT_DEADLINE };
-            Site::Servers(Box::new(Servers::new(
-                platform,
-                System::Etcd(etcd_driver(system).led_by(tools.lead.clone())),
-                deadlines,
-            )))
-        }
-        (config::System::Etcd(_), PlatformKind::Sim(_))
-        | (config::System::Sim, PlatformKind::Exec(_) | PlatformKind::Workload { .. }) => {
-            bail!("{APART}")
-        }
-    })
-}
-
-fn etcd_driver(system: &config::EtcdSystem) -> etcd::Etcd {
-    etcd::Etcd::new(etcd::EtcdConfig {
-        ca: system.ca_file.clone(),
-        cert: system.identity.as_ref().map(|identity| identity.cert_file.clone()),
-        key: system.identity.as_ref().map(|identity| identity.key_file.clone()),
-        username: system.login.as_ref().map(|login| login.username.clone()),
-        password_file: system.login.as_ref().map(|login| login.password_file.clone()),
-    })
-    .reading_within(system.deadline)
-}
-
-/// Which world a platform of kind sim has.
-fn kind(platform: &config::SimPlatform) -> Kind {
-    match platform.world {
-        config::World::Quorum => Kind::Quorum,
-        config::World::Sharded => Kind::Sharded,
+    let (place, data) = (&target.platform, &target.system);
+    if !data.kind.runs_on(place.kind) {
+        bail!("{} does not run on the platform {}", data.kind.word, place.name);
     }
-}
-
-fn platform(
-    target: &TargetConfig,
-    commands: &config::ExecPlatform,
-    daemon: &DaemonConfig,
-    lists: &exec::SharedLists,
-) -> anyhow::Result<(Platform, Deadlines)> {
-    // The guard ends the command at its own deadline; ours is later, so that we hear of it. Where there is no
-    // command, the refusal takes no time.
-    let margin = Duration::from_secs(40);
-    let within = |command: &Option<config::Command>| {
-        command.as_ref().map_or(margin, |command| command.timeout + margin)
-    };
-    let deadlines = Deadlines { start: within(&commands.add), stop: within(&commands.remove) };
-    let exec = exec::Exec::new(
-        exec::ExecConfig {
-            name: target.platform.name.clone(),
-            list: match &commands.list {
-                config::Listing::Each(list) => exec::Lister::Each(command(list)),
-                config::Listing::All { command: all, keep } => {
-                    exec::Lister::All(lists.of(&command(all), &commands.working_directory, *keep))
-                }
-            },
-            add: commands.add.as_ref().map(command),
-            remove: commands.remove.as_ref().map(command),
-            working_dir: commands.working_directory.clone(),
-            // The configuration has checked that this target may use it.
-            namespaces: std::iter::once("*".to_owned()).collect(),
-        },
-        daemon.state_dir.join("exec"),
-    )?;
-    Ok((Platform::Exec(exec), deadlines))
-}
-
-fn command(command: &config::Command) -> exec::Command {
-    exec::Command { argv: command.argv.clone(), timeout: command.timeout, env: command.env.clone() }
+    let platform = place.settings.open(&platforms::Opening {
+        name: &place.name,
+        namespace: &target.key.namespace,
+        target: &target.key.name,
+        system: data.kind.word,
+        endpoints: &data.connection.endpoints,
+        set_aside: target.set_aside,
+        state_dir: &daemon.state_dir,
+        clock: &tools.clock,
+        kubernetes: tools.kubernetes.as_ref(),
+        lists: &tools.lists,
+    })?;
+    let system = data.settings.open(&systems::Opening {
+        connection: &data.connection,
+        lead: &tools.lead,
+        platform: &*platform,
+    })?;
+    Ok(Site::new(platform, system))
 }
 
 /// What a signal of a document asks its source.
@@ -304,12 +215,7 @@ pub fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefiniti
         step_ms: millis(signal.step),
         max_age_ms: millis(signal.max_age),
         min_coverage_permille: signal.coverage_permille,
-        aggregation: signal.aggregation.map(|aggregation| match aggregation {
-            config::Aggregation::Sum => crate::collect::Aggregation::Sum,
-            config::Aggregation::Avg => crate::collect::Aggregation::Avg,
-            config::Aggregation::Max => crate::collect::Aggregation::Max,
-            config::Aggregation::Min => crate::collect::Aggregation::Min,
-        }),
+        aggregation: signal.aggregation,
         counter: signal.counter,
         batch_by: signal
             .batch_by

@@ -7,11 +7,12 @@ pub(super) use look::{Look, Sight};
 
 use super::Daemon;
 use super::view::Autoscaler;
-use crate::config::{DaemonConfig, Kubernetes, Namespaces, Origin, PlatformKind, Problems, TargetConfig};
+use crate::config::{DaemonConfig, Kubernetes, Namespaces, Origin, Problems, TargetConfig};
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
 use crate::kubernetes::stateful_autoscaler::Moment;
 use crate::kubernetes::watch::{Keep, Watched};
 use crate::kubernetes::{ApiServer, Failure, scaling_plan, stateful_autoscaler};
+use crate::platforms::Workload;
 use plimsoll_core::cycle::{Event, Order, Written};
 use plimsoll_wire::status::OutsideWish;
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,7 +260,7 @@ impl Daemon {
                 generation: seen.generation,
                 refused: wrong.get(&*crate::config::object_place(name)).map(|wrong| wrong.join("; ")),
                 external_wish: config.is_some_and(|config| config.external_wish),
-                scale: config.and_then(|config| scale(&config.platform.kind, &config.key.namespace)),
+                scale: config.and_then(|config| scale(config)),
             });
             (name.clone(), autoscaler)
         };
@@ -268,11 +269,9 @@ impl Daemon {
 }
 
 /// Where a workload tells which pods are its members.
-fn scale(kind: &PlatformKind, namespace: &str) -> Option<String> {
-    match kind {
-        PlatformKind::Workload { name, kind } => Some(format!("{}/scale", kind.path(namespace, name))),
-        PlatformKind::Exec(_) | PlatformKind::Sim(_) => None,
-    }
+fn scale(config: &TargetConfig) -> Option<String> {
+    let Workload { name, kind } = config.platform.settings.workload()?;
+    Some(format!("{}/scale", kind.path(&config.key.namespace, name)))
 }
 
 #[cfg(test)]

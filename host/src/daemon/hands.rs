@@ -10,14 +10,13 @@ use crate::lead::{Lead, NOT_LEADING};
 use crate::metrics::Counters;
 use crate::platforms::Platform;
 use crate::platforms::exec::SharedLists;
-use crate::platforms::sim::Playground;
 use crate::policy::Library;
 use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
 use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
 use plimsoll_core::profile::Profile;
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::journal::{Intent, MembershipEffect, Outcome, PlatformVerb, Verb};
+use plimsoll_wire::journal::{Intent, MembershipEffect, Outcome, Verb};
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Signal;
 use std::collections::BTreeMap;
@@ -69,40 +68,22 @@ pub struct Hands {
     profile: &'static Profile,
 }
 
-/// Where a target is.
-pub enum Site {
-    /// On servers.
-    Servers(Box<Servers>),
-    /// In the simulator.
-    Playground(Box<Playground>),
-}
-
-/// A target's platform and system.
-pub struct Servers {
-    platform: Platform,
-    system: System,
-    deadlines: Deadlines,
+/// Where a target is: its platform and its system.
+pub struct Site {
+    platform: Box<dyn Platform>,
+    system: Box<dyn System>,
     // What the platform said last: where a verb of the system goes.
     last: Mutex<PlatformReport>,
     // Whom the system named last, past every cache: of whom a verb of the platform may be.
     membership: Mutex<Option<Membership>>,
 }
 
-impl Servers {
+impl Site {
     /// A platform and the system that runs on it.
     #[must_use]
-    pub fn new(platform: Platform, system: System, deadlines: Deadlines) -> Self {
-        Self { platform, system, deadlines, last: Mutex::default(), membership: Mutex::default() }
+    pub fn new(platform: Box<dyn Platform>, system: Box<dyn System>) -> Self {
+        Self { platform, system, last: Mutex::default(), membership: Mutex::default() }
     }
-}
-
-/// How long the platform's commands may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
-    /// Starting a member.
-    pub start: Duration,
-    /// Stopping a member.
-    pub stop: Duration,
 }
 
 impl Hands {
@@ -168,26 +149,21 @@ impl Hands {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.tools.clock.now();
-        let servers = match &*self.site {
-            Site::Servers(servers) => servers,
-            Site::Playground(playground) => {
-                let mut seen = playground.observe(&at, direct);
-                seen.signals.extend(self.signals().await);
-                return seen;
-            }
-        };
+        let site = &*self.site;
         let members = async {
             let read = async {
-                let platform = servers.platform.observe(&self.key, direct).await;
-                let system = servers.system.observe(&platform).await;
+                let platform = site.platform.observe(&self.key, direct).await;
+                let system = site.system.observe(&platform).await;
                 (platform, system)
             };
             tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or_default()
         };
-        let ((platform, system), signals) = tokio::join!(members, self.signals());
-        servers.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
-        *servers.membership.lock().unwrap_or_else(PoisonError::into_inner) =
+        let ((platform, system), asked) = tokio::join!(members, self.signals());
+        site.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
+        *site.membership.lock().unwrap_or_else(PoisonError::into_inner) =
             membership(&system).filter(|_| direct);
+        let mut signals = site.platform.signals();
+        signals.extend(asked);
         Observation { at, direct, platform, system, signals }
     }
 
@@ -221,12 +197,7 @@ impl Hands {
     }
 
     fn membership(&self) -> Option<Membership> {
-        match &*self.site {
-            Site::Servers(servers) => {
-                servers.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            }
-            Site::Playground(_) => None,
-        }
+        self.site.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
@@ -246,13 +217,9 @@ impl Hands {
         written.unwrap_or_else(|error| Err(format!("the writer ended: {error}")))
     }
 
-    /// Puts our epoch on what the target is, so that nobody's earlier one is good for anything any more.
+    /// Stamps our epoch on the workload, so that writes with an older epoch are rejected.
     async fn stamp(&self, epoch: u64) -> Result<(), String> {
-        match &*self.site {
-            Site::Servers(servers) => servers.platform.stamp(epoch).await,
-            // A world of this machine's own.
-            Site::Playground(_) => Ok(()),
-        }
+        self.site.platform.stamp(epoch).await
     }
 
     async fn act(&self, epoch: u64, intent: &Intent) -> Outcome {
@@ -269,10 +236,7 @@ impl Hands {
             deadline,
             membership: self.membership(),
         };
-        let outcome = match &*self.site {
-            Site::Servers(servers) => servers.act(&licence, &intent.verb, &self.tools.lead).await,
-            Site::Playground(playground) => playground.act(&licence(READ_DEADLINE), &intent.verb).await,
-        };
+        let outcome = self.site.act(&licence, &intent.verb, &self.tools.lead).await;
         tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
         self.note_taken(&intent.verb, &outcome);
         outcome
@@ -287,15 +251,11 @@ impl Hands {
     }
 }
 
-impl Servers {
+impl Site {
     async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb, lead: &Lead) -> Outcome {
         match verb {
             Verb::Platform(verb) => {
-                let deadline = match verb {
-                    PlatformVerb::Start { .. } => self.deadlines.start,
-                    PlatformVerb::Stop { .. } => self.deadlines.stop,
-                };
-                self.platform.act(&licence(deadline), verb).await
+                self.platform.act(&licence(self.platform.verb_deadline(verb)), verb).await
             }
             Verb::System(verb) => {
                 let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -18,8 +18,8 @@ kind: DaemonConfig
 interval: 1s
 http: {enabled: false}
 platforms:
-  broken: {kind: sim, seed: 11, world: quorum}
-  sound: {kind: sim, seed: 12, world: quorum}
+  broken: {kind: sim, seed: 11}
+  sound: {kind: sim, seed: 12}
 ";
 
 fn document(name: &str) -> String {
@@ -29,7 +29,7 @@ kind: StatefulAutoscaler
 metadata: {{name: {name}}}
 spec:
   targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: {name}}}
-  system: {{kind: sim}}
+  system: {{kind: sim-quorum}}
   minReplicas: 3
   maxReplicas: 5
   mode: enforce

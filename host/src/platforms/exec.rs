@@ -31,6 +31,7 @@
 //! 0 when it is done, with 3 when they refuse and changed nothing, and with anything else when nobody knows.
 
 mod capture;
+mod document;
 mod guard;
 mod listing;
 mod process;
@@ -41,13 +42,15 @@ mod store;
 
 pub use guard::guard_main;
 pub use process::Process;
-pub use settings::{Command, ExecConfig, ExecError, Lister, argument_problem, argv_for, is_placeholder};
+pub use settings::{Command, ExecConfig, ExecError, Listing, argument_problem, argv_for, is_placeholder};
 pub use shared::{SharedList, SharedLists};
 pub use status::{End, GuardStatus};
 
-use crate::actuate::Licence;
+use super::Platform;
+use crate::actuate::{Licence, Pending};
+pub(super) use document::KIND;
 use guard::{Job, MAX_JOB, exit, monotonic_ms};
-use listing::{Listing, clip};
+use listing::clip;
 use plimsoll_core::observation::{PlatformReport, Source, Told};
 use plimsoll_core::workload::room_of_places;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
@@ -60,6 +63,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
@@ -68,6 +72,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// How long a command waits for one of an earlier step that still runs. A guard that a killed daemon left
 /// behind ends by itself; waiting longer than this is for the next cycle.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// What a command has beyond its own deadline, for its guard to tell how it ended.
+const MARGIN: Duration = Duration::from_secs(40);
 /// Bytes of an answer for one target: some hundred bytes for each of a thousand slots.
 const MAX_ANSWER: usize = 1024 * 1024;
 /// Bytes of a request.
@@ -79,7 +85,10 @@ const OBSERVER_UP_MS: u64 = u32::MAX as u64;
 /// A platform of the owner's own commands.
 #[derive(Debug)]
 pub struct Exec {
+    name: String,
     config: ExecConfig,
+    /// The list that it has in common with others, where one command tells all targets'.
+    shared: Option<Arc<SharedList>>,
     state: PathBuf,
     guard: PathBuf,
     source: Source,
@@ -94,23 +103,65 @@ struct Request<'a> {
     body: serde_json::Value,
 }
 
+impl Platform for Exec {
+    fn observe<'a>(&'a self, target: &'a str, direct: bool) -> Pending<'a, PlatformReport> {
+        Box::pin(self.look(target, direct))
+    }
+
+    fn stamp(&self, _: u64) -> Pending<'_, Result<(), String>> {
+        // The lock of each target's guard keeps others away, on this machine; there is no lease beside it.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn verb_deadline(&self, verb: &PlatformVerb) -> Duration {
+        let command = match verb {
+            PlatformVerb::Start { .. } => &self.config.add,
+            PlatformVerb::Stop { .. } => &self.config.remove,
+        };
+        // The guard ends the command at its own deadline; ours is later, so that we hear of it. Where there is no
+        // command, the refusal takes no time.
+        command.as_ref().map_or(Duration::ZERO, |command| command.timeout) + MARGIN
+    }
+
+    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
+        Box::pin(self.carry_out(licence, verb))
+    }
+}
+
 impl Exec {
-    /// A platform whose locks and statuses lie under `state`, a folder of the daemon's own.
+    /// A platform whose locks and statuses lie under `state`, a folder of the daemon's own. Targets refer to it by its name.
     ///
     /// # Errors
     /// When the configuration is wrong, with all problems.
-    pub fn new(config: ExecConfig, state: impl Into<PathBuf>) -> Result<Self, ExecError> {
+    pub fn new(
+        name: &str,
+        config: ExecConfig,
+        lists: &SharedLists,
+        state: impl Into<PathBuf>,
+    ) -> Result<Self, ExecError> {
         let mut problems = config.problems();
         let state = state.into();
         if !state.is_absolute() {
             problems.push("the state folder must be an absolute path".to_owned());
         }
         if !problems.is_empty() {
-            return Err(ExecError { name: config.name, problems });
+            return Err(ExecError { name: name.to_owned(), problems });
         }
-        let source = Source::new(Authority::Platform, format!("exec/{}", config.name), OBSERVER_UP_MS);
-        // Also right after the file was replaced by an upgrade: it is the program that runs.
-        Ok(Self { config, state, guard: PathBuf::from("/proc/self/exe"), source, told: AtomicU64::new(0) })
+        let source = Source::new(Authority::Platform, format!("exec/{name}"), OBSERVER_UP_MS);
+        let shared = match &config.list {
+            Listing::Each(_) => None,
+            Listing::All { command, keep } => Some(lists.of(command, &config.working_dir, *keep)),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            config,
+            shared,
+            state,
+            // Also right after the file was replaced by an upgrade: it is the program that runs.
+            guard: PathBuf::from("/proc/self/exe"),
+            source,
+            told: AtomicU64::new(0),
+        })
     }
 
     /// The same with another program whose `exec-guard` mode is the guard, for callers that are not `plimsoll`.
@@ -120,16 +171,8 @@ impl Exec {
         self
     }
 
-    /// What the `list` command says now, and which commands of ours still run.
-    pub async fn observe(&self, target: &str) -> PlatformReport {
-        self.look(target, true).await
-    }
-
-    /// The same, where what a list for all targets has said a moment ago will do; it tells its age.
-    pub async fn glance(&self, target: &str) -> PlatformReport {
-        self.look(target, false).await
-    }
-
+    /// What the `list` command says now, and which commands of ours still run. Unless it is `direct`, what a list for all
+    /// targets has said a moment ago will do; it tells its age.
     async fn look(&self, target: &str, direct: bool) -> PlatformReport {
         if let Err(why) = self.admit(target) {
             return report(Err((Gap::Error, why.clone())), Told::gap(Gap::Error, why));
@@ -147,16 +190,17 @@ impl Exec {
         report(listing, operations)
     }
 
-    async fn list(&self, target: &str, direct: bool) -> Result<(Listing, Source), (Gap, String)> {
+    async fn list(&self, target: &str, direct: bool) -> Result<(listing::Listing, Source), (Gap, String)> {
         let program = self.config.list.command().program();
         let junk = |what: String| (Gap::Unparsable, format!("{} {what}", listing::no_listing(program)));
-        match &self.config.list {
-            Lister::Each(command) => {
+        match &self.shared {
+            None => {
+                let command = self.config.list.command();
                 let bytes = self.ask(command, target).await?;
                 let listing = listing::decode(&bytes, &self.source).map_err(junk)?;
                 Ok((listing, self.source.clone()))
             }
-            Lister::All(shared) => {
+            Some(shared) => {
                 let (run, age) = shared.ask(direct, self.told.load(Ordering::Relaxed)).await;
                 self.told.store(run.number(), Ordering::Relaxed);
                 let source = self.source.clone().aged(ms(age));
@@ -226,7 +270,7 @@ impl Exec {
 
     /// Carries out `Start` or `Stop` by its command under a guard. Waits for the end of the command, but no
     /// longer than the licence; the guard ends the command then, and the outcome is unknown.
-    pub async fn act(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
+    async fn carry_out(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
         let job = match self.job(licence, verb) {
             Ok(job) => job,
             Err(message) => return refused(message),
@@ -309,7 +353,7 @@ impl Exec {
         command.as_ref().ok_or_else(|| {
             format!(
                 "exec platform {} cannot {verb} members: it has no `{key}` command in the daemon's file",
-                self.config.name
+                self.name
             )
         })
     }
@@ -360,12 +404,6 @@ impl Exec {
         if !is_id(target) {
             return Err(format!("the target's name {} cannot be handed to a command", clip(target)));
         }
-        if !self.config.allows(target) {
-            return Err(format!(
-                "exec platform {} is not open to {target}; its `namespaces` in the daemon's file say who may",
-                self.config.name
-            ));
-        }
         Ok(())
     }
 
@@ -400,7 +438,7 @@ fn environment(command: &Command, licence: &Licence) -> BTreeMap<String, String>
 }
 
 fn report(
-    listing: Result<(Listing, Source), (Gap, String)>,
+    listing: Result<(listing::Listing, Source), (Gap, String)>,
     operations: Told<Vec<Operation>>,
 ) -> PlatformReport {
     // A list command tells what is; it has no wish of its own that it could lag behind.

@@ -18,8 +18,10 @@ mod tests;
 mod volumes;
 mod workload;
 
-use crate::actuate::Licence;
+use super::{Kind, Opening, Platform, Settings, Workload};
+use crate::actuate::{Licence, Pending};
 use crate::kubernetes::{ApiServer, Failure, READ_DEADLINE, Scalable, WRITE_DEADLINE, Write};
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use look::{Look, Watches};
@@ -61,6 +63,58 @@ pub struct KubeConfig {
     pub set_aside: bool,
 }
 
+/// The pods of a StatefulSet.
+pub(super) static KIND: Kind = Kind {
+    word: "kube",
+    refers: "StatefulSet",
+    about: "The pods of a StatefulSet of the target's namespace, scaled itself or by a custom resource in front of it.",
+    source: super::Source::Workload(|name, kind| Arc::new(Workload { name, kind })),
+    is_own: false,
+    has_claims: true,
+    unfenced: None,
+    twins: "keep one, or name another platform",
+};
+
+impl Settings for Workload {
+    fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn Platform>> {
+        let server = opening.kubernetes.cloned().context("the daemon's file names no `kubernetes`")?;
+        let config = KubeConfig {
+            namespace: opening.namespace.to_owned(),
+            workload: self.name.clone(),
+            kind: self.kind.clone(),
+            endpoints: opening.endpoints.clone(),
+            set_aside: opening.set_aside,
+        };
+        Ok(Box::new(Kube::new(server, config)))
+    }
+
+    fn members_of(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn workload(&self) -> Option<&Workload> {
+        Some(self)
+    }
+}
+
+impl Platform for Kube {
+    fn observe<'a>(&'a self, _: &'a str, direct: bool) -> Pending<'a, PlatformReport> {
+        Box::pin(self.look(direct))
+    }
+
+    fn stamp(&self, epoch: u64) -> Pending<'_, Result<(), String>> {
+        Box::pin(self.take_over(epoch))
+    }
+
+    fn verb_deadline(&self, _: &PlatformVerb) -> Duration {
+        ACT_DEADLINE
+    }
+
+    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
+        Box::pin(self.act(licence, verb))
+    }
+}
+
 /// A StatefulSet as a platform, or what is in front of one.
 #[derive(Debug)]
 pub struct Kube {
@@ -93,15 +147,14 @@ impl Kube {
         }
     }
 
-    /// What the API server says now. What could not be read is a gap, forbidden among it: it is not empty.
-    pub async fn observe(&self) -> PlatformReport {
+    /// What the API server says now, or from what is watched, which may be older than the world: for what begins nothing.
+    /// What could not be read is a gap, forbidden among it: it is not empty.
+    pub async fn look(&self, direct: bool) -> PlatformReport {
+        if !direct {
+            return self.report(&Look::watched(&self.server, &self.watches)).await;
+        }
         self.watches.looked_directly();
         self.report(&Look::direct(&self.server)).await
-    }
-
-    /// The same from what is watched, which may be older than the world: for what begins nothing.
-    pub async fn glance(&self) -> PlatformReport {
-        self.report(&Look::watched(&self.server, &self.watches)).await
     }
 
     async fn report(&self, look: &Look) -> PlatformReport {

@@ -231,7 +231,7 @@ impl Daemon {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.cluster.lock().unwrap().now();
-        let platform = self.kube.observe().await;
+        let platform = self.kube.look(true).await;
         let (system, signals) = self.cluster.lock().unwrap().system(direct);
         Observation { at, direct, platform, system, signals }
     }

@@ -9,46 +9,74 @@
 mod agreement;
 mod alarm;
 mod call;
-mod connection;
+mod client;
 mod endpoint;
-pub mod identity;
+mod identity;
 mod outcome;
 mod report;
 mod survey;
 
-use crate::actuate::Licence;
+use super::connection::{Connection, Purpose, Reach};
+use super::{Data, Kind, Opening, Settings, System};
+use crate::actuate::{Licence, Pending};
 use crate::lead::{Lead, NOT_LEADING};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
+use plimsoll_core::profile;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How the members of an etcd cluster are reached. It stands in the daemon's file, never in a target.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct EtcdConfig {
-    /// A PEM file with the certificates that sign the members' certificates. With it, endpoints without a
-    /// scheme are `https`; without it, `http`.
-    pub ca: Option<PathBuf>,
-    /// A PEM file with the client's certificate; only together with `key`.
-    pub cert: Option<PathBuf>,
-    /// A PEM file with the client's private key; only together with `cert`.
-    pub key: Option<PathBuf>,
-    /// The user, where etcd's authentication is on; only together with `passwordFile`. It needs the role
-    /// `root`, since etcd lets nobody else change the membership.
-    pub username: Option<String>,
-    /// A file that holds the user's password; white space at its end is ignored.
-    pub password_file: Option<PathBuf>,
+/// etcd 3.4 and later.
+pub(super) static KIND: Kind = Kind {
+    word: profile::ETCD.system,
+    about: "etcd 3.4 and later: voters that agree by majority, learners before them.",
+    profile: &profile::ETCD,
+    only_on: None,
+    reach: Some(Reach {
+        example: "{kind: etcd, caFile: /etc/etcd/ca.pem, certFile: /etc/etcd/client.pem, keyFile: /etc/etcd/client.key}",
+        purposes: &[
+            Purpose { word: "client", schemes: SCHEMES, port: 2379, lasting: false },
+            Purpose { word: "peer", schemes: SCHEMES, port: 2380, lasting: true },
+        ],
+    }),
+    keys: &[],
+    read: |_, _| Arc::new(Plain),
+    data: Some(Data { folder: "member", identity: identity::identity }),
+};
+
+const SCHEMES: [&str; 2] = ["http://", "https://"];
+
+/// An etcd has no settings beside those of its connection.
+#[derive(Debug, PartialEq)]
+struct Plain;
+
+impl Settings for Plain {
+    fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn System>> {
+        Ok(Box::new(Etcd::new(opening.connection.clone()).led_by(opening.lead.clone())))
+    }
 }
 
-/// How long one member may take to answer a reading, everything included, where the owner says nothing. Well
-/// below the shortest step of the loop, well above an election (1 s by default).
-const READ_DEADLINE: Duration = Duration::from_secs(2);
+impl System for Etcd {
+    fn observe<'a>(&'a self, platform: &'a PlatformReport) -> Pending<'a, SystemReport> {
+        Box::pin(self.read(platform))
+    }
+
+    fn verb_deadline(&self) -> Duration {
+        self.connection.deadline.saturating_mul(VERB_READINGS).max(LEAST_VERB_DEADLINE)
+    }
+
+    fn act<'a>(
+        &'a self,
+        licence: &'a Licence,
+        verb: &'a SystemVerb,
+        platform: &'a PlatformReport,
+    ) -> Pending<'a, Outcome> {
+        Box::pin(self.carry_out(licence, verb, platform))
+    }
+}
+
 /// A verb reads first, and then waits for its answer as long as three readings take.
 const VERB_READINGS: u32 = 4;
 /// The least that a verb has: whoever is impatient with readings does not mean that an election, which a verb may
@@ -58,8 +86,7 @@ const LEAST_VERB_DEADLINE: Duration = Duration::from_secs(8);
 /// The driver of one etcd cluster.
 #[derive(Debug)]
 pub struct Etcd {
-    config: EtcdConfig,
-    read_deadline: Duration,
+    connection: Connection,
     /// Whether this daemon may still act, asked before the one call of a verb (N6).
     lead: Lead,
     /// Since when each member has been seen up without a restart.
@@ -77,15 +104,8 @@ struct Seen {
 impl Etcd {
     /// A driver; it connects when it is used.
     #[must_use]
-    pub fn new(config: EtcdConfig) -> Self {
-        Self { config, read_deadline: READ_DEADLINE, lead: Lead::alone(), seen: Mutex::default() }
-    }
-
-    /// The same with another deadline for one member's answer.
-    #[must_use]
-    pub fn reading_within(mut self, deadline: Duration) -> Self {
-        self.read_deadline = deadline;
-        self
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, lead: Lead::alone(), seen: Mutex::default() }
     }
 
     /// The same, for a daemon that acts only while it leads.
@@ -95,18 +115,12 @@ impl Etcd {
         self
     }
 
-    /// How long a verb may take: longer than its readings and an election, shorter than a person's patience.
-    #[must_use]
-    pub fn verb_deadline(&self) -> Duration {
-        self.read_deadline.saturating_mul(VERB_READINGS).max(LEAST_VERB_DEADLINE)
-    }
-
     /// Reads every member at its own endpoint and puts the answers together.
     ///
     /// Ends within the deadline of one member's answer. What was not answered, or not by enough members, or not by all in the
     /// same way, is a gap.
-    pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
-        let survey = self.survey(platform, self.read_deadline).await;
+    async fn read(&self, platform: &PlatformReport) -> SystemReport {
+        let survey = self.survey(platform, self.connection.deadline).await;
         report::assemble(&survey, platform)
     }
 
@@ -115,17 +129,17 @@ impl Etcd {
     /// The members are read first, so that a verb whose end is reached already is not sent again, and so
     /// that it goes to the member that can carry it out. A call is sent at most once: what was sent and not
     /// answered is [`Outcome::Unknown`].
-    pub async fn act(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
+    async fn carry_out(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
         let deadline = Instant::now() + licence.deadline;
         // A member that is silent is waited for, but not until nothing is left for the call itself.
-        let within = self.read_deadline.min(licence.deadline / 2);
+        let within = self.connection.deadline.min(licence.deadline / 2);
         let survey = self.survey(platform, within).await;
         match call::decide(verb, &licence.intent, &survey, platform) {
             call::Decision::Settled(outcome) => outcome,
             // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
             call::Decision::Send { .. } if !self.lead.holds() => call::not_sent(NOT_LEADING),
             call::Decision::Send { endpoint, call } => {
-                connection::send(&self.config, &endpoint, &call, deadline).await
+                client::send(&self.connection, &endpoint, &call, deadline).await
             }
         }
     }
@@ -137,11 +151,11 @@ impl Etcd {
         };
         let mut asked = tokio::task::JoinSet::new();
         for slot in slots {
-            let config = self.config.clone();
+            let connection = self.connection.clone();
             let slot = slot.clone();
             asked.spawn(async move {
                 let endpoint = endpoint::Endpoint::of(&slot.endpoints);
-                let readings = connection::read(&config, &endpoint, within).await;
+                let readings = client::read(&connection, &endpoint, within).await;
                 (slot, endpoint, readings)
             });
         }

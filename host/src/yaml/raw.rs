@@ -169,9 +169,28 @@ impl<'a> Map<'a> {
         Some(Self { entries: entries(node, &at, sink)?, at, meant: Vec::new() })
     }
 
+    /// A map without entries.
+    pub(crate) fn empty() -> Self {
+        Self { at: At::default(), entries: &[], meant: Vec::new() }
+    }
+
     /// Reports the keys that are not known.
     pub(crate) fn refuse_unknown(&mut self, known: &[&'static str], sink: &mut Sink) {
+        self.refuse_but(known, |_| None, sink);
+    }
+
+    /// Reports the keys that are not known, with better words for those that belong `elsewhere`.
+    pub(crate) fn refuse_but(
+        &mut self,
+        known: &[&'static str],
+        elsewhere: impl Fn(&str) -> Option<String>,
+        sink: &mut Sink,
+    ) {
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            if let Some(message) = elsewhere(&entry.key) {
+                sink.add(&place(entry, &self.at), message, "remove it");
+                continue;
+            }
             let meant = nearest(&entry.key, known.iter().copied());
             let hint =
                 meant.map_or_else(|| hint_for(&entry.key, known), |meant| format!("did you mean `{meant}`?"));

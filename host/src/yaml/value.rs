@@ -2,11 +2,12 @@
 //! goes on and finds the next problem too. A document with a problem is never used.
 
 use super::problem::{At, Sink, join, nearest, quote};
-use super::raw::{Any, Scalar};
+use super::raw::{Any, Field, Scalar};
 use super::tree::{Entry, Node, Value};
 use super::unit::{self, Unreadable};
 use super::words::{read_otherwise, taken_for};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest text value that is read anywhere but in a query: no name, path or address needs more.
@@ -158,6 +159,23 @@ impl Scalar {
             sink.add(&self.at, format!("{} is not a name", quote(&self.text)), hint);
         }
         self.text.clone()
+    }
+}
+
+impl Field<Scalar> {
+    /// A path; a relative one starts at `base`.
+    pub(crate) fn path(&self, base: &Path, sink: &mut Sink) -> Option<PathBuf> {
+        self.get().map(|path| base.join(path.text(sink)))
+    }
+
+    /// A duration within bounds, or the default.
+    pub(crate) fn wait(
+        &self,
+        default: Duration,
+        bounds: RangeInclusive<Duration>,
+        sink: &mut Sink,
+    ) -> Duration {
+        self.get().map_or(default, |wait| wait.duration(bounds, sink))
     }
 }
 

@@ -151,7 +151,7 @@ log: {{level: warn}}
 sources:
   main: {{kind: prometheus, url: \"{prometheus}\"}}
 platforms:
-  worlds: {{kind: sim, seed: 11, world: quorum}}
+  worlds: {{kind: sim, seed: 11}}
 ",
         arguments.interval_s
     );
@@ -169,7 +169,7 @@ kind: StatefulAutoscaler
 metadata: {{name: t{number}}}
 spec:
   targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: worlds}}
-  system: {{kind: sim}}
+  system: {{kind: sim-quorum}}
   minReplicas: 3
   maxReplicas: 5
   mode: enforce

@@ -4,9 +4,10 @@
 //! Its one argument is a JSON document with what the test chose.
 
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
+use plimsoll::platforms::Platform as _;
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedLists};
 use plimsoll_wire::journal::PlatformVerb;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[tokio::main]
@@ -20,14 +21,13 @@ async fn main() -> anyhow::Result<()> {
         env: BTreeMap::new(),
     };
     let config = ExecConfig {
-        name: "actor".into(),
-        list: Lister::Each(command.clone()),
+        list: Listing::Each(command.clone()),
         add: Some(command.clone()),
         remove: Some(command),
         working_dir: "/".into(),
-        namespaces: BTreeSet::from(["*".into()]),
     };
-    let exec = Exec::new(config, field("state"))?.with_guard(field("guard"));
+    let exec =
+        Exec::new("actor", config, &SharedLists::default(), field("state"))?.with_guard(field("guard"));
     let licence = Licence {
         target: field("target").into(),
         plan: "p1".into(),

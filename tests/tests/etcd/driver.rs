@@ -3,7 +3,8 @@
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use plimsoll::actuate::Licence;
 use plimsoll::systems::System;
-use plimsoll::systems::etcd::{Etcd, EtcdConfig};
+use plimsoll::systems::connection::Connection;
+use plimsoll::systems::etcd::Etcd;
 use plimsoll_core::observation::{
     PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemReport, Told, VacantSlot,
 };
@@ -22,13 +23,13 @@ use std::time::Duration;
 /// The driver with the platform that the rig is.
 struct Subject {
     rig: Rig,
-    driver: System,
+    driver: Box<dyn System>,
 }
 
 impl Subject {
     async fn start(members: usize) -> anyhow::Result<Self> {
         let rig = Rig::start(members, 7).await?;
-        Ok(Self { rig, driver: System::Etcd(Etcd::new(EtcdConfig::default())) })
+        Ok(Self { rig, driver: Box::new(Etcd::new(Connection::default())) })
     }
 
     fn platform(&self) -> anyhow::Result<PlatformReport> {
@@ -316,8 +317,8 @@ async fn tells_a_dead_member_from_a_dead_quorum() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_member_that_is_silent_leaves_time_for_the_call_itself() -> anyhow::Result<()> {
     let rig = Rig::start(3, 7).await?;
-    let driver = Etcd::new(EtcdConfig::default()).reading_within(Duration::from_secs(60));
-    let subject = Subject { rig, driver: System::Etcd(driver) };
+    let driver = Etcd::new(Connection { deadline: Duration::from_secs(60), ..Connection::default() });
+    let subject = Subject { rig, driver: Box::new(driver) };
     let report = subject.observe_until("three in sync", |report| is_settled(report, 3)).await?;
     let leader = control(&report).leader.value().expect("a leader");
     let silent = members(&report).iter().find(|member| member.id != *leader);

@@ -1,7 +1,9 @@
 //! The etcd driver with TLS and with etcd's authentication, against real members.
 
 use anyhow::Context as _;
-use plimsoll::systems::etcd::{Etcd, EtcdConfig};
+use plimsoll::systems::System as _;
+use plimsoll::systems::connection::{ClientIdentity, Connection, Login};
+use plimsoll::systems::etcd::Etcd;
 use plimsoll_core::observation::{PlatformReport, Slot, Source, SystemReport, Told};
 use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
 use plimsoll_tests::process::{Ports, Process, wait_until};
@@ -83,14 +85,17 @@ fn start(folder: &Path) -> anyhow::Result<(Process, String, String)> {
 }
 
 /// What a client of that member has.
-fn ours(folder: &Path) -> EtcdConfig {
-    let path = |name: &str| Some(folder.join(name));
-    EtcdConfig {
-        ca: path("ours-ca.pem"),
-        cert: path("ours.pem"),
-        key: path("ours.key"),
-        ..EtcdConfig::default()
+fn ours(folder: &Path) -> Connection {
+    Connection {
+        ca_file: Some(folder.join("ours-ca.pem")),
+        identity: Some(identity(folder, "ours")),
+        ..Connection::default()
     }
+}
+
+fn identity(folder: &Path, name: &str) -> ClientIdentity {
+    let file = |end: &str| folder.join(format!("{name}.{end}"));
+    ClientIdentity { cert_file: file("pem"), key_file: file("key") }
 }
 
 /// The same platform, whose slot has to prove a name.
@@ -146,15 +151,14 @@ async fn reads_over_tls_with_the_right_certificates_only() -> anyhow::Result<()>
     }
 
     let wrong = [
-        ("nothing", EtcdConfig::default()),
-        ("no certificate of the client", EtcdConfig { cert: None, key: None, ..right.clone() }),
+        ("nothing", Connection::default()),
+        ("no certificate of the client", Connection { identity: None, ..right.clone() }),
         (
             "a certificate of the client that is not trusted",
-            EtcdConfig { cert: path("other.pem"), key: path("other.key"), ..right.clone() },
+            Connection { identity: Some(identity(folder.path(), "other")), ..right.clone() },
         ),
-        ("another authority for the server", EtcdConfig { ca: path("other-ca.pem"), ..right.clone() }),
-        ("a key without its certificate", EtcdConfig { cert: None, ..right.clone() }),
-        ("a file that is not there", EtcdConfig { ca: path("absent.pem"), ..right }),
+        ("another authority for the server", Connection { ca_file: path("other-ca.pem"), ..right.clone() }),
+        ("a file that is not there", Connection { ca_file: path("absent.pem"), ..right }),
     ];
     for (what, config) in wrong {
         let report = Etcd::new(config).observe(&platform(&client, &peer)).await;
@@ -175,10 +179,9 @@ async fn reads_with_the_right_password_only() -> anyhow::Result<()> {
 
     let password_file = rig.home().join("password");
     std::fs::write(&password_file, "secret\n")?;
-    let config = EtcdConfig {
-        username: Some("root".to_owned()),
-        password_file: Some(password_file.clone()),
-        ..EtcdConfig::default()
+    let config = Connection {
+        login: Some(Login { username: "root".to_owned(), password_file: password_file.clone() }),
+        ..Connection::default()
     };
     let platform = platform(&endpoint, "http://127.0.0.1:1");
     let driver = Etcd::new(config);
@@ -196,7 +199,7 @@ async fn reads_with_the_right_password_only() -> anyhow::Result<()> {
         ))
     );
     // Without a user the state is told, the membership is not.
-    let report = Etcd::new(EtcdConfig::default()).observe(&platform).await;
+    let report = Etcd::new(Connection::default()).observe(&platform).await;
     assert!(matches!(missing(&report), Some((Gap::Partial { got: 0, want: 1 }, _))), "{report:#?}");
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! A folder with the scripts, the state and the traces of one test.
 
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister};
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedLists};
 use plimsoll_wire::journal::PlatformVerb;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -53,12 +53,10 @@ impl Lab {
 
     pub(crate) fn config(&self) -> ExecConfig {
         ExecConfig {
-            name: "lab".into(),
-            list: Lister::Each(self.command("list")),
+            list: Listing::Each(self.command("list")),
             add: Some(self.command("add")),
             remove: Some(self.command("remove")),
             working_dir: self.folder.path().to_owned(),
-            namespaces: BTreeSet::from(["lab".into()]),
         }
     }
 
@@ -67,7 +65,11 @@ impl Lab {
     }
 
     pub(crate) fn exec_with(&self, config: ExecConfig) -> Exec {
-        Exec::new(config, self.state()).unwrap().with_guard(binary())
+        self.exec_among(config, &SharedLists::default())
+    }
+
+    pub(crate) fn exec_among(&self, config: ExecConfig, lists: &SharedLists) -> Exec {
+        Exec::new("lab", config, lists, self.state()).unwrap().with_guard(binary())
     }
 
     /// The number that a script has written to a file of this name, once it is there.

@@ -1,7 +1,8 @@
 //! Listing: every doubtful answer is a gap.
 
 use crate::lab::{Lab, TARGET, runs, until};
-use plimsoll::platforms::exec::{Command, Lister};
+use plimsoll::platforms::Platform as _;
+use plimsoll::platforms::exec::{Command, Listing};
 use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_wire::fact::{Authority, Gap};
 use std::time::Duration;
@@ -30,7 +31,7 @@ async fn a_list_is_told_on_the_platforms_word() {
             "vacant":[{"slot":"e4","volume":null}]}
 END"#,
     );
-    let report = lab.exec().observe(TARGET).await;
+    let report = lab.exec().observe(TARGET, true).await;
     let Told::Value { value: slots, source } = &report.slots else { panic!("{report:?}") };
     assert_eq!((source.authority, &*source.observer), (Authority::Platform, "exec/lab"));
     assert_eq!((&*slots[0].slot, slots[0].running, &*slots[0].incarnation), ("e1", true, "boot-1"));
@@ -64,15 +65,15 @@ async fn a_list_that_fails_is_a_gap_and_never_an_empty_list() {
     let exec = lab.exec();
     for (body, reason, part) in cases {
         lab.script("list", body);
-        let (gap, detail) = gap_of(&exec.observe(TARGET).await);
+        let (gap, detail) = gap_of(&exec.observe(TARGET, true).await);
         assert_eq!(gap, reason, "{body}: {detail}");
         assert!(detail.contains(part) && detail.len() < 1000, "{body}: {detail}");
     }
     for program in [lab.path("nowhere"), lab.path("list"), lab.path("")] {
         let mut config = lab.config();
         config.list =
-            Lister::Each(Command { argv: vec![program.display().to_string()], ..lab.command("list") });
-        let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
+            Listing::Each(Command { argv: vec![program.display().to_string()], ..lab.command("list") });
+        let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET, true).await);
         assert_eq!(gap, Gap::Error);
         assert!(detail.contains("could not be started"), "{detail}");
     }
@@ -83,8 +84,8 @@ async fn a_hanging_list_is_ended_with_its_whole_group() {
     let lab = Lab::new();
     lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
     let mut config = lab.config();
-    config.list = Lister::Each(Command { timeout: Duration::from_millis(500), ..lab.command("list") });
-    let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET).await);
+    config.list = Listing::Each(Command { timeout: Duration::from_millis(500), ..lab.command("list") });
+    let (gap, detail) = gap_of(&lab.exec_with(config).observe(TARGET, true).await);
     assert_eq!(gap, Gap::Error);
     assert!(detail.contains("did not answer within 500 ms"), "{detail}");
     let pids = [lab.pid("self"), lab.pid("child")];
@@ -96,7 +97,7 @@ async fn a_list_that_nobody_waits_for_any_more_is_ended() {
     let lab = Lab::new();
     lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
     let exec = lab.exec();
-    let reading = tokio::spawn(async move { exec.observe(TARGET).await });
+    let reading = tokio::spawn(async move { exec.observe(TARGET, true).await });
     lab.written("self").await;
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());

@@ -3,7 +3,8 @@
 use crate::lab::{Lab, licence, runs, start, until};
 use crate::list::gap_of;
 use plimsoll::actuate::Licence;
-use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Lister, SharedList, SharedLists};
+use plimsoll::platforms::Platform as _;
+use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedList, SharedLists};
 use plimsoll_core::observation::{PlatformReport, Told};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::Outcome;
@@ -18,13 +19,23 @@ const COUNT: &str = r#"cat > "$d/stdin"
     echo "{\"formatVersion\":1,\"targets\":{$(one lab/a),$(one lab/b),$(one lab/c)}}""#;
 const LONG: Duration = Duration::from_secs(3600);
 
-fn shared(lab: &Lab, keep: Duration) -> Arc<SharedList> {
-    SharedLists::default().of(&lab.command("list"), &lab.path(""), keep)
+/// One list, for as long as the test goes on.
+struct Shared {
+    lists: SharedLists,
+    keep: Duration,
+    _list: Arc<SharedList>,
+}
+
+fn shared(lab: &Lab, keep: Duration) -> Shared {
+    let lists = SharedLists::default();
+    let list = lists.of(&lab.command("list"), &lab.config().working_dir, keep);
+    Shared { lists, keep, _list: list }
 }
 
 /// The platform of one more target.
-fn exec(lab: &Lab, list: &Arc<SharedList>) -> Exec {
-    lab.exec_with(ExecConfig { list: Lister::All(list.clone()), ..lab.config() })
+fn exec(lab: &Lab, shared: &Shared) -> Exec {
+    let list = Listing::All { command: lab.command("list"), keep: shared.keep };
+    lab.exec_among(ExecConfig { list, ..lab.config() }, &shared.lists)
 }
 
 /// Of which run an answer is.
@@ -54,13 +65,13 @@ async fn the_target_is_an_argument_of_its_own_where_the_owner_says_so() {
         command
     };
     let exec = lab.exec_with(ExecConfig {
-        list: Lister::Each(with("list", &["{target}", "{else}"])),
+        list: Listing::Each(with("list", &["{target}", "{else}"])),
         add: Some(with("add", &["{namespace}", "--name", "{name}"])),
         ..lab.config()
     });
     for target in ["lab/web", "lab/db-2.eu"] {
         let name = target.split_once('/').unwrap().1;
-        assert_eq!(exec.observe(target).await.slots.value().map(Vec::len), Some(0));
+        assert_eq!(exec.observe(target, true).await.slots.value().map(Vec::len), Some(0));
         assert_eq!(lab.read("list-arguments"), format!("{target}\n{{else}}\n"));
         let licence = Licence { target: target.into(), ..licence(name) };
         assert_eq!(exec.act(&licence, &start(json!(null))).await, Outcome::Applied);
@@ -79,12 +90,12 @@ async fn a_key_that_is_no_name_becomes_no_argument() {
         command
     };
     let exec = lab.exec_with(ExecConfig {
-        list: Lister::Each(with("list")),
+        list: Listing::Each(with("list")),
         add: Some(with("add")),
         ..lab.config()
     });
     for odd in ["lab/--force", "lab/a b", "lab/$(reboot)", "lab/..", "lab/a/b", "lab/Ä"] {
-        let (reason, detail) = gap_of(&exec.observe(odd).await);
+        let (reason, detail) = gap_of(&exec.observe(odd, true).await);
         assert!(reason == Gap::Error && detail.contains("cannot be an argument"), "{odd}: {detail}");
         let outcome = exec.act(&Licence { target: odd.into(), ..licence("i1") }, &start(json!(null))).await;
         let Outcome::Refused { message } = outcome else { panic!("{odd}: {outcome:?}") };
@@ -99,17 +110,17 @@ async fn one_run_serves_all_targets_of_a_look_each_of_them_once() {
     lab.script("list", COUNT);
     let list = shared(&lab, LONG);
     let (a, b, c) = (exec(&lab, &list), exec(&lab, &list), exec(&lab, &list));
-    assert_eq!(run_of(&a.glance("lab/a").await), "1");
-    assert_eq!(run_of(&b.glance("lab/b").await), "1");
+    assert_eq!(run_of(&a.observe("lab/a", false).await), "1");
+    assert_eq!(run_of(&b.observe("lab/b", false).await), "1");
     assert_eq!(lab.read("stdin"), r#"{"formatVersion":1}"#);
     // What a target has been told is asked for again before it is told again: two reads are two readings.
-    assert_eq!(run_of(&a.glance("lab/a").await), "2");
-    assert_eq!(run_of(&b.glance("lab/b").await), "2");
-    assert_eq!(run_of(&c.glance("lab/c").await), "2");
+    assert_eq!(run_of(&a.observe("lab/a", false).await), "2");
+    assert_eq!(run_of(&b.observe("lab/b", false).await), "2");
+    assert_eq!(run_of(&c.observe("lab/c", false).await), "2");
     // A direct look wants to know what is now.
-    assert_eq!(run_of(&c.observe("lab/c").await), "3");
-    assert_eq!(run_of(&b.observe("lab/b").await), "4");
-    assert_eq!(run_of(&a.glance("lab/a").await), "4");
+    assert_eq!(run_of(&c.observe("lab/c", true).await), "3");
+    assert_eq!(run_of(&b.observe("lab/b", true).await), "4");
+    assert_eq!(run_of(&a.observe("lab/a", false).await), "4");
     assert_eq!(lab.read("runs").lines().count(), 4);
 }
 
@@ -122,15 +133,15 @@ async fn an_answer_that_was_kept_tells_its_age_and_an_old_one_is_not_told() {
         Told::Gap { .. } | Told::NotApplicable => panic!("no answer: {report:?}"),
     };
     let list = shared(&lab, LONG);
-    assert_eq!(age(&exec(&lab, &list).glance("lab/a").await), 0, "it was asked for");
+    assert_eq!(age(&exec(&lab, &list).observe("lab/a", false).await), 0, "it was asked for");
     let pause = Duration::from_millis(300);
     tokio::time::sleep(pause).await;
-    let kept = exec(&lab, &list).glance("lab/b").await;
+    let kept = exec(&lab, &list).observe("lab/b", false).await;
     assert!(run_of(&kept) == "1" && age(&kept) >= 300, "{kept:?}");
     let short = shared(&lab, Duration::from_millis(1));
-    assert_eq!(run_of(&exec(&lab, &short).glance("lab/a").await), "2");
+    assert_eq!(run_of(&exec(&lab, &short).observe("lab/a", false).await), "2");
     tokio::time::sleep(pause).await;
-    let anew = exec(&lab, &short).glance("lab/b").await;
+    let anew = exec(&lab, &short).observe("lab/b", false).await;
     assert_eq!((run_of(&anew), age(&anew)), ("3", 0));
 }
 
@@ -156,7 +167,7 @@ async fn a_list_for_all_that_fails_is_a_gap_for_all_with_the_reason_and_one_run(
         std::fs::write(lab.path("runs"), "").unwrap();
         let list = shared(&lab, LONG);
         for target in ["lab/a", "lab/b"] {
-            let (gap, detail) = gap_of(&exec(&lab, &list).glance(target).await);
+            let (gap, detail) = gap_of(&exec(&lab, &list).observe(target, false).await);
             assert_eq!(gap, reason, "{body}: {detail}");
             assert!(detail.contains(part) && detail.len() < 1000, "{body}: {detail}");
         }
@@ -165,9 +176,9 @@ async fn a_list_for_all_that_fails_is_a_gap_for_all_with_the_reason_and_one_run(
     // What is wrong with one target's part is that target's trouble.
     lab.script("list", &format!("echo '{}'", both(&odd, &good)));
     let list = shared(&lab, LONG);
-    let (gap, detail) = gap_of(&exec(&lab, &list).glance("lab/a").await);
+    let (gap, detail) = gap_of(&exec(&lab, &list).observe("lab/a", false).await);
     assert!(gap == Gap::Unparsable && detail.contains("lab/a: slot name"), "{detail}");
-    assert_eq!(exec(&lab, &list).glance("lab/b").await.slots.value().map(Vec::len), Some(0));
+    assert_eq!(exec(&lab, &list).observe("lab/b", false).await.slots.value().map(Vec::len), Some(0));
 }
 
 #[tokio::test]
@@ -176,14 +187,14 @@ async fn a_list_for_all_that_its_asker_leaves_is_ended_and_asked_for_anew() {
     lab.script("list", "sleep 1000 & echo $! > $d/child; echo $$ > $d/self; wait");
     let list = shared(&lab, LONG);
     let first = exec(&lab, &list);
-    let reading = tokio::spawn(async move { first.glance("lab/a").await });
+    let reading = tokio::spawn(async move { first.observe("lab/a", false).await });
     lab.written("self").await;
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());
     let pids = [lab.pid("self"), lab.pid("child")];
     until("the group is gone", || pids.iter().all(|pid| !runs(*pid)));
     lab.script("list", COUNT);
-    assert_eq!(run_of(&exec(&lab, &list).glance("lab/b").await), "1");
+    assert_eq!(run_of(&exec(&lab, &list).observe("lab/b", false).await), "1");
 }
 
 #[test]

@@ -20,7 +20,7 @@ kubernetes:
   autoscalers: true
   scalable: [{apiVersion: example.dev/v1, kind: Database, plural: databases}]
 platforms:
-  playground: {kind: sim, seed: 1, world: quorum, namespaces: ['*']}
+  playground: {kind: sim, seed: 1, namespaces: ['*']}
 systems:
   pods: {kind: etcd, namespaces: ['*']}
   etcd: {kind: etcd, namespaces: ['*']}

@@ -1,7 +1,8 @@
 //! Settings before their judge: each policy is asked once, about a made-up cluster where every signal of the document is well.
 //! Whether settings are right, and whether a signal that they name is there, only the policy itself knows.
 
-use crate::config::{PlatformKind, TargetConfig};
+use crate::config::TargetConfig;
+use crate::platforms::sim;
 use crate::policy::Library;
 use plimsoll_sim::sim::SIGNALS;
 use plimsoll_wire::{Answer, FORMAT_VERSION, Snapshot};
@@ -72,7 +73,7 @@ fn signals(target: &TargetConfig) -> serde_json::Map<String, Value> {
         let signal = json!({ "state": "ok", "ageMs": 0, "coveragePermille": 1_000, "samples": samples });
         (name.to_owned(), signal)
     };
-    let is_simulated = matches!(target.platform.kind, PlatformKind::Sim(_));
+    let is_simulated = target.platform.kind.word == sim::WORD;
     let own = SIGNALS.iter().filter(|_| is_simulated).map(|name| signal(name, Duration::from_secs(1)));
     own.chain(target.signals.iter().map(|one| signal(&one.name, one.step))).collect()
 }

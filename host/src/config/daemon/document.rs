@@ -1,12 +1,12 @@
 //! The daemon's file as it is written, and what becomes of it.
 
 use super::kubernetes::{RawKubernetes, kubernetes};
-use super::reach::{RawPlatform, RawSource, RawSystem, platform, source, system};
-use super::{Audit, DaemonConfig, KIND, Log, LogFormat, LogLevel, PolicyHost, Sandbox};
+use super::reach::{RawSource, platform, source, system};
+use super::{Audit, DaemonConfig, KIND, Log, LogFormat, LogLevel, PolicyHost};
 use crate::config::header;
-use crate::policy::{Allowance, Allowances, Class, Limits};
+use crate::policy::{Allowance, Allowances, Class, Limits, Sandbox};
 use crate::yaml::problem::{At, Sink, quote};
-use crate::yaml::raw::{Field, List, Named, Raw, Scalar, raw};
+use crate::yaml::raw::{Any, Field, List, Named, Raw, Scalar, raw};
 use crate::yaml::tree::Node;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ raw! {
         control: RawControl = "control",
         interval: Scalar = "interval",
         sources: Named<RawSource> = "sources",
-        platforms: Named<RawPlatform> = "platforms",
-        systems: Named<RawSystem> = "systems",
+        platforms: Named<Any> = "platforms",
+        systems: Named<Any> = "systems",
         kubernetes: RawKubernetes = "kubernetes",
         policy_host: RawPolicyHost = "policyHost",
         audit: RawAudit = "audit",
@@ -125,20 +125,20 @@ pub(in crate::config) fn read(
 
 fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> DaemonConfig {
     header(&raw.at, &raw.api_version, &raw.kind, KIND, sink);
-    let state_dir = path(&raw.state_dir, base, sink).unwrap_or_else(|| base.join("state"));
+    let state_dir = raw.state_dir.path(base, sink).unwrap_or_else(|| base.join("state"));
     let platforms = named(&raw.platforms, sink, |name, raw, sink| platform(name, raw, base, sink));
     let kubernetes = raw.kubernetes.get().map(|raw| kubernetes(raw, &platforms, base, sink));
     DaemonConfig {
         file: file.to_owned(),
-        policies_dir: path(&raw.policies_dir, base, sink).unwrap_or_else(|| base.join("policies")),
-        targets_dir: path(&raw.targets_dir, base, sink).unwrap_or_else(|| base.join("targets")),
+        policies_dir: raw.policies_dir.path(base, sink).unwrap_or_else(|| base.join("policies")),
+        targets_dir: raw.targets_dir.path(base, sink).unwrap_or_else(|| base.join("targets")),
         // Long enough to notice a slip and to put the document back; a day is as good as never.
-        remove_after: wait(&raw.remove_after, 5 * MINUTE, SECOND, DAY, sink),
+        remove_after: raw.remove_after.wait(5 * MINUTE, SECOND..=DAY, sink),
         http: http(raw.http.get(), sink),
         control_socket: control_socket(raw.control.get(), base, &state_dir, sink),
         // A second is what tests need; ten minutes is the age at which the oldest fact that may be used dies.
-        interval: wait(&raw.interval, 15 * SECOND, SECOND, 10 * MINUTE, sink),
-        sources: named(&raw.sources, sink, |name, raw, sink| source(name, raw, base, sink)),
+        interval: raw.interval.wait(15 * SECOND, SECOND..=10 * MINUTE, sink),
+        sources: named(&raw.sources, sink, |name, raw, sink| Some(source(name, raw, base, sink))),
         systems: named(&raw.systems, sink, |name, raw, sink| system(name, raw, base, sink)),
         targets_optional: raw.targets_dir.is_absent() && kubernetes.as_ref().is_some_and(|it| it.autoscalers),
         kubernetes,
@@ -154,21 +154,6 @@ fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> Daemon
         log: log(raw.log.get(), sink),
         state_dir,
     }
-}
-
-/// A path; a relative one starts at `base`.
-pub(super) fn path(field: &Field<Scalar>, base: &Path, sink: &mut Sink) -> Option<PathBuf> {
-    field.get().map(|path| base.join(path.text(sink)))
-}
-
-pub(super) fn wait(
-    field: &Field<Scalar>,
-    default: Duration,
-    floor: Duration,
-    ceiling: Duration,
-    sink: &mut Sink,
-) -> Duration {
-    field.get().map_or(default, |wait| wait.duration(floor..=ceiling, sink))
 }
 
 fn size(field: &Field<Scalar>, default: u64, floor: u64, ceiling: u64, sink: &mut Sink) -> u64 {
@@ -213,14 +198,14 @@ fn control_socket(raw: Option<&RawControl>, base: &Path, state_dir: &Path, sink:
 fn named<R, T>(
     field: &Field<Named<R>>,
     sink: &mut Sink,
-    mut convert: impl FnMut(&str, &R, &mut Sink) -> T,
+    mut convert: impl FnMut(&str, &R, &mut Sink) -> Option<T>,
 ) -> BTreeMap<String, Arc<T>> {
     let Some(named) = field.get() else { return BTreeMap::new() };
     if let Some((name, _)) = named.items.get(MAX_NAMED) {
         sink.add(&name.at, format!("is one of more than {MAX_NAMED}"), "");
     }
-    let item = |(name, raw): &(Scalar, R)| (name.name(sink), Arc::new(convert(&name.text, raw, sink)));
-    named.items.iter().map(item).collect()
+    let item = |(name, raw): &(Scalar, R)| Some((name.name(sink), Arc::new(convert(&name.text, raw, sink)?)));
+    named.items.iter().filter_map(item).collect()
 }
 
 fn policy_host(raw: Option<&RawPolicyHost>, sink: &mut Sink) -> PolicyHost {
@@ -246,9 +231,9 @@ fn allowance(raw: &RawClass, default: Allowance, sink: &mut Sink) -> Allowance {
     let (most, normal) = (Allowance::ceiling(), default.limits);
     let compile_cpu = Duration::from_secs(default.compile_cpu_s);
     let longest_compile = Duration::from_secs(most.compile_cpu_s);
-    let compile_cpu = wait(&raw.compile_cpu, compile_cpu, SECOND, longest_compile, sink);
+    let compile_cpu = raw.compile_cpu.wait(compile_cpu, SECOND..=longest_compile, sink);
     let (wall, longest) = (Duration::from_millis(normal.wall_ms), Duration::from_millis(most.limits.wall_ms));
-    let wall = wait(&raw.wall, wall, SECOND / 20, longest, sink);
+    let wall = raw.wall.wait(wall, SECOND / 20..=longest, sink);
     Allowance {
         module_bytes: size(&raw.module_size, default.module_bytes, 64 << 10, most.module_bytes, sink),
         // The kernel counts whole seconds.
@@ -276,9 +261,9 @@ fn audit(raw: Option<&RawAudit>, base: &Path, state_dir: &Path, sink: &mut Sink)
     };
     let Some(raw) = raw else { return default };
     let audit = Audit {
-        dir: path(&raw.dir, base, sink).unwrap_or(default.dir),
+        dir: raw.dir.path(base, sink).unwrap_or(default.dir),
         segment_bytes: size(&raw.segment_size, default.segment_bytes, 64 << 10, GI, sink),
-        retention: wait(&raw.retention, default.retention, 60 * MINUTE, 3_660 * DAY, sink),
+        retention: raw.retention.wait(default.retention, 60 * MINUTE..=3_660 * DAY, sink),
         retention_bytes: size(&raw.retention_size, default.retention_bytes, MI, 1 << 50, sink),
         snapshot_bytes: size(&raw.snapshot_size, default.snapshot_bytes, MI, 1 << 50, sink),
     };

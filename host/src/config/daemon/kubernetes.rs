@@ -1,10 +1,10 @@
-//! The Kubernetes that workloads are on, and where their members are reached.
+//! The Kubernetes that workloads are on.
 
-use super::document::path;
 use super::lease::{RawLease, fences, lease};
 use super::reach::namespaces;
 use super::{Lease, Namespaces, Platform};
 use crate::kubernetes::Scalable;
+use crate::platforms;
 use crate::yaml::problem::{Sink, quote};
 use crate::yaml::raw::{Field, List, Scalar, raw};
 use std::collections::BTreeMap;
@@ -30,20 +30,6 @@ raw! {
         replicas_path: Scalar = "replicasPath",
     }
 }
-
-raw! {
-    struct RawEndpoints {
-        client: Scalar = "client",
-        peer: Scalar = "peer",
-        server_name: Scalar = "serverName",
-    }
-}
-
-/// What may stand in an address, to be filled in for each member.
-const BLANKS: [&str; 5] = ["ip", "pod", "ordinal", "service", "namespace"];
-
-/// The name of a pod of a StatefulSet, under its governing service: whatever address it has.
-const STABLE_NAME: &str = "{pod}.{service}.{namespace}.svc";
 
 /// A Kubernetes: its workloads may be targets, and the journals are in it (`decisions.md` D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +65,7 @@ pub(super) fn kubernetes(
         );
     }
     Kubernetes {
-        kubeconfig: path(&raw.kubeconfig, base, sink),
+        kubeconfig: raw.kubeconfig.path(base, sink),
         context: raw.context.get().map(|context| context.text(sink)),
         namespaces: namespaces(&raw.namespaces, sink),
         autoscalers: raw.autoscalers.get().is_some_and(|switch| switch.switch(sink)),
@@ -90,8 +76,6 @@ pub(super) fn kubernetes(
 
 /// The kinds that are opened. More than these would be a list of everything, and each is watched.
 const MAX_SCALABLE: usize = 16;
-/// What documents say of themselves.
-const KINDS: [&str; 3] = ["Exec", "Sim", "StatefulSet"];
 
 fn scalable(raw: &Field<List<RawScalable>>, sink: &mut Sink) -> Vec<Arc<Scalable>> {
     let Some(list) = raw.get() else { return Vec::new() };
@@ -127,7 +111,8 @@ fn one_scalable(raw: &RawScalable, sink: &mut Sink) -> Option<Scalable> {
     if parts.len() != 2 || !parts.iter().all(|part| is_name(part)) {
         sink.add(&version.at, format!("{} is no group and version", quote(&version.text)), hint);
     }
-    if KINDS.contains(&&*kind.text) || !is_name(&kind.text) {
+    // Those have their words in documents already.
+    if platforms::KINDS.iter().any(|known| known.refers == kind.text) || !is_name(&kind.text) {
         let hint = "name the kind of a custom resource";
         sink.add(&kind.at, format!("{} cannot be opened", quote(&kind.text)), hint);
     }
@@ -150,59 +135,4 @@ fn fields(path: &Scalar, sink: &mut Sink) -> Vec<String> {
         sink.add(&path.at, format!("{} is no path of fields", quote(&path.text)), hint);
     }
     parts
-}
-
-/// Where the members of an etcd are reached in pods, unless something else is written: clients by the pod's own
-/// address, which goes with the pod, members of each other by the name that outlives it. With TLS it is that name, too,
-/// which a member's certificate has to bear: an address becomes another pod's, a name does not (`decisions.md` D13).
-pub(super) fn endpoints(
-    raw: Option<&RawEndpoints>,
-    secure: bool,
-    sink: &mut Sink,
-) -> BTreeMap<String, String> {
-    let scheme = if secure { "https" } else { "http" };
-    let client = raw.and_then(|raw| template(&raw.client, &["ip", "pod", "ordinal"], sink));
-    let peer = raw.and_then(|raw| template(&raw.peer, &["pod", "ordinal"], sink));
-    let client = client.unwrap_or_else(|| format!("{scheme}://{{ip}}:2379"));
-    let name = raw.and_then(|raw| template(&raw.server_name, &["ip", "pod", "ordinal"], sink));
-    if let Some(field) = raw.and_then(|raw| raw.server_name.get())
-        && !secure
-    {
-        sink.add(&field.at, "is given without `caFile`", "without TLS nobody proves a name");
-    }
-    // An address by name is proved as it is.
-    let by_address = secure && client.contains("{ip}");
-    let name = name.or_else(|| by_address.then(|| STABLE_NAME.to_owned()));
-    let peer = peer.unwrap_or_else(|| format!("{scheme}://{STABLE_NAME}:2380"));
-    let named = name.map(|name| ("serverName".to_owned(), name));
-    [("client".to_owned(), client), ("peer".to_owned(), peer)].into_iter().chain(named).collect()
-}
-
-/// An address with blanks, of which one must tell members apart.
-fn template(field: &Field<Scalar>, telling: &[&str], sink: &mut Sink) -> Option<String> {
-    let scalar = field.get()?;
-    let text = scalar.text(sink);
-    let mut rest = text.as_str();
-    let mut blanks = Vec::new();
-    while let Some((_, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else { break };
-        blanks.push(name);
-        rest = after;
-    }
-    let known = BLANKS.map(|blank| format!("{{{blank}}}")).join(", ");
-    if rest.contains(['{', '}']) || blanks.iter().any(|blank| !BLANKS.contains(blank)) {
-        sink.add(
-            &scalar.at,
-            format!("{} has a blank that is not known", quote(&text)),
-            format!("known: {known}"),
-        );
-    } else if !blanks.iter().any(|blank| telling.contains(blank)) {
-        let words = telling.iter().map(|blank| format!("`{{{blank}}}`")).collect::<Vec<_>>().join(" or ");
-        sink.add(
-            &scalar.at,
-            format!("{} is the same for all members", quote(&text)),
-            format!("put {words} into it"),
-        );
-    }
-    Some(text)
 }

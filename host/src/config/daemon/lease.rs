@@ -1,7 +1,6 @@
 //! Several daemons of which one leads, by a lease (`decisions.md` D20).
 
-use super::document::wait;
-use super::{Platform, PlatformKind};
+use super::Platform;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Scalar, raw};
 use crate::yaml::unit::show_duration;
@@ -52,9 +51,9 @@ pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> Lease {
     let lease = Lease {
         namespace: namespace.map(|name| name.name(sink)).unwrap_or_default(),
         name: raw.name.get().map_or_else(|| "plimsoll".to_owned(), |name| name.name(sink)),
-        duration: wait(&raw.duration, 30 * SECOND, 2 * SECOND, longest, sink),
-        renew_deadline: wait(&raw.renew_deadline, 20 * SECOND, SECOND, longest, sink),
-        retry_period: wait(&raw.retry_period, 4 * SECOND, SECOND / 10, longest, sink),
+        duration: raw.duration.wait(30 * SECOND, 2 * SECOND..=longest, sink),
+        renew_deadline: raw.renew_deadline.wait(20 * SECOND, SECOND..=longest, sink),
+        retry_period: raw.retry_period.wait(4 * SECOND, SECOND / 10..=longest, sink),
     };
     if lease.margin() < SECOND {
         let message = format!(
@@ -78,15 +77,10 @@ pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> Lease {
     lease
 }
 
-/// A command goes on when its daemon has lost the lead, on a machine that the others do not see: nothing fences it. And a
-/// simulated world is on one machine's disk.
+/// What a daemon that has lost the lead can still change, unseen by the others, has no place beside a lease.
 pub(super) fn fences(lease: &RawLease, platforms: &BTreeMap<String, Arc<Platform>>, sink: &mut Sink) {
     for (name, platform) in platforms {
-        let what = match platform.kind {
-            PlatformKind::Exec(_) => "commands, which nothing stops when the lead passes on",
-            PlatformKind::Sim(_) => "a world on this machine's disk, which no other daemon sees",
-            PlatformKind::Workload { .. } => continue,
-        };
+        let Some(what) = platform.kind.unfenced else { continue };
         let hint = "take the platform into a daemon of its own, without a lease";
         sink.add(&lease.at, format!("stands beside the platform `{name}`, which is {what}"), hint);
     }

@@ -3,18 +3,20 @@
 use super::behavior::{RawBehavior, behavior};
 use super::pause::{approve, pauses};
 use super::signal::{self, RawSignal, signals};
-use super::{KIND, OnError, Origin, PolicyConfig, System, TargetConfig, TargetKey};
-use crate::config::daemon::{DaemonConfig, ExecPlatform, Namespaces, Platform, PlatformKind};
+use super::{KIND, Origin, PolicyConfig, TargetConfig, TargetKey};
+use crate::config::daemon::{DaemonConfig, Namespaces, Platform, System};
 use crate::config::safety::{RawSafety, safety};
 use crate::config::{API_VERSION, header, named};
 use crate::kubernetes::Scalable;
+use crate::platforms::{self, Source};
+use crate::systems;
 use crate::yaml::form::{self, Form};
 use crate::yaml::problem::{At, Sink, quote};
 use crate::yaml::raw::{Any, Field, List, Named, Raw, Scalar, raw};
 use crate::yaml::tree::Node;
 use crate::yaml::value::json;
 use crate::yaml::words::is_off;
-use plimsoll_core::combine::OUTSIDE;
+use plimsoll_core::combine::{OUTSIDE, OnError};
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::Mode;
 use std::collections::BTreeSet;
@@ -31,8 +33,6 @@ const RETURNING: [(&str, bool); 2] = [("block", false), ("setAside", true)];
 const MODES: [(&str, Mode); 3] = [("off", Mode::Off), ("dryrun", Mode::Dryrun), ("enforce", Mode::Enforce)];
 const ON_ERROR: [(&str, OnError); 3] =
     [("hold", OnError::Hold), ("ignore", OnError::Ignore), ("fail", OnError::Fail)];
-/// Whether it is simulated.
-const SYSTEMS: [(&str, Option<bool>); 2] = [("etcd", Some(false)), ("sim", Some(true))];
 /// No group, version or kind is longer.
 const MAX_KIND: usize = 253;
 /// Each is an evaluation a cycle.
@@ -100,7 +100,7 @@ raw! {
 
 raw! {
     struct RawSystemRef {
-        kind: Scalar = "kind" => form::words(&SYSTEMS).required().doc("Which system."),
+        kind: Scalar = "kind" => form::words(&system_words()).required().doc("Which system."),
         name: Scalar = "ref" => form::name()
             .doc("How it is spoken to: one of the `systems` of the daemon's file that are open to this namespace."),
     }
@@ -118,10 +118,36 @@ raw! {
     }
 }
 
+/// The words for systems.
+fn system_words() -> Vec<(&'static str, Option<&'static systems::Kind>)> {
+    systems::KINDS.iter().map(|kind| (kind.word, Some(*kind))).collect()
+}
+
+/// A list of words in CEL.
+fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = words.into_iter().map(|word| format!("'{word}'")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// The words for systems of which something holds.
+fn systems_that(holds: impl Fn(&systems::Kind) -> bool) -> String {
+    listed(systems::KINDS.iter().filter(|kind| holds(kind)).map(|kind| kind.word))
+}
+
+/// The words for platforms of which something holds.
+fn platforms_that(holds: impl Fn(&platforms::Kind) -> bool) -> String {
+    listed(platforms::KINDS.iter().filter(|kind| holds(kind)).map(|kind| kind.refers))
+}
+
+fn is_in_file(kind: &platforms::Kind) -> bool {
+    matches!(kind.source, Source::File { .. })
+}
+
 fn target_ref_form() -> Form {
+    let in_file = platforms_that(is_in_file);
     let version = format!(
         "self.kind == 'StatefulSet' ? !has(self.apiVersion) || self.apiVersion == 'apps/v1' : \
-         self.kind in ['Exec', 'Sim'] ? !has(self.apiVersion) || self.apiVersion == '{API_VERSION}' : \
+         self.kind in {in_file} ? !has(self.apiVersion) || self.apiVersion == '{API_VERSION}' : \
          has(self.apiVersion)"
     );
     let message = format!(
@@ -132,10 +158,16 @@ fn target_ref_form() -> Form {
 }
 
 fn system_form() -> Form {
+    let reached = systems_that(|kind| kind.reach.is_some());
     RawSystemRef::form().rule(
-        "(self.kind == 'etcd') == has(self.ref)",
-        "an etcd needs `ref`, one of the `systems` of the daemon's file; a simulated system has none",
+        &format!("(self.kind in {reached}) == has(self.ref)"),
+        "a system needs `ref`, one of the `systems` of the daemon's file; a simulated one has none",
     )
+}
+
+/// Whether its members vote.
+fn votes(kind: &systems::Kind) -> bool {
+    kind.profile.members_vote
 }
 
 /// What the `spec` of a document may hold, as far as it can be said without the daemon's file. The server's language sees no
@@ -146,35 +178,54 @@ pub(in crate::config) fn form() -> Form {
          self.policies.all(policy, policy.name != '{OUTSIDE}')"
     );
     let tolerance = Safety::default().tolerance;
+    let voting = systems_that(votes);
     let voters = format!(
-        "self.system.kind != 'etcd' || self.maxReplicas > \
+        "!(self.system.kind in {voting}) || self.maxReplicas > \
          2 * (has(self.safety) && has(self.safety.tolerance) ? self.safety.tolerance : {tolerance})"
     );
-    RawSpec::form()
+    let odd = format!(
+        "!(self.system.kind in {voting}) || self.minReplicas != self.maxReplicas || self.minReplicas % 2 == 1 || \
+         (has(self.safety) && has(self.safety.allowEven) && self.safety.allowEven)"
+    );
+    let returning = format!(
+        "!has(self.returningVolume) || self.returningVolume == 'block' || \
+         (self.system.kind in {} && !(self.targetRef.kind in {}))",
+        systems_that(|kind| kind.data.is_some()),
+        platforms_that(|kind| !kind.has_claims)
+    );
+    let form = RawSpec::form()
         .rule(
             "self.minReplicas <= self.maxReplicas",
             "`minReplicas` is more than `maxReplicas`: exchange them or raise `maxReplicas`",
         )
         .rule(&reserved, &format!("`{OUTSIDE}` is the name of wishes from outside: choose another name"))
         .rule(
-            "(self.targetRef.kind == 'Sim') == (self.system.kind == 'sim')",
-            "the kinds `Sim` of `targetRef` and `sim` of `system` go together, and with nothing else",
-        )
-        .rule(
-            "!has(self.returningVolume) || self.returningVolume == 'block' || \
-             (self.system.kind != 'sim' && self.targetRef.kind != 'Exec')",
-            "`returningVolume` is about the claims of a StatefulSet; any other platform sees to its volumes itself",
+            &returning,
+            "`returningVolume` is about the claims of a StatefulSet, and about systems whose data tells whose it is",
         )
         .rule(
             &voters,
             "`maxReplicas` voters cannot lose `safety.tolerance` of them and still agree: allow at least twice as many and \
              one, or lower `safety.tolerance`",
         )
-        .rule(
-            "self.system.kind != 'etcd' || self.minReplicas != self.maxReplicas || self.minReplicas % 2 == 1 || \
-             (has(self.safety) && has(self.safety.allowEven) && self.safety.allowEven)",
-            "the only size is even: choose an odd number, or set `safety.allowEven: true`",
-        )
+        .rule(&odd, "the only size is even: choose an odd number, or set `safety.allowEven: true`");
+    // A platform that is its systems' own, and those systems, go together and with nothing else.
+    platforms::KINDS.iter().filter(|kind| kind.is_own).fold(form, |form, platform| {
+        let own = systems_that(|system| system.runs_on(platform));
+        let rule = format!("(self.targetRef.kind == '{}') == (self.system.kind in {own})", platform.refers);
+        form.rule(&rule, &apart(platform))
+    })
+}
+
+/// What is said of a platform beside a system that does not run on it.
+fn apart(platform: &platforms::Kind) -> String {
+    let own = |system: &&&systems::Kind| system.runs_on(platform);
+    let words: Vec<_> = systems::KINDS.iter().filter(own).map(|kind| format!("`{}`", kind.word)).collect();
+    format!(
+        "platforms of the kind `{}` and {} go together, and with nothing else",
+        platform.word,
+        words.join(", ")
+    )
 }
 
 /// Reads a target's document from its tree.
@@ -201,12 +252,12 @@ fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Si
     let system = system(spec, platform.as_deref(), namespace, daemon, sink);
     let safety = safety(&spec.safety, sink);
     let mode = mode(spec, platform.as_deref(), sink);
-    let (min_replicas, max_replicas) = sizes(spec, system.as_ref(), &safety, sink);
+    let (min_replicas, max_replicas) = sizes(spec, system.as_deref(), &safety, sink);
     let bounds = min_replicas..=max_replicas;
     let pauses = metadata.map(|metadata| pauses(&metadata.annotations, bounds, sink)).unwrap_or_default();
     let approve = metadata.and_then(|metadata| approve(&metadata.annotations, sink));
     let external_wish = external_wish(spec, origin, sink);
-    let set_aside = set_aside(spec, platform.as_deref(), sink);
+    let set_aside = set_aside(spec, platform.as_deref(), system.as_deref(), sink);
     let policies = policies(spec, mode, external_wish, sink);
     let signals = signals(&spec.signals, namespace, daemon, sink);
     let behavior = behavior(&spec.behavior, sink);
@@ -250,14 +301,32 @@ fn platform(
 ) -> Option<Arc<Platform>> {
     let hint = "write `targetRef: {apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: ...}`";
     let raw = spec.target_ref.required(&spec.at, "targetRef", hint, sink)?;
-    let kind = raw.kind.required(&raw.at, "kind", "one of: Exec, Sim, StatefulSet", sink);
+    let one_of: Vec<_> = platforms::KINDS.iter().map(|kind| kind.refers).collect();
+    let kind = raw.kind.required(&raw.at, "kind", &format!("one of: {}", one_of.join(", ")), sink);
     let opened = daemon.kubernetes.as_ref().map_or(&[][..], |open| &open.scalable);
-    let mut words = vec![("Exec", Ref::Exec), ("Sim", Ref::Sim), ("StatefulSet", Ref::Workload)];
-    words.extend(opened.iter().map(|open| (&*open.kind, Ref::Workload)));
-    let wanted = kind.map(|kind| (kind, kind.choice(&words, Ref::Exec, sink)));
-    if let Some((kind, Ref::Workload)) = wanted {
+    let workloads = platforms::KINDS.iter().copied().find(|kind| !is_in_file(kind));
+    let mut words: Vec<_> = platforms::KINDS.iter().map(|kind| (kind.refers, Some(*kind))).collect();
+    words.extend(opened.iter().map(|open| (&*open.kind, workloads)));
+    let wanted = kind.and_then(|kind| Some((kind, kind.choice(&words, None, sink)?)));
+    if let Some((kind, platform)) = wanted
+        && let Source::Workload(settings) = platform.source
+    {
         let scalable = scalable(raw, kind, opened, sink)?;
-        return workload(raw, kind, scalable, namespace, daemon, sink);
+        let name = raw.name.required(&raw.at, "name", "the name of a workload in this namespace", sink)?;
+        let name = name.name(sink);
+        if !daemon.kubernetes.as_ref().is_some_and(|open| open.namespaces.allow(namespace)) {
+            let message = format!("no Kubernetes is open to namespace {}", quote(namespace));
+            sink.add(&kind.at, message, "add `kubernetes` to the daemon's file, with this namespace");
+            return None;
+        }
+        // Whoever may write the document may name no workload of another namespace.
+        return Some(Arc::new(Platform {
+            // No name in the daemon's file has a slash.
+            name: format!("{} {namespace}/{name}", kind.text),
+            namespaces: Namespaces::Only(BTreeSet::from([namespace.to_owned()])),
+            kind: platform,
+            settings: settings(name, scalable),
+        }));
     }
     if let Some(version) = raw.api_version.get() {
         version.choice(&[(API_VERSION, ())], (), sink);
@@ -272,26 +341,15 @@ fn platform(
         |p| &p.namespaces,
         sink,
     )?;
-    let is_sim = matches!(platform.kind, PlatformKind::Sim(_));
     if let Some((kind, wanted)) = wanted
-        && (wanted == Ref::Sim) != is_sim
-        && matches!(kind.text.as_str(), "Exec" | "Sim")
+        && wanted != platform.kind
     {
-        let is = if is_sim { "Sim" } else { "Exec" };
+        let is = platform.kind.refers;
         let message =
             format!("platform {} of the daemon's file is of the kind `{is}`", quote(&platform.name));
         sink.add(&kind.at, message, format!("write `kind: {is}` or name another platform"));
     }
     Some(platform)
-}
-
-/// What a document refers to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ref {
-    Exec,
-    Sim,
-    /// A StatefulSet, or what the owner has opened in front of one.
-    Workload,
 }
 
 /// The kind of a workload, of those that are opened. One name may be of several groups.
@@ -315,59 +373,41 @@ fn scalable(
     version.choice(&versions, None, sink).cloned()
 }
 
-/// A workload of the document's own namespace: whoever may write the document may name no other.
-fn workload(
-    raw: &RawTargetRef,
-    kind: &Scalar,
-    scalable: Arc<Scalable>,
-    namespace: &str,
-    daemon: &DaemonConfig,
-    sink: &mut Sink,
-) -> Option<Arc<Platform>> {
-    let name = raw.name.required(&raw.at, "name", "the name of a workload in this namespace", sink)?;
-    let name = name.name(sink);
-    if !daemon.kubernetes.as_ref().is_some_and(|open| open.namespaces.allow(namespace)) {
-        let message = format!("no Kubernetes is open to namespace {}", quote(namespace));
-        sink.add(&kind.at, message, "add `kubernetes` to the daemon's file, with this namespace");
-        return None;
-    }
-    Some(Arc::new(Platform {
-        // No name in the daemon's file has a slash.
-        name: format!("{} {namespace}/{name}", kind.text),
-        namespaces: Namespaces::Only(BTreeSet::from([namespace.to_owned()])),
-        kind: PlatformKind::Workload { name, kind: scalable },
-    }))
-}
-
 fn system(
     spec: &RawSpec,
     platform: Option<&Platform>,
     namespace: &str,
     daemon: &DaemonConfig,
     sink: &mut Sink,
-) -> Option<System> {
+) -> Option<Arc<System>> {
     let hint = "what data the members hold: write `system: {kind: etcd, ref: ...}`";
     let raw = spec.system.required(&spec.at, "system", hint, sink)?;
-    let kind = raw.kind.required(&raw.at, "kind", "one of: etcd, sim", sink)?;
-    let is_sim = kind.choice(&SYSTEMS, None, sink)?;
+    let words = system_words();
+    let one_of: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let word = raw.kind.required(&raw.at, "kind", &format!("one of: {}", one_of.join(", ")), sink)?;
+    let kind = word.choice(&words, None, sink)?;
     if let Some(platform) = platform
-        && is_sim != matches!(platform.kind, PlatformKind::Sim(_))
+        && !kind.runs_on(platform.kind)
     {
-        let message = format!("{} does not run on the platform {}", quote(&kind.text), quote(&platform.name));
-        sink.add(
-            &kind.at,
-            message,
-            "the kinds `sim` of platforms and systems go together, and with nothing else",
-        );
+        let message = format!("{} does not run on the platform {}", quote(&word.text), quote(&platform.name));
+        let own =
+            platforms::KINDS.iter().find(|own| own.is_own && (**own == platform.kind || kind.runs_on(own)));
+        sink.add(&word.at, message, own.map(|own| apart(own)).unwrap_or_default());
     }
-    if is_sim {
+    if kind.reach.is_none() {
         if let Some(name) = raw.name.get() {
             sink.add(&name.at, "has no meaning for a simulated system", "remove it");
         }
-        return Some(System::Sim);
+        return Some(Arc::new(System::unreached(kind, sink)));
     }
-    named(&raw.name, &raw.at, "ref", "systems", &daemon.systems, namespace, |s| &s.namespaces, sink)
-        .map(System::Etcd)
+    let system =
+        named(&raw.name, &raw.at, "ref", "systems", &daemon.systems, namespace, |s| &s.namespaces, sink)?;
+    if system.kind != kind {
+        let is = system.kind.word;
+        let message = format!("system {} of the daemon's file is of the kind `{is}`", quote(&system.name));
+        sink.add(&word.at, message, format!("write `kind: {is}` or name another system"));
+    }
+    Some(system)
 }
 
 fn mode(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> Mode {
@@ -378,8 +418,7 @@ fn mode(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> Mode {
         false => scalar.choice(&MODES, Mode::Off, sink),
     };
     if mode == Mode::Enforce
-        && let Some(Platform { name, kind: PlatformKind::Exec(ExecPlatform { add: None, .. }), .. }) =
-            platform
+        && let Some(Platform { name, .. }) = platform.filter(|it| it.settings.is_watched_only())
     {
         let message = format!(
             "`enforce` needs commands that add and remove members, which platform {} lacks",
@@ -411,11 +450,7 @@ fn sizes(spec: &RawSpec, system: Option<&System>, safety: &Safety, sink: &mut Si
         );
         return (min, max);
     }
-    let votes = match system {
-        Some(System::Etcd(_)) => true,
-        Some(System::Sim) | None => false,
-    };
-    if votes {
+    if system.is_some_and(|system| votes(system.kind)) {
         voters(&min_at.at, &max_at.at, min, max, safety, sink);
     }
     (min, max)
@@ -461,15 +496,16 @@ fn external_wish(spec: &RawSpec, origin: Origin, sink: &mut Sink) -> bool {
     wished
 }
 
-/// Whether removed members' data is set aside: by the pods of a StatefulSet, and nowhere else.
-fn set_aside(spec: &RawSpec, platform: Option<&Platform>, sink: &mut Sink) -> bool {
+/// Whether removed members' data is set aside: by the pods of a StatefulSet, where the data tells whose it is.
+fn set_aside(spec: &RawSpec, platform: Option<&Platform>, system: Option<&System>, sink: &mut Sink) -> bool {
     let Some(scalar) = spec.returning.get() else { return false };
     let wished = scalar.choice(&RETURNING, false, sink);
-    if wished
-        && let Some(Platform { name, kind: PlatformKind::Exec(_) | PlatformKind::Sim(_), .. }) = platform
-    {
-        let message = format!("platform {} has no claims", quote(name));
+    if let Some(platform) = platform.filter(|it| wished && !it.kind.has_claims) {
+        let message = format!("platform {} has no claims", quote(&platform.name));
         sink.add(&scalar.at, message, "its commands see to their volumes themselves: remove it");
+    } else if let Some(system) = system.filter(|it| wished && it.kind.data.is_none()) {
+        let message = format!("nothing tells whose data of {} is on a volume", quote(system.kind.word));
+        sink.add(&scalar.at, message, "remove it, and remove the claims of removed members by hand");
     }
     wished
 }

@@ -3,6 +3,7 @@
 mod brackets;
 
 use super::series::{RawSeries, SeriesConfig};
+use crate::collect::Aggregation;
 use crate::config::daemon::DaemonConfig;
 use crate::config::named;
 use crate::yaml::form::{self, Form};
@@ -70,16 +71,6 @@ pub struct SignalConfig {
     pub series: SeriesConfig,
     /// Whether a shrink may go without it.
     pub optional: bool,
-}
-
-/// How several series become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words are PromQL's own")]
-pub enum Aggregation {
-    Sum,
-    Avg,
-    Min,
-    Max,
 }
 
 raw! {

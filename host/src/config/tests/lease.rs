@@ -39,7 +39,7 @@ fn its_times_must_fit_together() {
 #[test]
 fn stands_beside_no_platform_that_nothing_fences() {
     let text = lease("namespace: a")
-        + "platforms:\n  vms:\n    kind: exec\n    list: {command: [/bin/true]}\n  play: {kind: sim, seed: 1, world: quorum}\n";
+        + "platforms:\n  vms:\n    kind: exec\n    list: {command: [/bin/true]}\n  play: {kind: sim, seed: 1}\n";
     let said = problems(&text);
     assert!(said.contains("the platform `vms`") && said.contains("the platform `play`"), "{said}");
 }

@@ -1,17 +1,15 @@
 //! What the daemon's file says about an `exec` platform.
 
-use super::shared::SharedList;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The search path of commands: that of the machine's own programs, whatever the daemon was started with.
 pub(super) const COMMAND_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The least time that a command may be given: less is a mistake of units.
-const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// The most time: a plan that waits longer for one command should be seen by a person.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One of the owner's commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,39 +23,39 @@ pub struct Command {
 }
 
 /// What tells which slots there are.
-#[derive(Clone, Debug)]
-pub enum Lister {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
     /// A command that is asked for one target.
     Each(Command),
     /// A command that tells all targets' at once.
-    All(Arc<SharedList>),
+    All {
+        /// The command.
+        command: Command,
+        /// For how long an answer is told to further targets.
+        keep: Duration,
+    },
 }
 
-impl Lister {
+impl Listing {
     pub(super) fn command(&self) -> &Command {
         match self {
-            Self::Each(command) => command,
-            Self::All(shared) => &shared.command,
+            Self::Each(command) | Self::All { command, .. } => command,
         }
     }
 }
 
 /// A platform of the owner's own commands. It comes from the daemon's file and from nowhere else
 /// (`decisions.md` D12): who may write here may run programs as the daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecConfig {
-    /// By which targets refer to it.
-    pub name: String,
     /// Tells which slots there are.
-    pub list: Lister,
+    pub list: Listing,
     /// Starts the member of a slot; absent where members are only looked at.
     pub add: Option<Command>,
     /// Stops the member of a slot, keeping its volume; absent where members are only looked at.
     pub remove: Option<Command>,
     /// Where commands run.
     pub working_dir: PathBuf,
-    /// The namespaces whose targets may use it; `*` is all of them.
-    pub namespaces: BTreeSet<String>,
 }
 
 /// What is wrong with an [`ExecConfig`].
@@ -76,8 +74,8 @@ impl ExecConfig {
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         let list = match &self.list {
-            Lister::Each(_) => "list",
-            Lister::All(_) => "listAll",
+            Listing::Each(_) => "list",
+            Listing::All { .. } => "listAll",
         };
         let all =
             [(list, Some(self.list.command())), ("add", self.add.as_ref()), ("remove", self.remove.as_ref())];
@@ -89,17 +87,7 @@ impl ExecConfig {
         if !self.working_dir.is_absolute() {
             found.push("workingDir: must be an absolute path".to_owned());
         }
-        if self.namespaces.is_empty() {
-            found.push("namespaces: is empty, no target could use this platform; `*` is all".to_owned());
-        }
         found
-    }
-
-    /// Whether a target, `namespace/name`, may use this platform.
-    #[must_use]
-    pub fn allows(&self, target: &str) -> bool {
-        let namespace = target.split_once('/').map_or("", |(namespace, _)| namespace);
-        self.namespaces.contains("*") || self.namespaces.contains(namespace)
     }
 }
 
@@ -216,12 +204,10 @@ mod tests {
     #[test]
     fn tells_every_problem_at_once() {
         let mut config = ExecConfig {
-            name: "lab".into(),
-            list: Lister::Each(command("list")),
+            list: Listing::Each(command("list")),
             add: Some(Command { argv: Vec::new(), ..command("") }),
             remove: Some(Command { timeout: Duration::ZERO, ..command("/bin/true") }),
             working_dir: "here".into(),
-            namespaces: BTreeSet::new(),
         };
         let env = [("PLIMSOLL_STEP".into(), "1".into()), ("A=B".into(), String::new())];
         config.add.as_mut().unwrap().env.extend(env);
@@ -233,11 +219,10 @@ mod tests {
             "add.env.PLIMSOLL_STEP",
             "remove.timeout",
             "workingDir",
-            "namespaces",
         ] {
             assert!(problems.iter().any(|p| p.starts_with(key)), "{key}: {problems:?}");
         }
-        assert_eq!(problems.len(), 7);
+        assert_eq!(problems.len(), 6);
     }
 
     fn argv(arguments: &[&str]) -> Vec<String> {

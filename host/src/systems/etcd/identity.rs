@@ -3,6 +3,7 @@
 //! Each file of the log begins with a record of checksums and one of metadata, which holds the ids of the cluster and of
 //! the member (etcd: server/storage/wal, `Create` and `ReadAll`; server/etcdserver, `Metadata`). They are never rewritten.
 
+use crate::systems::Identity;
 use prost::Message;
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,22 +22,6 @@ const MAX_RECORDS: u32 = 8;
 /// The kind of a record of metadata.
 const METADATA: i64 = 1;
 
-/// What a data directory tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// There is no data.
-    Blank,
-    /// There is data of this member.
-    Of {
-        /// The cluster's id, in hexadecimal digits as etcd prints it.
-        cluster: String,
-        /// The member's, likewise.
-        member: String,
-    },
-    /// There is something, and whose it is cannot be told.
-    Unclear(String),
-}
-
 #[derive(Clone, PartialEq, Message)]
 struct Record {
     #[prost(int64, tag = "1")]
@@ -54,8 +39,7 @@ struct Metadata {
 }
 
 /// Reads the identity of the data in a directory.
-#[must_use]
-pub fn identity(data: &Path) -> Identity {
+pub(super) fn identity(data: &Path) -> Identity {
     match std::fs::symlink_metadata(data.join("member")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Identity::Blank,
         Err(error) => return Identity::Unclear(format!("{}: {error}", data.join("member").display())),

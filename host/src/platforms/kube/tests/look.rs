@@ -18,7 +18,7 @@ async fn settle(cluster: &Cluster, kube: &Kube) {
     let quiet = async {
         loop {
             let before = reads(cluster);
-            kube.glance().await;
+            kube.look(false).await;
             if reads(cluster) == before {
                 return;
             }
@@ -33,18 +33,18 @@ async fn at_rest_a_look_asks_nothing_and_says_what_a_direct_one_says() {
     cluster.spoil(is_watch, false, Reply::Hang);
     settle(&cluster, &cluster.kube).await;
     let before = reads(&cluster);
-    let mut glanced = cluster.kube.glance().await;
+    let mut glanced = cluster.kube.look(false).await;
     for _ in 0..5 {
-        glanced = cluster.kube.glance().await;
+        glanced = cluster.kube.look(false).await;
     }
     assert_eq!(reads(&cluster), before);
-    let direct = cluster.kube.observe().await;
+    let direct = cluster.kube.look(true).await;
     assert_eq!(format!("{glanced:?}"), format!("{direct:?}"));
     assert_eq!(direct.slots.value().map(Vec::len), Some(3));
     let asked = reads(&cluster);
     assert!(asked > before);
     // What is watched may be of before that look.
-    cluster.kube.glance().await;
+    cluster.kube.look(false).await;
     assert!(reads(&cluster) > asked);
 }
 
@@ -55,11 +55,11 @@ async fn targets_of_a_namespace_share_what_is_watched() {
     let neighbour = Kube::new(cluster.kube.server.clone(), cluster.kube.config.clone());
     settle(&cluster, &cluster.kube).await;
     let before = reads(&cluster);
-    let report = neighbour.glance().await;
+    let report = neighbour.look(false).await;
     assert_eq!((reads(&cluster), report.slots.value().map(Vec::len)), (before, Some(3)));
     // It goes on for who is left.
     drop(neighbour);
-    cluster.kube.glance().await;
+    cluster.kube.look(false).await;
     assert_eq!(reads(&cluster), before);
 }
 
@@ -78,7 +78,7 @@ async fn a_change_is_seen_without_asking() {
     // Its place is still asked for.
     let is_gone = |slots: &Vec<Slot>| slots.len() == 3 && slots[2].incarnation.is_empty();
     let seen = async {
-        while !cluster.kube.glance().await.slots.value().is_some_and(is_gone) {
+        while !cluster.kube.look(false).await.slots.value().is_some_and(is_gone) {
             tokio::task::yield_now().await;
         }
     };
@@ -90,7 +90,7 @@ async fn what_may_not_be_watched_is_read_and_what_may_not_be_read_is_a_gap() {
     let cluster = Cluster::new().await;
     cluster.spoil(is_watch, false, Reply::status(403, "watch is not yours"));
     for _ in 0..20 {
-        assert_eq!(cluster.kube.glance().await.slots.value().map(Vec::len), Some(3));
+        assert_eq!(cluster.kube.look(false).await.slots.value().map(Vec::len), Some(3));
     }
     let is_pods = |call: &Received| call.path.contains("/pods");
     cluster.spoil(
@@ -99,7 +99,7 @@ async fn what_may_not_be_watched_is_read_and_what_may_not_be_read_is_a_gap() {
         Reply::status(403, "pods are not yours"),
     );
     let gap = async {
-        while cluster.kube.glance().await.slots.value().is_some() {
+        while cluster.kube.look(false).await.slots.value().is_some() {
             tokio::task::yield_now().await;
         }
     };

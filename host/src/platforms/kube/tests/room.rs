@@ -65,7 +65,7 @@ impl Cluster {
     }
 
     async fn told(&self) -> Told<Value> {
-        self.kube.observe().await.facts[ROOM].clone()
+        self.kube.look(true).await.facts[ROOM].clone()
     }
 
     /// The room, and what bounds it; none where nothing does.

@@ -48,7 +48,7 @@ fn stone(cluster: &Cluster, key: &str, text: &str) {
 }
 
 async fn marker(cluster: &Cluster) -> Result<Marker, String> {
-    match &cluster.kube.observe().await.vacant.value().unwrap()[0].marker {
+    match &cluster.kube.look(true).await.vacant.value().unwrap()[0].marker {
         Told::Value { value, .. } => Ok(value.clone()),
         Told::Gap { detail, .. } => Err(detail.clone()),
         Told::NotApplicable => Err("not applicable".to_owned()),
@@ -136,7 +136,7 @@ fn struck(members: &[&str]) -> Licence {
 }
 
 async fn stopped(cluster: &Cluster, licence: &Licence) -> Outcome {
-    cluster.kube.observe().await;
+    cluster.kube.look(true).await;
     cluster.kube.act(licence, &stop("db-main-2", 2)).await
 }
 
@@ -243,12 +243,12 @@ async fn tombstones_that_name_every_claim_are_not_asked_for_again_at_rest() {
     stone(&cluster, "c1.d", r#"{"pod":"db-main-3","claims":["claim-3"],"data":["x"]}"#);
     let is_read = |call: &Received| call.method == "GET" && call.path.contains(CONFIG_MAP);
     let reads = || cluster.server.calls().iter().filter(|call| is_read(call)).count();
-    cluster.kube.glance().await;
+    cluster.kube.look(false).await;
     assert_eq!(reads(), 1, "nothing is known yet");
-    cluster.kube.glance().await;
-    cluster.kube.glance().await;
+    cluster.kube.look(false).await;
+    cluster.kube.look(false).await;
     assert_eq!(reads(), 1);
-    cluster.kube.observe().await;
+    cluster.kube.look(true).await;
     assert_eq!(reads(), 2, "before anything begins they are read anew");
 }
 
@@ -256,7 +256,7 @@ async fn tombstones_that_name_every_claim_are_not_asked_for_again_at_rest() {
 async fn a_tombstone_that_would_be_refused_is_told_before_a_member_is_struck() {
     use plimsoll_wire::workload::REFUSALS;
     let told =
-        async |cluster: &Cluster| cluster.kube.observe().await.facts[REFUSALS].value().unwrap().clone();
+        async |cluster: &Cluster| cluster.kube.look(true).await.facts[REFUSALS].value().unwrap().clone();
     let is_asked = |call: &Received| call.method == "PATCH" && call.path.starts_with(MAP);
     let good = leaving().await;
     assert_eq!(told(&good).await, json!([]));

@@ -22,7 +22,7 @@ fn budget(observed: i64) -> Value {
 }
 
 async fn told(cluster: &Cluster, name: &str) -> Told<Value> {
-    cluster.kube.observe().await.facts[name].clone()
+    cluster.kube.look(true).await.facts[name].clone()
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! Talking to one member: connections, deadlines, and what an answer to a call means.
 
-use super::EtcdConfig;
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::outcome;
 use super::survey::{List, Registered, Status};
-use anyhow::Context as _;
+use crate::systems::connection::{Connection, Pems};
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, MemberAddOptions, TlsOptions};
 use plimsoll_wire::journal::Outcome;
 use std::time::Duration;
@@ -15,17 +14,14 @@ use tokio::time::Instant;
 /// authentication is on, the user needs it.
 pub(super) const BARRIER_KEY: &str = "plimsoll.dev/barrier";
 
-/// The longest password file that is read.
-const PASSWORD_BYTES: usize = 4096;
-
 /// Reads one member at its own endpoint: its state and, at the same time, the membership.
 pub(super) async fn read(
-    config: &EtcdConfig,
+    connection: &Connection,
     endpoint: &Endpoint,
     within: Duration,
 ) -> (Result<Status, String>, Result<List, String>) {
     let deadline = Instant::now() + within;
-    let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
+    let client = match tokio::time::timeout_at(deadline, connect(connection, endpoint)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return both(outcome::clipped(&format!("{error:#}"))),
         Err(_) => return both("no connection in time".to_owned()),
@@ -90,12 +86,12 @@ fn headless() -> Error {
 
 /// Sends one call, once.
 pub(super) async fn send(
-    config: &EtcdConfig,
+    connection: &Connection,
     endpoint: &Endpoint,
     call: &Call,
     deadline: Instant,
 ) -> Outcome {
-    let client = match tokio::time::timeout_at(deadline, connect(config, endpoint)).await {
+    let client = match tokio::time::timeout_at(deadline, connect(connection, endpoint)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return super::call::not_sent(&outcome::clipped(&format!("{error:#}"))),
         Err(_) => return super::call::not_sent("no connection in time"),
@@ -170,16 +166,16 @@ fn words(error: &Error) -> String {
 
 /// A connection to one member, new each time: what was opened to an address says nothing about who listens
 /// there now, and a connection that lost its peer would hold a call until its deadline.
-async fn connect(config: &EtcdConfig, endpoint: &Endpoint) -> anyhow::Result<Client> {
+async fn connect(connection: &Connection, endpoint: &Endpoint) -> anyhow::Result<Client> {
     let address = endpoint.address.as_str();
     anyhow::ensure!(!address.is_empty(), "the platform gives no `client` endpoint for this slot");
-    let secure = config.ca.is_some() && !address.starts_with("http://");
+    let secure = connection.ca_file.is_some() && !address.starts_with("http://");
     let mut options = ConnectOptions::new();
-    if secure {
-        options = options.with_tls(tls(config, endpoint.server_name.as_deref())?);
+    if secure && let Some(pems) = connection.pems()? {
+        options = options.with_tls(tls(pems, endpoint.server_name.as_deref()));
     }
-    if let Some(user) = &config.username {
-        options = options.with_user(user, password(config)?);
+    if let Some(login) = &connection.login {
+        options = options.with_user(&login.username, login.password()?);
     }
     let url = match (address.contains("://"), secure) {
         (true, _) => address.to_owned(),
@@ -189,34 +185,13 @@ async fn connect(config: &EtcdConfig, endpoint: &Endpoint) -> anyhow::Result<Cli
     Client::connect([url], Some(options)).await.map_err(|error| anyhow::anyhow!(words(&error)))
 }
 
-fn tls(config: &EtcdConfig, name: Option<&str>) -> anyhow::Result<TlsOptions> {
-    let mut options = TlsOptions::new();
+fn tls(pems: Pems, name: Option<&str>) -> TlsOptions {
+    let mut options = TlsOptions::new().ca_certificate(Certificate::from_pem(pems.ca));
     if let Some(name) = name {
         options = options.domain_name(name);
     }
-    if let Some(ca) = &config.ca {
-        let pem = std::fs::read(ca).with_context(|| format!("reading `ca` {}", ca.display()))?;
-        options = options.ca_certificate(Certificate::from_pem(pem));
+    if let Some((cert, key)) = pems.identity {
+        options = options.identity(Identity::from_pem(cert, key));
     }
-    match (&config.cert, &config.key) {
-        (Some(cert), Some(key)) => {
-            let cert_pem =
-                std::fs::read(cert).with_context(|| format!("reading `cert` {}", cert.display()))?;
-            let key_pem = std::fs::read(key).with_context(|| format!("reading `key` {}", key.display()))?;
-            options = options.identity(Identity::from_pem(cert_pem, key_pem));
-        }
-        (None, None) => {}
-        (Some(_), None) => anyhow::bail!("`cert` is given without `key`"),
-        (None, Some(_)) => anyhow::bail!("`key` is given without `cert`"),
-    }
-    Ok(options)
-}
-
-/// Read at each use, so that a rotated password is taken up.
-fn password(config: &EtcdConfig) -> anyhow::Result<String> {
-    let path = config.password_file.as_ref().context("`username` is given without `passwordFile`")?;
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("reading `passwordFile` {}", path.display()))?;
-    anyhow::ensure!(text.len() <= PASSWORD_BYTES, "`passwordFile` {} is longer than 4 KiB", path.display());
-    Ok(text.trim_end().to_owned())
+    options
 }

@@ -1,0 +1,72 @@
+//! What a simulated world says of itself as a data system. The world is the platform's: `platforms::sim`.
+
+use super::{Kind, Opening, Settings, System};
+use crate::actuate::{Licence, Pending};
+use crate::platforms::sim::{self, ACT_DEADLINE, World};
+use anyhow::Context as _;
+use plimsoll_core::observation::{PlatformReport, SystemReport};
+use plimsoll_core::profile::{self, Profile};
+use plimsoll_wire::journal::{Outcome, SystemVerb, Verb};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One group that agrees by majority.
+pub(super) static QUORUM: Kind = kind(
+    &profile::SIM_QUORUM,
+    "Simulated: voters and learners that agree by majority. Nothing is installed or touched.",
+);
+
+/// Shards with copies.
+pub(super) static SHARDED: Kind = kind(
+    &profile::SIM_SHARDED,
+    "Simulated: shards with copies on data members. Nothing is installed or touched.",
+);
+
+const fn kind(profile: &'static Profile, about: &'static str) -> Kind {
+    Kind {
+        word: profile.system,
+        about,
+        profile,
+        only_on: Some(sim::WORD),
+        reach: None,
+        keys: &[],
+        read: |_, _| Arc::new(Simulated),
+        data: None,
+    }
+}
+
+/// A simulated system has no settings of its own.
+#[derive(Debug, PartialEq)]
+struct Simulated;
+
+impl Settings for Simulated {
+    fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn System>> {
+        let platform: &dyn Any = opening.platform;
+        let platform = platform.downcast_ref::<sim::Sim>().context("the platform is not simulated")?;
+        Ok(Box::new(Inside(platform.world())))
+    }
+}
+
+/// The system in a world.
+#[derive(Debug)]
+struct Inside(World);
+
+impl System for Inside {
+    fn observe<'a>(&'a self, _: &'a PlatformReport) -> Pending<'a, SystemReport> {
+        Box::pin(async { self.0.system() })
+    }
+
+    fn verb_deadline(&self) -> Duration {
+        ACT_DEADLINE
+    }
+
+    fn act<'a>(
+        &'a self,
+        licence: &'a Licence,
+        verb: &'a SystemVerb,
+        _: &'a PlatformReport,
+    ) -> Pending<'a, Outcome> {
+        Box::pin(self.0.act(licence, Verb::System(verb.clone())))
+    }
+}
