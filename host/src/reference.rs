@@ -56,11 +56,11 @@ fn systems(page: &mut String) {
         let places = platforms::KINDS.iter().filter(|place| kind.runs_on(place));
         vec![
             code(kind.word),
-            cell(kind.about),
             places.map(|place| code(place.word)).collect::<Vec<_>>().join(", "),
             yes(kind.profile.members_vote),
             yes(kind.data.is_some()),
             kind.reach.as_ref().map(|reach| code(reach.example)).unwrap_or_default(),
+            cell(kind.about),
         ]
     };
     let rows: Vec<_> = systems::KINDS.iter().map(row).collect();
@@ -68,7 +68,7 @@ fn systems(page: &mut String) {
         page,
         "Systems",
         "What data the members hold: `spec.system.kind` of a target, `kind` of an entry of `systems` in the daemon's file.",
-        &["kind", "what it is", "runs on", "members vote", "`returningVolume: setAside`", "an entry"],
+        &["kind", "runs on", "members vote", "`returningVolume: setAside`", "an entry", "what it is"],
         &rows,
     );
 }
@@ -79,7 +79,7 @@ fn platforms(page: &mut String) {
             Source::File { example, .. } => code(example),
             Source::Workload(_) => String::new(),
         };
-        vec![code(kind.word), code(kind.refers), cell(kind.about), example]
+        vec![code(kind.word), code(kind.refers), example, cell(kind.about)]
     };
     let rows: Vec<_> = platforms::KINDS.iter().map(row).collect();
     section(
@@ -87,7 +87,7 @@ fn platforms(page: &mut String) {
         "Platforms",
         "Where members run: `spec.targetRef` of a target, an entry of `platforms` in the daemon's file. A workload of \
          Kubernetes stands in the target's document alone.",
-        &["kind", "`targetRef.kind`", "what it is", "an entry"],
+        &["kind", "`targetRef.kind`", "an entry", "what it is"],
         &rows,
     );
 }

@@ -23,7 +23,8 @@ const STAGES: [(&str, &[&str]); 6] = [
     ("collect", &[]),
     ("policy", &[]),
     ("platforms", &["actuate"]),
-    ("systems", &["actuate"]),
+    // A simulated system lives in the world of its platform, and each system says on which kinds it runs.
+    ("systems", &["actuate", "platforms"]),
     ("actuate", &[]),
     ("audit", &[]),
 ];
