@@ -305,6 +305,7 @@ fn vacancy(from: wit::Vacancy) -> snap::Vacancy {
 fn group(from: wit::Group) -> snap::Group {
     snap::Group {
         id: from.id.into(),
+        count: std::num::NonZeroU32::new(from.count).unwrap_or(std::num::NonZeroU32::MIN),
         kind: match from.kind {
             wit::GroupKind::Control => snap::GroupKind::Control,
             wit::GroupKind::Data => snap::GroupKind::Data,

@@ -194,7 +194,7 @@ async fn refuses_odd_slots() {
     let lab = Lab::new();
     lab.script("add", "touch $d/ran");
     let exec = lab.exec();
-    let odd = PlatformVerb::Start { slot: "../e1".into(), size_after: 1, join: json!(null) };
+    let odd = PlatformVerb::Start { slot: "../e1".into(), size_after: 1, join: None };
     assert_refused(&exec.act(&licence("i3"), &odd).await, "not the name of a slot");
     let torn = Licence { target: "lab/a\nb".into(), ..licence("i4") };
     assert_refused(&exec.act(&torn, &start(json!(null))).await, "cannot be handed");

@@ -142,7 +142,12 @@ pub fn describe(verb: &Verb) -> String {
             format!("start {slot}, making {size_after} members")
         }
         Verb::System(SystemVerb::Promote { member }) => format!("give member {member} its vote"),
-        Verb::System(SystemVerb::MoveLeader { from, to }) => format!("move leadership from {from} to {to}"),
+        Verb::System(SystemVerb::MoveLeader { group, from, to: Some(to) }) => {
+            format!("move leadership of group {group} from {from} to {to}")
+        }
+        Verb::System(SystemVerb::MoveLeader { group, from, to: None }) => {
+            format!("move leadership of group {group} off {from}, to whom the system chooses")
+        }
         Verb::System(SystemVerb::Cordon { member }) => format!("keep new data off member {member}"),
         Verb::System(SystemVerb::Uncordon { member }) => format!("let member {member} take data again"),
         Verb::System(SystemVerb::Drain { member }) => format!("drain member {member}"),

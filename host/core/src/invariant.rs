@@ -18,6 +18,7 @@ pub mod step;
 use crate::case::Case;
 use crate::change::Moment;
 use plimsoll_wire::record::{Verdict, Violation};
+use plimsoll_wire::snapshot::Group;
 
 /// One rule: what it protects, when it is asked and how it is asked.
 pub struct Invariant {
@@ -95,6 +96,46 @@ pub(crate) fn listed(all: impl IntoIterator<Item = String>, between: &str) -> St
         text.push_str(&format!("{between}and {more} more"));
     }
     text
+}
+
+/// What a rule says of one group: what is broken, or that something is not known.
+type OfGroup = Result<Vec<String>, String>;
+
+/// Asks each group, and collects all that is broken. What is broken is told before what is not known, so that the answer
+/// does not depend on which group comes first.
+pub(crate) fn each_group<'a>(
+    groups: impl Iterator<Item = &'a Group>,
+    hint: &str,
+    ask: impl Fn(&'a Group) -> OfGroup,
+) -> Finding {
+    let (mut broken, mut unknown) = (Vec::new(), None);
+    for group in groups {
+        match ask(group) {
+            Ok(found) => broken.extend(found),
+            Err(detail) => unknown = unknown.or(Some(detail)),
+        }
+    }
+    match unknown {
+        _ if !broken.is_empty() => Finding::broken(listed(broken, "; "), hint),
+        Some(detail) => Finding::unknown(detail),
+        None => Finding::Pass,
+    }
+}
+
+/// The same where one finding is enough: the first that is broken, else the first that is not known.
+pub(crate) fn first_group<'a>(
+    groups: impl Iterator<Item = &'a Group>,
+    ask: impl Fn(&'a Group) -> Finding,
+) -> Finding {
+    let mut unknown = Finding::Pass;
+    for found in groups.map(ask) {
+        match found {
+            Finding::Broken { .. } => return found,
+            Finding::Unknown { .. } | Finding::Silent { .. } if unknown == Finding::Pass => unknown = found,
+            Finding::Unknown { .. } | Finding::Silent { .. } | Finding::Clamp { .. } | Finding::Pass => {}
+        }
+    }
+    unknown
 }
 
 impl Finding {

@@ -9,6 +9,7 @@ pub mod profile;
 pub mod truth;
 
 pub mod alarm;
+pub mod groups;
 pub mod snapshot;
 pub mod workload;
 

@@ -1,6 +1,7 @@
 //! What drivers and platforms tell: raw readings, before the core gives them an age and a history.
 
 use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{
     Debt, Endpoints, Generation, GroupKind, GroupModel, Hosted, Lifecycle, Marker, Now, Operation,
     PlacementState, Role, Signal,
@@ -173,7 +174,7 @@ pub struct SystemReport {
     /// What it still keeps for members that came or went.
     pub debts: Told<Vec<Debt>>,
     /// What the member that was registered last needs to join; handed to the platform's start verb.
-    pub join: Told<serde_json::Value>,
+    pub join: Told<Join>,
     /// Whatever else it has to say.
     pub facts: BTreeMap<String, Told<serde_json::Value>>,
 }

@@ -19,6 +19,8 @@ pub struct Profile {
     pub registers_first: bool,
     /// Whether members hold data that must go elsewhere before they go.
     pub moves_data: bool,
+    /// Whether the system itself chooses who leads a group next, or has to be told.
+    pub picks_leader: bool,
     /// Whether the victim can be named, or is the one with the highest ordinal (IDENT-6).
     pub victim: Victim,
     /// Whether scale-in is on unless the owner says otherwise (FLOOR-4).
@@ -162,6 +164,7 @@ pub static ETCD: Profile = Profile {
     members_vote: true,
     registers_first: true,
     moves_data: false,
+    picks_leader: false,
     victim: Victim::Named,
     scale_in: true,
     // etcd's HealthInterval: before it has passed, a change is refused with "unhealthy cluster".
@@ -249,6 +252,7 @@ pub static SIM_SHARDED: Profile = Profile {
     members_vote: false,
     registers_first: false,
     moves_data: true,
+    picks_leader: true,
     victim: Victim::Named,
     scale_in: true,
     connected_ms: 0,

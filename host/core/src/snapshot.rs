@@ -2,21 +2,19 @@
 
 mod aged;
 mod compact;
+mod grouped;
 mod sorted;
 
 pub(crate) use self::aged::fresh;
 use self::compact::Compact;
 pub(crate) use self::sorted::sorted;
-use crate::observation::{
-    Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, Told, VacantSlot,
-};
+use crate::observation::{Observation, PlatformReport, Slot, Source, SystemMember, Told, VacantSlot};
 use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
-use plimsoll_wire::journal::PlanState;
-use plimsoll_wire::snapshot::{
-    Group, History, Lifecycle, Member, Now, Operation, Placement, Snapshot, Target, Vacancy,
-};
+use plimsoll_wire::journal::{JOIN, PlanState};
+use plimsoll_wire::snapshot::{History, Lifecycle, Member, Now, Operation, Snapshot, Target, Vacancy};
 use plimsoll_wire::{FORMAT_VERSION, Safety};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -148,6 +146,9 @@ impl Tracker {
         let mut pass = Pass { tracker: self, at: &observation.at, now, epoch, none: none.clone() };
         let system = &observation.system;
         let members = members(&mut pass, &observation.platform, &system.members);
+        let operations = operations(&mut pass, &observation.platform.operations, &system.operations);
+        let mut facts = facts(&pass, observation);
+        let groups = pass.groups(&system.groups, &members, &operations, &context.safety, &mut facts);
         let snapshot = Snapshot {
             format_version: FORMAT_VERSION,
             now: now.clone(),
@@ -160,13 +161,13 @@ impl Tracker {
             generation: pass.plain(&observation.platform.generation),
             owner: context.owner,
             vacant: vacant(&pass, &observation.platform.vacant),
-            groups: groups(&mut pass, &system.groups, context.safety.promote_permille),
-            operations: operations(&mut pass, &observation.platform.operations, &system.operations),
+            groups,
+            operations,
             debts: pass.tracked(&none, "debts", &system.debts),
             history: context.history,
             plan: context.plan,
             signals: observation.signals.clone(),
-            facts: facts(&pass, observation),
+            facts,
             state: context.state,
         };
         // What was not seen this time is forgotten: a member that comes back starts anew.
@@ -195,7 +196,7 @@ fn size(pass: &mut Pass, members: &Fact<Vec<Member>>, plan: Option<&PlanState>) 
 fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_json::Value>> {
     let told = observation.system.facts.iter().chain(&observation.platform.facts);
     let mut facts: BTreeMap<_, _> = told.map(|(name, told)| (name.clone(), pass.plain(told))).collect();
-    facts.insert("join".to_owned(), pass.plain(&observation.system.join));
+    facts.insert(JOIN.to_owned(), pass.plain(&observation.system.join).map(|join| json!(join)));
     facts
 }
 
@@ -347,65 +348,6 @@ fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
             })
             .collect()
     })
-}
-
-fn groups(pass: &mut Pass, told: &Told<Vec<SystemGroup>>, promote_permille: u32) -> Fact<Vec<Group>> {
-    let list = told.value().map_or(&[][..], Vec::as_slice);
-    let mut groups: Vec<Group> = list.iter().map(|group| one_group(pass, group, promote_permille)).collect();
-    groups.sort_by(sorted::by_name);
-    pass.plain(&told.as_unit()).map(|()| groups)
-}
-
-fn one_group(pass: &mut Pass, group: &SystemGroup, promote_permille: u32) -> Group {
-    let told = group.placements.value().map_or(&[][..], Vec::as_slice);
-    let mut placements: Vec<Placement> =
-        told.iter().map(|placement| one_placement(pass, &group.id, placement, promote_permille)).collect();
-    placements.sort_by(sorted::by_member);
-    // Whole and in sync since when: lags change all the time, membership and states should not.
-    let key = (group.id.clone(), pass.none.clone(), "placements");
-    let (stable_ms, reads) = pass.note(key, |bytes| {
-        for placement in &placements {
-            (&*placement.member).write(bytes);
-            bytes.extend(placement.weight.to_le_bytes());
-            bytes.push(placement.state as u8);
-        }
-    });
-    Group {
-        id: group.id.clone(),
-        kind: group.kind,
-        model: group.model,
-        target_copies: pass.plain(&group.target_copies),
-        min_ack: pass.plain(&group.min_ack),
-        placements: pass.fact(&group.placements.as_unit(), stable_ms, reads).map(|()| placements),
-        leader: pass.tracked(&group.id, "leader", &group.leader),
-        config_version: pass.tracked(&group.id, "config", &group.config_version),
-        in_joint_config: pass.plain(&group.in_joint_config),
-        open: pass.plain(&group.open),
-    }
-}
-
-/// The progress of a copy changes with every read; what counts is for how long it has been enough (QUORUM-6).
-fn one_placement(
-    pass: &mut Pass,
-    group: &Arc<str>,
-    placement: &SystemPlacement,
-    promote_permille: u32,
-) -> Placement {
-    let enough = placement.progress_permille.value().map(|progress| *progress >= promote_permille);
-    let (stable_ms, reads) = match enough {
-        Some(enough) => {
-            let key = (group.clone(), placement.member.clone(), "progress");
-            pass.note(key, |bytes| bytes.push(u8::from(enough)))
-        }
-        None => (0, 1),
-    };
-    Placement {
-        member: placement.member.clone(),
-        weight: placement.weight,
-        state: placement.state,
-        lag: pass.plain(&placement.lag),
-        progress_permille: pass.fact(&placement.progress_permille, stable_ms, reads),
-    }
 }
 
 /// Operations of platform and system; where either does not tell, nobody knows.

@@ -17,31 +17,31 @@ use std::sync::Arc;
 /// Which object it is, and who owns its size.
 #[must_use]
 pub fn identity(snapshot: &Snapshot) -> Fact<Identity> {
-    read(snapshot, IDENTITY)
+    read(snapshot, IDENTITY, "{uid, sizeOwners}")
 }
 
 /// What else changes its size.
 #[must_use]
 pub fn rivals(snapshot: &Snapshot) -> Fact<Vec<Rival>> {
-    read(snapshot, RIVALS)
+    read(snapshot, RIVALS, "a list of {kind, name}")
 }
 
 /// How many members must stay healthy.
 #[must_use]
 pub fn budgets(snapshot: &Snapshot) -> Fact<Vec<Budget>> {
-    read(snapshot, BUDGETS)
+    read(snapshot, BUDGETS, "a list of {name, desired, healthy, members}")
 }
 
 /// What the platform would refuse.
 #[must_use]
 pub fn refusals(snapshot: &Snapshot) -> Fact<Vec<Refusal>> {
-    read(snapshot, REFUSALS)
+    read(snapshot, REFUSALS, "a list of {verb, why}")
 }
 
 /// How many more members can be placed. A platform that does not tell has no limit that it knows of.
 #[must_use]
 pub fn room(snapshot: &Snapshot) -> Fact<Room> {
-    read(snapshot, ROOM)
+    read(snapshot, ROOM, "{members, bound}")
 }
 
 /// The room of a platform that lists every place it has: as many as are vacant.
@@ -61,7 +61,8 @@ pub fn uid(snapshot: &Snapshot) -> Option<Option<Arc<str>>> {
     }
 }
 
-pub(crate) fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Fact<T> {
+/// One of the open list of facts, by its name. `shape` says to people how it has to look.
+pub(crate) fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str, shape: &str) -> Fact<T> {
     match snapshot.facts.get(name) {
         None | Some(Fact::NotApplicable) => Fact::NotApplicable,
         Some(Fact::Unknown { reason, detail }) => Fact::unknown(reason.clone(), detail.clone()),
@@ -71,7 +72,7 @@ pub(crate) fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str) -> Fact
         }
         Some(Fact::Known(known)) => match serde_json::from_value(known.value.clone()) {
             Ok(value) => Fact::Known(known.clone().map(|_| value)),
-            Err(error) => Fact::unknown(Gap::Unparsable, format!("{name}: {error}")),
+            Err(_) => Fact::unknown(Gap::Unparsable, format!("`facts.{name}` is not {shape}")),
         },
     }
 }

@@ -1,6 +1,8 @@
 //! What a change may rest on: whole and fresh facts that do not contradict one another, no alarm, and good signals.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "evidence/effects.rs"]
+mod effects;
 #[path = "evidence/stray.rs"]
 mod stray;
 
@@ -221,4 +223,15 @@ fn a_message_about_thousands_of_members_names_a_few_and_says_how_many_more() {
     let bytes = serde_json::to_vec(&told).unwrap().len();
     assert!(bytes < 16 << 10, "{bytes} bytes");
     assert!(told.violations.iter().any(|one| one.detail.contains("more")), "{told:?}");
+}
+
+#[test]
+fn a_fact_of_another_shape_is_told_by_its_key_and_the_shape_that_it_should_have() {
+    for alarms in [json!("CORRUPT"), json!([{ "member": "m-0001" }]), json!([7])] {
+        let value = with("quorum-at-rest", &[("/facts/alarms/value", alarms)]);
+        let judgement = asked(&value, 3, None);
+        let found = judgement.violations.iter().find(|one| one.rule == "EVID-1").unwrap();
+        let wanted = "`facts.alarms` is not a list of {kind, member, remedy}";
+        assert!(found.detail.contains(wanted), "{found:?}");
+    }
 }

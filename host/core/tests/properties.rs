@@ -4,6 +4,8 @@
 //! The snapshots are those of `tests/scenarios` and its `base`, with random facts made worse.
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "properties/folded.rs"]
+mod folded;
 #[path = "properties/silence.rs"]
 mod silence;
 #[path = "properties/start.rs"]
@@ -17,7 +19,7 @@ use plimsoll_core::change::Change;
 use plimsoll_core::invariant::{self, Severity};
 use plimsoll_core::judge::judge;
 use plimsoll_core::profile;
-use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
+use plimsoll_wire::journal::{Join, PlanState, PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
@@ -207,10 +209,14 @@ fn verbs(subject: &Subject, size_after: u32) -> Vec<Verb> {
         Verb::Platform(PlatformVerb::Start {
             slot: slot.clone(),
             size_after,
-            join: json!({ "mode": "existing" }),
+            join: Some(Join { existing: true, ..Join::default() }),
         }),
         Verb::System(SystemVerb::Promote { member: member.clone() }),
-        Verb::System(SystemVerb::MoveLeader { from: member.clone(), to: "m-0001".into() }),
+        Verb::System(SystemVerb::MoveLeader {
+            group: "control".into(),
+            from: member.clone(),
+            to: Some("m-0001".into()),
+        }),
         Verb::System(SystemVerb::Cordon { member: member.clone() }),
         Verb::System(SystemVerb::Uncordon { member: member.clone() }),
         Verb::System(SystemVerb::Drain { member: member.clone() }),

@@ -57,6 +57,8 @@ impl Default for QuorumSetup {
 
 /// The bytes of one write; only the lag of a member that was away depends on it.
 const WRITE_BYTES: u64 = 1_000;
+/// The name of its one group.
+const CONTROL: &str = "control";
 /// Writes that happened before the run.
 const HISTORY: u64 = 1_000_000;
 /// A follower that is behind by no more than this keeps up: a few strides of a busy group.
@@ -260,9 +262,13 @@ impl World for Quorum {
         }
         match call.verb {
             Verb::System(SystemVerb::Register { slot, .. }) => self.register(slot),
-            Verb::Platform(PlatformVerb::Start { slot, join, .. }) => self.start(slot, join, call.now_ms),
+            Verb::Platform(PlatformVerb::Start { slot, join, .. }) => {
+                self.start(slot, join.as_ref(), call.now_ms)
+            }
             Verb::System(SystemVerb::Promote { member }) => self.promote(member),
-            Verb::System(SystemVerb::MoveLeader { from, to }) => self.move_leader(from, to, trace),
+            Verb::System(SystemVerb::MoveLeader { group, from, to }) => {
+                self.move_leader(group, from, to.as_deref(), trace)
+            }
             Verb::System(SystemVerb::Deregister { member }) => self.deregister(member),
             Verb::System(SystemVerb::Barrier) => Effect::applied(20, false),
             Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.stop(slot),

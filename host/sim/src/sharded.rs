@@ -403,7 +403,9 @@ impl World for Sharded {
             Verb::System(SystemVerb::Uncordon { member }) => self.cancel_drain(member, Mode::Serving),
             Verb::System(SystemVerb::Drain { member }) => self.drain(member, task),
             Verb::System(SystemVerb::CancelDrain { member }) => self.cancel_drain(member, Mode::Cordoned),
-            Verb::System(SystemVerb::MoveLeader { from, to }) => self.move_leaders(from, to),
+            Verb::System(SystemVerb::MoveLeader { group, from, to }) => {
+                self.move_leaders(group, from, to.as_deref())
+            }
             Verb::System(SystemVerb::Barrier) => Effect::applied(20, false),
             Verb::System(SystemVerb::Rebalance) => {
                 let changed = self.rebalance.is_none();

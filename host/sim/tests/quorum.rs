@@ -75,7 +75,7 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
 
 fn start(sim: &mut Sim, slot: Arc<str>, size_after: usize) -> Outcome {
     let size_after = u32::try_from(size_after).unwrap();
-    let join = sim.observe(true).system.join.value().cloned().unwrap_or_default();
+    let join = sim.observe(true).system.join.value().cloned();
     sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "plan/test").outcome
 }
 
@@ -118,7 +118,11 @@ fn remove_one(sim: &mut Sim) {
     let members = sim.observe(true).system.members.value().unwrap().clone();
     let (first, last) = (members.first().unwrap(), members.last().unwrap());
     if last.roles.value().unwrap().contains(&Role::Leader) {
-        let verb = Verb::System(SystemVerb::MoveLeader { from: last.id.clone(), to: first.id.clone() });
+        let verb = Verb::System(SystemVerb::MoveLeader {
+            group: "control".into(),
+            from: last.id.clone(),
+            to: Some(first.id.clone()),
+        });
         assert_eq!(sim.act(&verb, "plan/test").outcome, Outcome::Applied);
         pass(sim, 10_000);
     }

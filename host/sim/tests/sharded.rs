@@ -72,7 +72,7 @@ fn add_one(sim: &mut Sim) {
     let before = members(sim).len();
     let slot = sim.observe(true).platform.vacant.value().unwrap()[0].slot.clone();
     let size_after = sim.size() + 1;
-    act(sim, &Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }));
+    act(sim, &Verb::Platform(PlatformVerb::Start { slot, size_after, join: None }));
     until(sim, "joined", |sim| members(sim).len() == before + 1);
     act(sim, &Verb::System(SystemVerb::Rebalance));
     until(sim, "balanced", is_balanced);
@@ -80,9 +80,10 @@ fn add_one(sim: &mut Sim) {
 
 fn remove_one(sim: &mut Sim) {
     let victim = members(sim).last().unwrap().clone();
-    let heir = members(sim).first().unwrap().id.clone();
     act(sim, &Verb::System(SystemVerb::Cordon { member: victim.id.clone() }));
-    act(sim, &Verb::System(SystemVerb::MoveLeader { from: victim.id.clone(), to: heir }));
+    while let Some(group) = led_by(sim, &victim.id) {
+        act(sim, &Verb::System(SystemVerb::MoveLeader { group, from: victim.id.clone(), to: None }));
+    }
     act(sim, &Verb::System(SystemVerb::Drain { member: victim.id.clone() }));
     let id = victim.id.clone();
     until(sim, "drained", |sim| {
@@ -91,6 +92,13 @@ fn remove_one(sim: &mut Sim) {
     pass(sim, MINUTE);
     stop(sim, victim.slot.clone().unwrap(), victim.id.clone());
     assert!(members(sim).iter().all(|it| it.id != victim.id), "an empty member that is stopped is forgotten");
+}
+
+/// The first shard that a member leads.
+fn led_by(sim: &mut Sim, id: &Arc<str>) -> Option<Arc<str>> {
+    let seen = sim.observe(true);
+    let groups = seen.system.groups.value().unwrap();
+    groups.iter().find(|group| group.leader.value() == Some(id)).map(|group| group.id.clone())
 }
 
 fn size(wanted: usize) -> u32 {
@@ -112,7 +120,7 @@ fn run_unguarded(sim: &mut Sim, until_ms: u64) {
             let verb = Verb::Platform(PlatformVerb::Start {
                 slot: place.slot,
                 size_after: size(wanted),
-                join: serde_json::Value::Null,
+                join: None,
             });
             sim.act(&verb, "hpa");
         }
@@ -220,11 +228,7 @@ fn bereft(lost: u64) -> Sim {
     for (slot, size) in [("db-6", 7), ("db-7", 8)] {
         act(
             &mut sim,
-            &Verb::Platform(PlatformVerb::Start {
-                slot: slot.into(),
-                size_after: size,
-                join: serde_json::Value::Null,
-            }),
+            &Verb::Platform(PlatformVerb::Start { slot: slot.into(), size_after: size, join: None }),
         );
         until(&mut sim, "one member more", |sim| members(sim).len() == size as usize);
     }

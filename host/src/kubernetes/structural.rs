@@ -219,7 +219,7 @@ mod tests {
         let tags = verb["properties"]["verb"]["enum"].as_array();
         assert_eq!(tags.map(Vec::len), Some(13));
         assert_eq!(verb["properties"]["sizeAfter"]["type"], "integer");
-        assert_eq!(verb["properties"]["join"][OPEN], true);
+        assert_eq!(verb["properties"]["join"]["properties"]["payload"][OPEN], true);
         assert_eq!(verb["properties"]["endpoints"]["additionalProperties"]["type"], "string");
         assert_eq!(schema["properties"]["history"]["items"]["type"], "object");
     }

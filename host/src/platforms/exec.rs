@@ -26,7 +26,7 @@
 //! `{"formatVersion":1}` and answers `{"formatVersion":1,"targets":{"lab/web":{"members":[],"vacant":[]}}}`.
 //!
 //! `add` reads `{"formatVersion":1,"target","plan","step","slot","sizeAfter","join"}`, where `join` is what the
-//! system's driver says that the member needs; `remove` reads `memberId` in its place. Both must be idempotent,
+//! system's driver says that the member needs, in the system's own words; `remove` reads `memberId` in its place. Both must be idempotent,
 //! start members through a service manager or detached (`setsid`, output to a file of their own), and exit with
 //! 0 when it is done, with 3 when they refuse and changed nothing, and with anything else when nobody knows.
 
@@ -330,7 +330,7 @@ impl Exec {
         });
         let (command, slot, size_after) = match verb {
             PlatformVerb::Start { slot, size_after, join } => {
-                body["join"] = join.clone();
+                body["join"] = join.as_ref().map_or(serde_json::Value::Null, |join| join.payload.clone());
                 (self.command(&self.config.add, "start", "add")?, slot, size_after)
             }
             PlatformVerb::Stop { slot, member, size_after } => {

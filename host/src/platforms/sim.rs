@@ -288,7 +288,7 @@ mod tests {
         let before = world.look(&at(60_000), true);
         let fingerprint = world.system().fingerprint;
         let slot = before.vacant.value().unwrap()[0].slot.clone();
-        let verb = Verb::Platform(PlatformVerb::Start { slot, size_after: 4, join: serde_json::Value::Null });
+        let verb = Verb::Platform(PlatformVerb::Start { slot, size_after: 4, join: None });
         let answer = world.state().act(verb, "plan/p1".to_owned()).unwrap();
         assert_eq!(answer.outcome, Outcome::Applied);
         let size = slots(&before) + 1;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, WORKLOAD};
-use plimsoll_wire::journal::{PlatformVerb, Verb};
+use plimsoll_wire::journal::{Join, PlatformVerb, Verb};
 use serde_json::{Value, json};
 
 impl Cluster {
@@ -14,7 +14,7 @@ impl Cluster {
                 self.create_pod(ordinal);
                 let slot = slot(ordinal).into();
                 // What runs in the pod asks the cluster how it is to join.
-                let join = json!({ "mode": "existing" });
+                let join = Some(Join { existing: true, ..Join::default() });
                 self.sim.act(
                     &Verb::Platform(PlatformVerb::Start { slot, size_after: ordinal + 1, join }),
                     "controller",

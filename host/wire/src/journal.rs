@@ -1,7 +1,7 @@
 //! What is kept, by compare-and-set, so that a plan can go on where it stood (`decisions.md` D5).
 
 use crate::snapshot::Endpoints;
-pub use crate::verb::{MembershipEffect, PlatformVerb, SystemVerb, Verb};
+pub use crate::verb::{JOIN, Join, MembershipEffect, PlatformVerb, SystemVerb, Verb};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,14 @@
 //! The one immutable document that a decision rests on.
 
+mod signal;
+
+pub use self::signal::{Sample, Signal, SignalState};
 use crate::fact::Fact;
 use crate::journal::PlanState;
 use crate::safety::Safety;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Everything that is known of one target at one moment. Policies see it, the judge judges it, the record
@@ -36,7 +40,7 @@ pub struct Snapshot {
     pub members: Fact<Vec<Member>>,
     /// Slots where a new member could run, in the order in which they would be taken.
     pub vacant: Fact<Vec<Vacancy>>,
-    /// Units of agreement or placement.
+    /// Units of agreement or placement, those that are alike in one row; see [`GROUPS_LEFT_OUT`].
     pub groups: Fact<Vec<Group>>,
     /// Operations in flight, ours and others'.
     pub operations: Fact<Vec<Operation>>,
@@ -331,13 +335,20 @@ pub struct Vacancy {
     pub marker: Fact<Marker>,
 }
 
-/// A unit of agreement or placement.
+/// How many groups the snapshot has no row for, among its further facts; absent where every group is in one.
+pub const GROUPS_LEFT_OUT: &str = "groupsLeftOut";
+
+/// A unit of agreement or placement, or several that are alike: with the same members, states, leader and rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
-    /// Its name in the system.
+    /// Its name in the system; of several the first in order.
     pub id: Arc<str>,
+    /// How many groups this row stands for. What differs among them is the worst of them: the oldest reading, the
+    /// greatest lag, the least progress.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: NonZeroU32,
     /// What it holds.
     pub kind: GroupKind,
     /// How it agrees.
@@ -358,8 +369,17 @@ pub struct Group {
     pub open: Fact<bool>,
 }
 
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(count: &NonZeroU32) -> bool {
+    *count == NonZeroU32::MIN
+}
+
 /// What a group holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GroupKind {
@@ -372,7 +392,7 @@ pub enum GroupKind {
 }
 
 /// How a group agrees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GroupModel {
@@ -402,7 +422,7 @@ pub struct Placement {
 }
 
 /// How good a copy is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementState {
@@ -429,7 +449,7 @@ pub struct Operation {
     pub kind: OperationKind,
     /// Who started it: `plan/<id>` for ours, else `system`, `operator`, `human` or `unknown`.
     pub owner: String,
-    /// The member that it is about, by id or slot; empty for the whole.
+    /// The member that it is about, by id or slot, or the group; empty for the whole.
     #[serde(default)]
     pub scope: String,
     /// How far it is, in thousandths.
@@ -505,64 +525,4 @@ pub struct Change {
     /// How long ago it began, in milliseconds: rates count from there, since a move may take longer than their period.
     #[serde(default)]
     pub began_age_ms: u64,
-}
-
-/// A named series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Signal {
-    /// Whether the samples may be used, and if not, why not.
-    pub state: SignalState,
-    /// How long before the snapshot the newest sample was taken, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub age_ms: Option<u64>,
-    /// Which part of the window has samples, in thousandths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub coverage_permille: Option<u32>,
-    /// One line for people on what is wrong.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-    /// Whether its owner says that a shrink may go without it.
-    #[serde(default)]
-    pub optional: bool,
-    /// Oldest first; empty unless the state is `ok` or `partial`.
-    #[serde(default)]
-    pub samples: Vec<Sample>,
-}
-
-/// Whether a series may be used, and if not, why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum SignalState {
-    /// Fresh, whole, finite.
-    Ok,
-    /// The newest sample is too old.
-    Stale,
-    /// There is no such series.
-    Absent,
-    /// Some of it is missing (warnings, a short history): good for growing only.
-    Partial,
-    /// A sample is NaN or infinite.
-    NotANumber,
-    /// More than one series answered and no aggregation was declared.
-    Ambiguous,
-    /// A sample lies in the future.
-    Skewed,
-    /// The source answered something that is not an answer.
-    Malformed,
-    /// The source did not answer.
-    Unavailable,
-}
-
-/// One sample of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Sample {
-    /// Milliseconds since 1970.
-    pub at_ms: i64,
-    /// The value, finite.
-    pub value: f64,
 }

@@ -21,6 +21,24 @@ pub enum Verb {
     System(SystemVerb),
 }
 
+/// The fact that tells what the member that was registered last needs to join.
+pub const JOIN: &str = "join";
+
+/// What a new member needs to join, as the system's driver tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Join {
+    /// Whether it joins what there is; a member that does not founds another cluster (IDENT-7).
+    pub existing: bool,
+    /// Addresses of members that it is told of, as their places' endpoints have them.
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    /// What its start command reads, in the system's own words.
+    #[serde(default)]
+    pub payload: serde_json::Value,
+}
+
 /// An effect of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -32,8 +50,9 @@ pub enum PlatformVerb {
         slot: Arc<str>,
         /// The absolute number of members afterwards.
         size_after: u32,
-        /// What the member needs to join, from the system's driver.
-        join: serde_json::Value,
+        /// What the member needs to join, from the system's driver; absent where it needs nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        join: Option<Join>,
     },
     /// Stop the member of a slot for good, keeping its volume.
     Stop {
@@ -63,12 +82,16 @@ pub enum SystemVerb {
         /// Whom.
         member: Arc<str>,
     },
-    /// Move leadership from one member to another.
+    /// Move leadership of a group from one member to another. A row of the snapshot that stands for several groups is named
+    /// by its own: then all of them move that `from` leads.
     MoveLeader {
+        /// Of which group.
+        group: Arc<str>,
         /// From whom.
         from: Arc<str>,
-        /// To whom.
-        to: Arc<str>,
+        /// To whom; absent where the system chooses among the members that hold the group in sync.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Arc<str>>,
     },
     /// Place no new data on this member.
     Cordon {

@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         deadline: Duration::from_secs(60),
         membership: None,
     };
-    let verb = PlatformVerb::Start { slot: "e1".into(), size_after: 1, join: serde_json::Value::Null };
+    let verb = PlatformVerb::Start { slot: "e1".into(), size_after: 1, join: None };
     println!("{}", serde_json::to_string(&exec.act(&licence, &verb).await)?);
     Ok(())
 }

@@ -112,7 +112,8 @@ impl Subject {
         self.act_until_applied(self.register("e4")?).await?;
         let report = self.observe_until("e4 is registered", |report| member(report, "e4").is_some()).await?;
         let id = member(&report, "e4").expect("just found").id.clone();
-        self.rig.add("e4", report.join.value().expect("join is told while a member is not started"))?;
+        self.rig
+            .add("e4", &report.join.value().expect("join is told while a member is not started").payload)?;
         self.observe_until("e4 has caught up", |report| {
             member(report, "e4").is_some_and(|e4| e4.alive.value() == Some(&true))
                 && placement(report, &id).is_some_and(|permille| permille >= 950)
@@ -220,14 +221,22 @@ async fn grows_and_shrinks_by_one_without_losing_an_acknowledged_write() -> anyh
     let follower = members(&report).iter().find(|it| it.id != leader).expect("a follower").id.clone();
     let refused = subject.act(SystemVerb::Deregister { member: leader.clone() }).await?;
     assert_eq!(refused, Outcome::Refused { message: format!("not sent: {leader} is the leader") });
-    subject.act_until_applied(SystemVerb::MoveLeader { from: leader.clone(), to: follower.clone() }).await?;
+    subject
+        .act_until_applied(SystemVerb::MoveLeader {
+            group: "control".into(),
+            from: leader.clone(),
+            to: Some(follower.clone()),
+        })
+        .await?;
     let report = subject
         .observe_until("leadership has moved", |report| {
             is_settled(report, 4) && control(report).leader.value() == Some(&follower)
         })
         .await?;
     assert_eq!(
-        subject.act(SystemVerb::MoveLeader { from: leader.clone(), to: follower }).await?,
+        subject
+            .act(SystemVerb::MoveLeader { group: "control".into(), from: leader.clone(), to: Some(follower) })
+            .await?,
         Outcome::Applied
     );
 
@@ -263,7 +272,8 @@ async fn grows_and_shrinks_by_one_without_losing_an_acknowledged_write() -> anyh
 
 impl Subject {
     async fn grow_registered(&self, id: &Arc<str>, report: &SystemReport) -> anyhow::Result<()> {
-        self.rig.add("e4", report.join.value().expect("join is told while a member is not started"))?;
+        self.rig
+            .add("e4", &report.join.value().expect("join is told while a member is not started").payload)?;
         self.observe_until("e4 has caught up", |report| {
             member(report, "e4").is_some_and(|e4| e4.lifecycle.value() == Some(&Lifecycle::CatchingUp))
                 && placement(report, id).is_some_and(|permille| permille >= 950)

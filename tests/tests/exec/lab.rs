@@ -2,7 +2,7 @@
 
 use plimsoll::actuate::Licence;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedLists};
-use plimsoll_wire::journal::PlatformVerb;
+use plimsoll_wire::journal::{Join, PlatformVerb};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,7 +144,8 @@ pub(crate) fn licence(intent: &str) -> Licence {
     }
 }
 
-pub(crate) fn start(join: serde_json::Value) -> PlatformVerb {
+pub(crate) fn start(payload: serde_json::Value) -> PlatformVerb {
+    let join = Some(Join { existing: true, contacts: Vec::new(), payload });
     PlatformVerb::Start { slot: "e1".into(), size_after: 4, join }
 }
 

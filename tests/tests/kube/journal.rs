@@ -6,7 +6,7 @@ use plimsoll::kubernetes::{Access, ApiServer};
 use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::kube::in_cluster;
 use plimsoll_wire::FORMAT_VERSION;
-use plimsoll_wire::journal::{Intent, Journal, Outcome, PlatformVerb, Verb};
+use plimsoll_wire::journal::{Intent, Join, Journal, Outcome, PlatformVerb, Verb};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ fn target(namespace: &Namespace) -> String {
 
 /// A journal with something of everything in it.
 fn journal(namespace: &Namespace, sequence: u64) -> Journal {
-    let join =
+    let payload =
         json!({ "initialCluster": "a=http://a:2380", "odd": [null, 1, -3, "é\"\\", { "z": 1, "a": true }] });
+    let join = Some(Join { existing: true, contacts: vec!["http://a:2380".into()], payload });
     let verb = Verb::Platform(PlatformVerb::Start { slot: "db-3".into(), size_after: 4, join });
     let outcome = Some(Outcome::Refused { message: "not\nnow".into() });
     let mut journal = Journal {

@@ -63,7 +63,7 @@ fn licence(epoch: u64) -> Licence {
 }
 
 fn start(slot: &str, size_after: u32) -> PlatformVerb {
-    PlatformVerb::Start { slot: slot.into(), size_after, join: Value::Null }
+    PlatformVerb::Start { slot: slot.into(), size_after, join: None }
 }
 
 fn stop(slot: &str, size_after: u32) -> PlatformVerb {

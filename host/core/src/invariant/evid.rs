@@ -4,9 +4,10 @@ mod contradiction;
 mod known;
 mod signal;
 
-use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
+use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, first_group, listed};
 use crate::case::Case;
 use crate::change::Moment;
+use crate::groups::called;
 use crate::profile::Topic;
 use crate::quorum;
 use crate::snapshot;
@@ -269,9 +270,9 @@ fn linearizable(case: &Case) -> Finding {
 
 fn agreement(case: &Case) -> Finding {
     let Some(groups) = case.snapshot.groups.value() else { return Finding::unknown("the groups") };
-    for group in groups.iter().filter(|group| group.kind == GroupKind::Control) {
+    first_group(groups.iter().filter(|group| group.kind == GroupKind::Control), |group| {
         let Some(leader) = group.leader.value() else {
-            return Finding::unknown(format!("the leader of group {}", group.id));
+            return Finding::unknown(format!("the leader of {}", called(group)));
         };
         let others = || case.members().iter().filter(|member| member.id.value() != Some(leader));
         let claims = |member: &&Member| {
@@ -283,15 +284,15 @@ fn agreement(case: &Case) -> Finding {
         if !claiming.is_empty() {
             let claiming = listed(claiming, ", ");
             return Finding::broken(
-                format!("group {} is led by {leader}, but {claiming} says so too", group.id),
+                format!("{} is led by {leader}, but {claiming} says so too", called(group)),
                 "wait until the election is over",
             );
         }
-        if let Some(silent) = others().filter(is_silent).map(label).min() {
-            return Finding::unknown(format!("whether {silent} leads group {} too", group.id));
+        match others().filter(is_silent).map(label).min() {
+            Some(silent) => Finding::unknown(format!("whether {silent} leads {} too", called(group))),
+            None => Finding::Pass,
         }
-    }
-    Finding::Pass
+    })
 }
 
 fn generation(case: &Case) -> Finding {

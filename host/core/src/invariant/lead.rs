@@ -1,11 +1,12 @@
 //! Leaders: moved and verified before their holder is touched, and touched last.
 
 use super::evid::label;
-use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity};
+use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, first_group};
 use crate::case::Case;
+use crate::groups::{self, called, copy_on, heirs};
 use crate::profile::{PhaseName, Topic, Victim};
 use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
-use plimsoll_wire::snapshot::{GroupKind, Lifecycle, Member, PlacementState};
+use plimsoll_wire::snapshot::{Group, GroupKind, Lifecycle, Member, PlacementState};
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -38,12 +39,19 @@ pub const FAMILY: &[Invariant] = &[
     },
 ];
 
+/// The first group of these that a member leads.
+fn led<'a>(mut groups: impl Iterator<Item = &'a Group>, row: &Member) -> Option<&'a Group> {
+    let id = row.id.value()?;
+    groups.find(|group| group.leader.value() == Some(id))
+}
+
+fn controls<'a>(case: &'a Case) -> impl Iterator<Item = &'a Group> {
+    groups::all(case.snapshot).iter().filter(|group| group.kind == GroupKind::Control)
+}
+
+/// Whether a member leads a control group. Users' data is led by every member.
 fn leads(case: &Case, row: &Member) -> bool {
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    groups
-        .iter()
-        .filter(|group| group.kind == GroupKind::Control)
-        .any(|group| row.id.value().is_some_and(|id| group.leader.value() == Some(id)))
+    led(controls(case), row).is_some()
 }
 
 /// Where the platform says who goes, nobody else can: the plan moves leadership off it first, or the highest ordinal's
@@ -66,7 +74,12 @@ fn leader_last(case: &Case) -> Finding {
 
 fn hand_over(case: &Case) -> Finding {
     match case.verb() {
-        Some(Verb::System(SystemVerb::MoveLeader { to, .. })) => successor(case, to),
+        Some(Verb::System(SystemVerb::MoveLeader { group, from, to })) => {
+            match groups::find(case.snapshot, group) {
+                Some(group) => successor(case, group, from, to.as_deref()),
+                None => Finding::unknown(format!("group {group}")),
+            }
+        }
         Some(verb)
             if matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends)
                 && case.removes() =>
@@ -77,7 +90,20 @@ fn hand_over(case: &Case) -> Finding {
     }
 }
 
-fn successor(case: &Case, to: &str) -> Finding {
+/// Leadership of a group is handed to a member that holds this very group. Where the system chooses, it needs one to choose.
+fn successor(case: &Case, group: &Group, from: &str, to: Option<&str>) -> Finding {
+    if group.placements.value().is_none() {
+        return Finding::unknown(format!("the placements of {}", called(group)));
+    }
+    let Some(to) = to else {
+        let able = heirs(group, from).any(|heir| heir_of(case, group, heir) == Finding::Pass);
+        let none = || format!("nobody else who serves and stays holds {} in sync", called(group));
+        return if able { Finding::Pass } else { Finding::broken(none(), "wait until another could lead") };
+    };
+    heir_of(case, group, to)
+}
+
+fn heir_of(case: &Case, group: &Group, to: &str) -> Finding {
     let Some(row) = case.member(to) else { return Finding::unknown(format!("member {to}")) };
     if row.alive.value() != Some(&true) || row.lifecycle.value() != Some(&Lifecycle::Serving) {
         return Finding::broken(format!("{} does not serve", label(row)), "another must lead");
@@ -85,27 +111,20 @@ fn successor(case: &Case, to: &str) -> Finding {
     if case.is_victim(row) {
         return Finding::broken(format!("{} is to go itself", label(row)), "another must lead");
     }
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    for group in groups.iter().filter(|group| group.kind == GroupKind::Control) {
-        let state = group
-            .placements
-            .value()
-            .and_then(|all| all.iter().find(|copy| &*copy.member == to))
-            .map(|copy| copy.state);
-        if state != Some(PlacementState::InSync) {
-            return Finding::broken(
-                format!("{} is not in sync in group {}", label(row), group.id),
-                "another must lead",
-            );
-        }
+    if copy_on(group, to).is_none_or(|copy| copy.state != PlacementState::InSync) {
+        let detail = format!("{} is not in sync in {}", label(row), called(group));
+        return Finding::broken(detail, "another must lead");
     }
     Finding::Pass
 }
 
 fn no_leader(case: &Case) -> Finding {
     for row in case.members().iter().filter(|row| case.is_subject(row)) {
-        if leads(case, row) {
-            return Finding::broken(format!("{} still leads", label(row)), "leadership is moved first");
+        if let Some(group) = led(groups::all(case.snapshot).iter(), row) {
+            return Finding::broken(
+                format!("{} still leads {}", label(row), called(group)),
+                "leadership is moved first",
+            );
         }
         match row.hosted.value() {
             Some(hosted) if hosted.leaders > 0 => {
@@ -126,18 +145,17 @@ fn quiet(case: &Case) -> Finding {
     if !case.shrinks() || case.undoes() {
         return Finding::Pass;
     }
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    for group in groups.iter().filter(|group| group.kind == GroupKind::Control) {
+    let wanted = case.snapshot.safety.leader_quiet_ms;
+    first_group(controls(case), |group| {
         let Some(leader) = group.leader.known() else {
-            return Finding::unknown(format!("the leader of group {}", group.id));
+            return Finding::unknown(format!("the leader of {}", called(group)));
         };
-        let wanted = case.snapshot.safety.leader_quiet_ms;
-        if leader.stable_ms < wanted {
-            return Finding::broken(
-                format!("group {} changed its leader {} ms ago", group.id, leader.stable_ms),
-                format!("it must have been quiet for {wanted} ms"),
-            );
+        if leader.stable_ms >= wanted {
+            return Finding::Pass;
         }
-    }
-    Finding::Pass
+        Finding::broken(
+            format!("{} changed its leader {} ms ago", called(group), leader.stable_ms),
+            format!("it must have been quiet for {wanted} ms"),
+        )
+    })
 }

@@ -1,9 +1,10 @@
 //! Quorum: in every state on the way, under the old and the new configuration, a majority is alive.
 
 use super::evid::label;
-use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
+use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group, first_group, listed};
 use crate::case::Case;
 use crate::change::Moment;
+use crate::groups::{self, called, copy_on};
 use crate::profile::{PhaseName, Topic};
 use crate::quorum::{Standing, is_alive};
 use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, SystemVerb, Verb};
@@ -99,8 +100,7 @@ pub const FAMILY: &[Invariant] = &[
 ];
 
 fn majorities<'a>(case: &'a Case) -> impl Iterator<Item = &'a Group> {
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    groups.iter().filter(|group| group.model == GroupModel::StaticMajority)
+    groups::all(case.snapshot).iter().filter(|group| group.model == GroupModel::StaticMajority)
 }
 
 /// The standings that the change passes through, the present one first.
@@ -145,60 +145,51 @@ fn growth(case: &Case, now: &Standing) -> Vec<(String, Standing)> {
 }
 
 fn every_state(case: &Case) -> Finding {
-    let mut broken = Vec::new();
-    for group in majorities(case) {
-        let Some(states) = states(case, group) else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        for (name, standing) in states {
-            let Some(need) = standing.need() else {
-                return Finding::unknown(format!("what group {} needs", group.id));
-            };
+    each_group(majorities(case), "bring the failed members back first", |group| {
+        let name = called(group);
+        let states = states(case, group).ok_or_else(|| format!("the placements of {name}"))?;
+        let mut broken = Vec::new();
+        for (state, standing) in states {
+            let need = standing.need().ok_or_else(|| format!("what {name} needs"))?;
             let have = standing.have();
             if have < need {
-                broken.push(format!("group {} {name}: {have} live votes, {need} needed", group.id));
+                broken.push(format!("{name} {state}: {have} live votes, {need} needed"));
             }
         }
-    }
-    if broken.is_empty() {
-        return Finding::Pass;
-    }
-    Finding::broken(listed(broken, "; "), "bring the failed members back first")
+        Ok(broken)
+    })
 }
 
 /// A learner that is not ours, or two configurations at once, means that somebody's change is under way.
 fn one_vote(case: &Case) -> Finding {
-    for group in majorities(case) {
+    first_group(majorities(case), |group| {
+        let name = called(group);
         match group.in_joint_config.value() {
-            Some(false) => {}
             Some(true) => {
                 return Finding::broken(
-                    format!("group {} is between two configurations", group.id),
+                    format!("{name} is between two configurations"),
                     "wait until the system has finished",
                 );
             }
+            Some(false) => {}
             None if case.profile.absent.contains(&Topic::JointConfig) => {}
-            None => {
-                return Finding::unknown(format!("whether group {} is between two configurations", group.id));
-            }
+            None => return Finding::unknown(format!("whether {name} is between two configurations")),
         }
         let Some(placements) = group.placements.value() else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
+            return Finding::unknown(format!("the placements of {name}"));
         };
-        let learners: Vec<String> = placements
-            .iter()
-            .filter(|placement| placement.state == PlacementState::Learner)
-            .filter(|placement| case.member(&placement.member).is_none_or(|member| !case.is_subject(member)))
-            .map(|placement| placement.member.to_string())
-            .collect();
-        if !learners.is_empty() {
-            return Finding::broken(
-                format!("group {} has learners on their way: {}", group.id, listed(learners, ", ")),
-                "promote or remove them first",
-            );
+        let learners = placements.iter().filter(|placement| placement.state == PlacementState::Learner);
+        let others = learners
+            .filter(|placement| case.member(&placement.member).is_none_or(|member| !case.is_subject(member)));
+        let others: Vec<String> = others.map(|placement| placement.member.to_string()).collect();
+        if others.is_empty() {
+            return Finding::Pass;
         }
-    }
-    Finding::Pass
+        Finding::broken(
+            format!("{name} has learners on their way: {}", listed(others, ", ")),
+            "promote or remove them first",
+        )
+    })
 }
 
 fn changes_membership(case: &Case) -> bool {
@@ -212,17 +203,21 @@ fn leader_now(case: &Case) -> Finding {
     if !changes_membership(case) {
         return Finding::Pass;
     }
-    for group in majorities(case) {
+    let led = first_group(majorities(case), |group| {
         let Some(leader) = group.leader.known() else {
-            return Finding::unknown(format!("the leader of group {}", group.id));
+            return Finding::unknown(format!("the leader of {}", called(group)));
         };
         let wanted = case.snapshot.safety.leader_stable_ms.max(case.profile.connected_ms);
-        if leader.stable_ms < wanted {
-            return Finding::broken(
-                format!("group {} has been led by {} for {} ms", group.id, leader.value, leader.stable_ms),
-                format!("leadership must have stood for {wanted} ms"),
-            );
+        if leader.stable_ms >= wanted {
+            return Finding::Pass;
         }
+        Finding::broken(
+            format!("{} has been led by {} for {} ms", called(group), leader.value, leader.stable_ms),
+            format!("leadership must have stood for {wanted} ms"),
+        )
+    });
+    if led != Finding::Pass {
+        return led;
     }
     // The system refuses a change while a member has been connected for less than this.
     for member in case.members().iter().filter(|member| !case.is_victim(member) && !case.is_subject(member)) {
@@ -247,29 +242,34 @@ fn tolerance(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let least = i64::from(case.snapshot.safety.tolerance);
-    for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
+    first_group(controls(case), |group| {
+        let name = called(group);
         let Some(now) = case.standing(group) else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
+            return Finding::unknown(format!("the placements of {name}"));
         };
         let after = now.without(&case.victim_ids());
         let (Some(before), Some(left)) = (now.tolerance(), after.tolerance()) else {
-            return Finding::unknown(format!("what group {} needs", group.id));
+            return Finding::unknown(format!("what {name} needs"));
         };
         // Losing nothing more than before is repair: the dead one goes.
-        if left < least && left <= before && after != now {
-            return Finding::broken(
-                format!(
-                    "group {} with {} voters, {} of them alive, would survive {} further losses",
-                    group.id,
-                    after.size(),
-                    after.have(),
-                    left.max(0)
-                ),
-                format!("{least} must be survivable; bring failed members back, or keep more members"),
-            );
+        if left >= least || left > before || after == now {
+            return Finding::Pass;
         }
-    }
-    Finding::Pass
+        Finding::broken(
+            format!(
+                "{name} with {} voters, {} of them alive, would survive {} further losses",
+                after.size(),
+                after.have(),
+                left.max(0)
+            ),
+            format!("{least} must be survivable; bring failed members back, or keep more members"),
+        )
+    })
+}
+
+/// Majorities in which the system decides on its members.
+fn controls<'a>(case: &'a Case) -> impl Iterator<Item = &'a Group> {
+    majorities(case).filter(|group| group.kind == GroupKind::Control)
 }
 
 fn parity(case: &Case) -> Finding {
@@ -288,14 +288,11 @@ fn parity(case: &Case) -> Finding {
 fn learner_first(case: &Case) -> Finding {
     let Some(Verb::System(SystemVerb::Promote { member: id })) = case.verb() else { return Finding::Pass };
     let safety = &case.snapshot.safety;
-    for group in majorities(case).filter(|group| group.kind == GroupKind::Control) {
-        let Some(placements) = group.placements.value() else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        let Some(placement) = placements.iter().find(|placement| placement.member == *id) else {
-            return Finding::unknown(format!("how far {id} has come"));
-        };
-        let Some(progress) = placement.progress_permille.known() else {
+    first_group(controls(case), |group| {
+        if group.placements.value().is_none() {
+            return Finding::unknown(format!("the placements of {}", called(group)));
+        }
+        let Some(progress) = copy_on(group, id).and_then(|copy| copy.progress_permille.known()) else {
             return Finding::unknown(format!("how far {id} has come"));
         };
         if progress.value < safety.promote_permille {
@@ -311,8 +308,8 @@ fn learner_first(case: &Case) -> Finding {
                 format!("{} times in a row are needed", safety.observations),
             );
         }
-    }
-    Finding::Pass
+        Finding::Pass
+    })
 }
 
 fn dead_first(case: &Case) -> Finding {

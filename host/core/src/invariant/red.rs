@@ -1,9 +1,10 @@
 //! Redundancy and placement: never the last copy, never too few.
 
 use super::evid::label;
-use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group};
 use crate::case::Case;
 use crate::change::Moment;
+use crate::groups::{self, called, copy_on, heirs};
 use crate::profile::Topic;
 use crate::quorum::is_alive;
 use crate::snapshot::never_joined;
@@ -89,7 +90,7 @@ pub const FAMILY: &[Invariant] = &[
 ];
 
 fn groups<'a>(case: &'a Case) -> &'a [Group] {
-    case.snapshot.groups.value().map_or(&[], Vec::as_slice)
+    groups::all(case.snapshot)
 }
 
 /// Members that may hold a copy once the victims are gone.
@@ -110,23 +111,13 @@ fn copies_fit(case: &Case) -> Finding {
     }
     let left = eligible(case).count();
     let spare = case.snapshot.safety.spare;
-    let mut broken = Vec::new();
-    for group in groups(case) {
-        let Some(copies) = group.target_copies.value() else {
-            return Finding::unknown(format!("how many copies group {} wants", group.id));
-        };
-        if left < usize::try_from(copies.saturating_add(spare)).unwrap_or(usize::MAX) {
-            broken.push(format!(
-                "group {} wants {copies} copies and {spare} spare, {left} members remain",
-                group.id
-            ));
-        }
-    }
-    list(broken, "keep more members, or ask for fewer copies")
-}
-
-fn list(broken: Vec<String>, hint: &str) -> Finding {
-    if broken.is_empty() { Finding::Pass } else { Finding::broken(listed(broken, "; "), hint) }
+    each_group(groups(case).iter(), "keep more members, or ask for fewer copies", |group| {
+        let name = called(group);
+        let copies = group.target_copies.value().ok_or_else(|| format!("how many copies {name} wants"))?;
+        let short = left < usize::try_from(copies.saturating_add(spare)).unwrap_or(usize::MAX);
+        let say = || format!("{name} wants {copies} copies and {spare} spare, {left} members remain");
+        Ok(short.then(say).into_iter().collect())
+    })
 }
 
 /// Copies that a dead victim held are what the removal repairs, so they do not count as missing.
@@ -135,38 +126,42 @@ fn whole_before(case: &Case) -> Finding {
     if !case.removes() || undoes_or_finishes(case) {
         return Finding::Pass;
     }
-    let mut degraded = Vec::new();
-    for group in groups(case) {
-        let Some(placements) = group.placements.value() else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        let repaired = |id: &str| {
-            case.member(id)
-                .is_some_and(|member| case.is_victim(member) && member.alive.value() == Some(&false))
-        };
-        let mine = |id: &str| case.member(id).is_some_and(|member| case.is_victim(member));
-        let bad = placements.iter().filter(|placement| match placement.state {
-            PlacementState::InSync => {
-                !case.member(&placement.member).is_some_and(is_alive) && !repaired(&placement.member)
-            }
-            PlacementState::CatchingUp | PlacementState::Stale => !repaired(&placement.member),
-            PlacementState::Leaving => !mine(&placement.member),
-            PlacementState::Learner => false,
-        });
-        let missing = bad.count();
-        if missing > 0 {
-            degraded.push(format!("group {} has {missing} copies that are not whole", group.id));
+    let degraded = std::cell::Cell::new(0_u32);
+    let found = each_group(groups(case).iter(), "wait until the system has healed", |group| {
+        let say = lacking(case, group)?;
+        if say.is_some() {
+            degraded.set(degraded.get().saturating_add(group.count.get()));
         }
-        let there = placements.iter().filter(|placement| placement.weight > 0).count();
-        let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));
-        if let Some(wanted) = wanted.filter(|wanted| missing == 0 && there < *wanted) {
-            degraded.push(format!("group {} has {there} of {wanted} copies", group.id));
+        Ok(say.into_iter().collect())
+    });
+    match found {
+        Finding::Broken { .. } if degraded.get() <= case.snapshot.safety.max_degraded => Finding::Pass,
+        found => found,
+    }
+}
+
+/// What is missing of one group, if anything.
+fn lacking(case: &Case, group: &Group) -> Result<Option<String>, String> {
+    let name = called(group);
+    let placements = group.placements.value().ok_or_else(|| format!("the placements of {name}"))?;
+    let victim = |id: &str| case.member(id).filter(|member| case.is_victim(member));
+    let repaired = |id: &str| victim(id).is_some_and(|member| member.alive.value() == Some(&false));
+    let bad = placements.iter().filter(|placement| match placement.state {
+        PlacementState::InSync => {
+            !case.member(&placement.member).is_some_and(is_alive) && !repaired(&placement.member)
         }
+        PlacementState::CatchingUp | PlacementState::Stale => !repaired(&placement.member),
+        PlacementState::Leaving => victim(&placement.member).is_none(),
+        PlacementState::Learner => false,
+    });
+    let missing = bad.count();
+    if missing > 0 {
+        return Ok(Some(format!("{name} has {missing} copies that are not whole")));
     }
-    if degraded.len() <= usize::try_from(case.snapshot.safety.max_degraded).unwrap_or(0) {
-        return Finding::Pass;
-    }
-    list(degraded, "wait until the system has healed")
+    let there = placements.iter().filter(|placement| placement.weight > 0).count();
+    let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));
+    let short = wanted.filter(|wanted| there < *wanted);
+    Ok(short.map(|wanted| format!("{name} has {there} of {wanted} copies")))
 }
 
 /// Effects after which nothing more is taken away.
@@ -187,25 +182,20 @@ fn ack_after_stop(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
-    let mut broken = Vec::new();
-    for group in groups(case) {
-        if case.snapshot.safety.accept_unavailable.iter().any(|name| *name == *group.id) {
-            continue;
-        }
-        let Some(standing) = case.standing(group) else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
+    let accepted = &case.snapshot.safety.accept_unavailable;
+    let asked = groups(case).iter().filter(|group| accepted.iter().all(|name| **name != *group.id));
+    each_group(asked, "wait until its copies are elsewhere", |group| {
+        let name = called(group);
+        let standing = case.standing(group).ok_or_else(|| format!("the placements of {name}"))?;
         let after = standing.without(&gone);
         let need = match group.model {
             GroupModel::StaticMajority => after.need(),
             GroupModel::AckSet | GroupModel::AsyncPrimary => standing.need(),
         };
-        let Some(need) = need else { return Finding::unknown(format!("what group {} needs", group.id)) };
-        if after.have() < need {
-            broken.push(format!("group {} would have {} of {need} copies", group.id, after.have()));
-        }
-    }
-    list(broken, "wait until its copies are elsewhere")
+        let (have, need) = (after.have(), need.ok_or_else(|| format!("what {name} needs"))?);
+        let say = || format!("{name} would have {have} of {need} copies");
+        Ok((have < need).then(say).into_iter().collect())
+    })
 }
 
 fn last_copy(case: &Case) -> Finding {
@@ -213,17 +203,13 @@ fn last_copy(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
-    let mut sole = Vec::new();
-    for group in groups(case) {
-        let Some(standing) = case.standing(group) else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        let holds = standing.holders.iter().any(|(id, ..)| gone.contains(id));
-        if holds && standing.without(&gone).have() == 0 {
-            sole.push(format!("group {} has no other whole copy", group.id));
-        }
-    }
-    list(sole, "wait until it is copied elsewhere")
+    each_group(groups(case).iter(), "wait until it is copied elsewhere", |group| {
+        let name = called(group);
+        let standing = case.standing(group).ok_or_else(|| format!("the placements of {name}"))?;
+        let sole =
+            standing.holders.iter().any(|(id, ..)| gone.contains(id)) && standing.without(&gone).have() == 0;
+        Ok(sole.then(|| format!("{name} has no other whole copy")).into_iter().collect())
+    })
 }
 
 fn domains(case: &Case, gone: bool) -> Option<BTreeSet<String>> {
@@ -269,18 +255,12 @@ fn empty(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
-    for group in groups(case) {
-        let Some(placements) = group.placements.value() else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        if placements.iter().any(|placement| gone.contains(&placement.member)) {
-            return Finding::broken(
-                format!("group {} still has a copy on the member", group.id),
-                "the drain goes on",
-            );
-        }
-    }
-    Finding::Pass
+    each_group(groups(case).iter(), "the drain goes on", |group| {
+        let name = called(group);
+        let copies = group.placements.value().ok_or_else(|| format!("the placements of {name}"))?;
+        let holds = copies.iter().any(|copy| gone.contains(&copy.member));
+        Ok(holds.then(|| format!("{name} still has a copy on the member")).into_iter().collect())
+    })
 }
 
 fn sync_floor(case: &Case) -> Finding {
@@ -288,41 +268,46 @@ fn sync_floor(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let gone = case.victim_ids();
-    let mut broken = Vec::new();
-    for group in groups(case).iter().filter(|group| group.model == GroupModel::AsyncPrimary) {
-        let Some(standing) = case.standing(group) else {
-            return Finding::unknown(format!("the placements of group {}", group.id));
-        };
-        let Some(ack) = group.min_ack.value() else {
-            return Finding::unknown(format!("how many must confirm a write of group {}", group.id));
-        };
+    let asked = groups(case).iter().filter(|group| group.model == GroupModel::AsyncPrimary);
+    each_group(asked, "add a standby first", |group| {
+        let name = called(group);
+        let standing = case.standing(group).ok_or_else(|| format!("the placements of {name}"))?;
+        let ack = group.min_ack.value();
+        let ack = ack.ok_or_else(|| format!("how many must confirm a write of {name}"))?;
         // One of those who confirm is the primary itself.
         let required = ack.saturating_sub(1);
-        if required == 0 {
-            continue;
-        }
         let left = standing.without(&gone).have().saturating_sub(1);
-        if left < required.saturating_add(case.snapshot.safety.sync_spare) {
-            broken.push(format!("group {} would have {left} synchronous candidates", group.id));
-        }
-    }
-    list(broken, "add a standby first")
+        let short = required > 0 && left < required.saturating_add(case.snapshot.safety.sync_spare);
+        Ok(short.then(|| format!("{name} would have {left} synchronous candidates")).into_iter().collect())
+    })
 }
 
+/// Where the system chooses, each of those that it may choose is asked.
 fn async_gap(case: &Case) -> Finding {
-    let Some(Verb::System(SystemVerb::MoveLeader { to, .. })) = case.verb() else { return Finding::Pass };
-    for group in groups(case).iter().filter(|group| group.model == GroupModel::AsyncPrimary) {
-        let placement = group.placements.value().and_then(|all| all.iter().find(|copy| copy.member == *to));
-        let Some(lag) = placement.and_then(|copy| copy.lag.value()) else {
-            return Finding::unknown(format!("how far {to} is behind in group {}", group.id));
-        };
-        if *lag > case.snapshot.safety.max_lag_bytes {
-            let who = case.member(to).map_or_else(|| to.to_string(), label);
-            return Finding::broken(
-                format!("{who} is {lag} bytes behind in group {}", group.id),
-                format!("at most {} may be lost", case.snapshot.safety.max_lag_bytes),
-            );
-        }
+    let Some(Verb::System(SystemVerb::MoveLeader { group, from, to })) = case.verb() else {
+        return Finding::Pass;
+    };
+    let Some(group) = groups::find(case.snapshot, group) else {
+        return Finding::unknown(format!("group {group}"));
+    };
+    if group.model != GroupModel::AsyncPrimary {
+        return Finding::Pass;
     }
-    Finding::Pass
+    let heirs: Vec<&str> = match to {
+        Some(to) => vec![to],
+        None => heirs(group, from).map(|heir| &**heir).collect(),
+    };
+    let most = case.snapshot.safety.max_lag_bytes;
+    each_group([group].into_iter(), &format!("at most {most} may be lost"), |group| {
+        let mut broken = Vec::new();
+        for heir in &heirs {
+            let lag = copy_on(group, heir).and_then(|copy| copy.lag.value());
+            let lag = lag.ok_or_else(|| format!("how far {heir} is behind in {}", called(group)))?;
+            if *lag > most {
+                let who = case.member(heir).map_or_else(|| (*heir).to_owned(), label);
+                broken.push(format!("{who} is {lag} bytes behind in {}", called(group)));
+            }
+        }
+        Ok(broken)
+    })
 }

@@ -100,9 +100,7 @@ fn verb(plan: &PlanState, subject: &Subject, phase: PhaseName) -> Option<Verb> {
         PhaseName::Register => {
             Some(Verb::System(SystemVerb::Register { slot, endpoints: subject.endpoints.clone() }))
         }
-        PhaseName::Start => {
-            Some(Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }))
-        }
+        PhaseName::Start => Some(Verb::Platform(PlatformVerb::Start { slot, size_after, join: None })),
         PhaseName::Cordon => Some(Verb::System(SystemVerb::Cordon { member: id? })),
         PhaseName::Drain => Some(Verb::System(SystemVerb::Drain { member: id? })),
         PhaseName::Deregister => Some(Verb::System(SystemVerb::Deregister { member: id? })),

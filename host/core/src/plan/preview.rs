@@ -247,9 +247,7 @@ fn words(
         PhaseName::Register => {
             effect(Verb::System(SystemVerb::Register { slot, endpoints: Default::default() }))
         }
-        PhaseName::Start => {
-            effect(Verb::Platform(PlatformVerb::Start { slot, size_after, join: serde_json::Value::Null }))
-        }
+        PhaseName::Start => effect(Verb::Platform(PlatformVerb::Start { slot, size_after, join: None })),
         PhaseName::CatchUp => (
             None,
             format!(

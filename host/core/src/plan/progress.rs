@@ -4,6 +4,7 @@ mod undo;
 
 use crate::case::is_same;
 use crate::change::Direction;
+use crate::groups::{self, called};
 use crate::plan::unit_sizes;
 use crate::plan::{self, lack};
 use crate::profile::{Phase, PhaseName, Profile};
@@ -11,7 +12,8 @@ use crate::quorum::member;
 use crate::snapshot::{is_serving, never_joined};
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
-use plimsoll_wire::snapshot::{Lifecycle, Member, OperationKind, PlacementState, Role, Snapshot};
+use plimsoll_wire::snapshot::{Group, Lifecycle, Member, OperationKind, PlacementState, Role, Snapshot};
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// What a unit needs next.
@@ -60,7 +62,7 @@ pub fn next(snapshot: &Snapshot, plan: &PlanState, profile: &'static Profile) ->
     for (index, phase) in phases(plan, profile).iter().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
-            return match verb(snapshot, plan, subject, phase.name, plan.phase > index) {
+            return match verb(snapshot, plan, subject, profile, phase.name, plan.phase > index) {
                 Some(verb) => Next::Do { phase: phase.name, index, verb },
                 None => {
                     let why = format!("{why}{}", lack::of(snapshot, phase.name));
@@ -182,26 +184,24 @@ fn caught_up(snapshot: &Snapshot, subject: &Subject) -> Met {
     if row.alive.value() != Some(&true) {
         return Met::No(format!("{} does not answer yet", subject.slot));
     }
-    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    let placement = groups
-        .iter()
-        .filter_map(|group| group.placements.value())
-        .flatten()
-        .find(|placement| placement.member == *id && placement.state == PlacementState::Learner);
-    let Some(placement) = placement else {
+    let learning = groups::all(snapshot).iter().filter_map(|group| groups::copy_on(group, id));
+    let mut learning = learning.filter(|copy| copy.state == PlacementState::Learner).peekable();
+    if learning.peek().is_none() {
         // Where members do not learn first, serving is the sign.
         return Met::when(row.lifecycle.value() == Some(&Lifecycle::Serving), || {
             format!("{} is catching up", subject.slot)
         });
-    };
-    let safety = &snapshot.safety;
-    match placement.progress_permille.known() {
-        Some(progress) => Met::when(
-            progress.value >= safety.promote_permille && progress.reads >= safety.observations,
-            || format!("{} has {} of 1000 parts of the log", subject.slot, progress.value),
-        ),
-        None => Met::No(format!("how far {} has come is not known", subject.slot)),
     }
+    let safety = &snapshot.safety;
+    for copy in learning {
+        let Some(progress) = copy.progress_permille.known() else {
+            return Met::No(format!("how far {} has come is not known", subject.slot));
+        };
+        if progress.value < safety.promote_permille || progress.reads < safety.observations {
+            return Met::No(format!("{} has {} of 1000 parts of the log", subject.slot, progress.value));
+        }
+    }
+    Met::Yes
 }
 
 fn promoted(snapshot: &Snapshot, subject: &Subject) -> Met {
@@ -245,17 +245,19 @@ fn leads_nothing(snapshot: &Snapshot, subject: &Subject) -> Met {
     if row.id.value().is_none() {
         return Met::Yes;
     }
-    let groups = snapshot.groups.value().map_or(&[][..], Vec::as_slice);
-    for group in groups {
+    for group in groups::all(snapshot) {
         match group.leader.value() {
             Some(leader) if row.id.value() == Some(leader) => {
-                return Met::No(format!("{} leads group {}", subject.slot, group.id));
+                return Met::No(format!("{} leads {}", subject.slot, called(group)));
             }
             Some(_) => {}
-            None => return Met::No(format!("the leader of group {} is not known", group.id)),
+            None => return Met::No(format!("the leader of {} is not known", called(group))),
         }
     }
-    Met::Yes
+    // Of groups that are in no row only the member's own count tells.
+    let none =
+        groups::left_out(snapshot) == Some(0) || row.hosted.value().is_some_and(|hosted| hosted.leaders == 0);
+    Met::when(none, || format!("which groups {} leads is not known of all", subject.slot))
 }
 
 fn drained(snapshot: &Snapshot, subject: &Subject) -> Met {
@@ -319,11 +321,11 @@ fn settled(snapshot: &Snapshot, plan: &PlanState) -> Met {
     let Some(groups) = snapshot.groups.value() else { return Met::No("the groups are not known".to_owned()) };
     for group in groups {
         let Some(placements) = group.placements.known() else {
-            return Met::No(format!("the placements of group {} are not known", group.id));
+            return Met::No(format!("the placements of {} are not known", called(group)));
         };
         let whole = placements.value.iter().all(|placement| placement.state == PlacementState::InSync);
         if !whole || placements.stable_ms < safety.hold_ms {
-            return Met::No(format!("group {} has not been whole for {} ms", group.id, safety.hold_ms));
+            return Met::No(format!("{} has not been whole for {} ms", called(group), safety.hold_ms));
         }
     }
     Met::Yes
@@ -334,6 +336,7 @@ fn verb(
     snapshot: &Snapshot,
     plan: &PlanState,
     subject: &Subject,
+    profile: &Profile,
     phase: PhaseName,
     begun: bool,
 ) -> Option<Verb> {
@@ -346,11 +349,7 @@ fn verb(
             endpoints: subject.endpoints.clone(),
         })),
         PhaseName::Start => {
-            let join = match snapshot.facts.get("join") {
-                Some(Fact::Known(known)) => known.value.clone(),
-                Some(Fact::NotApplicable) => serde_json::Value::Null,
-                Some(Fact::Unknown { .. }) | None => return None,
-            };
+            let join = lack::join(snapshot).ok()?;
             Some(Verb::Platform(PlatformVerb::Start { slot: subject.slot.clone(), size_after, join }))
         }
         PhaseName::Promote => {
@@ -367,7 +366,7 @@ fn verb(
         PhaseName::Cordon => Some(Verb::System(SystemVerb::Cordon { member: id? })),
         PhaseName::MoveLeaders => {
             let from = id?;
-            successor(snapshot, &from).map(|to| Verb::System(SystemVerb::MoveLeader { from, to }))
+            hand_over(snapshot, profile, from)
         }
         PhaseName::Drain => {
             let draining = snapshot.operations.value()?.iter().any(|operation| {
@@ -389,24 +388,23 @@ fn verb(
     }
 }
 
-/// Who leads next: in sync, serving, the furthest along; ties go to the first id, so that the choice is one.
-fn successor(snapshot: &Snapshot, from: &str) -> Option<Arc<str>> {
+/// The first group that a member leads, and who leads it next. Where the system chooses among those who could, it is only
+/// seen to that there is one.
+fn hand_over(snapshot: &Snapshot, profile: &Profile, from: Arc<str>) -> Option<Verb> {
+    let group = groups::all(snapshot).iter().find(|group| group.leader.value() == Some(&from))?;
+    let to = successor(snapshot, group, &from)?;
+    let to = (!profile.picks_leader).then_some(to);
+    Some(Verb::System(SystemVerb::MoveLeader { group: group.id.clone(), from, to }))
+}
+
+/// Who leads a group next, of those who serve and hold that very group in sync: who leads least, then who has been up
+/// longest; ties go to the first id, so that the choice is one.
+fn successor(snapshot: &Snapshot, group: &Group, from: &str) -> Option<Arc<str>> {
     let all = rows(snapshot)?;
-    let in_sync = |id: &Arc<str>| {
-        snapshot.groups.value().is_some_and(|groups| {
-            groups
-                .iter()
-                .filter_map(|group| group.placements.value())
-                .flatten()
-                .any(|placement| placement.member == *id && placement.state == PlacementState::InSync)
-        })
-    };
-    let mut candidates: Vec<(u64, Arc<str>)> = all
-        .iter()
-        .filter(|row| is_serving(row))
-        .filter_map(|row| Some((row.alive.known()?.stable_ms, row.id.value()?.clone())))
-        .filter(|(_, id)| &**id != from && in_sync(id))
-        .collect();
-    candidates.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    candidates.into_iter().next().map(|(_, id)| id)
+    let able = groups::heirs(group, from).filter_map(|id| {
+        let row = member(all, id).filter(|row| is_serving(row))?;
+        let led = row.hosted.value().map_or(0, |hosted| hosted.leaders);
+        Some((led, Reverse(row.alive.known()?.stable_ms), id))
+    });
+    able.min().map(|(_, _, id)| id.clone())
 }

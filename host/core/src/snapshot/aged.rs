@@ -33,7 +33,7 @@ macro_rules! each_fact {
         if let Fact::Known(Known { value, .. }) = groups {
             for group in value.$iter() {
                 let Group {
-                    id: _, kind: _, model: _, target_copies, min_ack, placements, leader, config_version,
+                    id: _, count: _, kind: _, model: _, target_copies, min_ack, placements, leader, config_version,
                     in_joint_config, open,
                 } = group;
                 if let Fact::Known(Known { value, .. }) = placements {

@@ -149,7 +149,7 @@ fn what_would_be_begins_again_when_somebody_else_changes_the_size() {
     let start = plimsoll_wire::journal::Verb::Platform(plimsoll_wire::journal::PlatformVerb::Start {
         slot: vacant,
         size_after: 6,
-        join: serde_json::Value::Null,
+        join: None,
     });
     desk.sim.act(&start, "human");
     desk.until("six members", |desk| desk.status().size == Some(6));

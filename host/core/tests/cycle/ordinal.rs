@@ -16,7 +16,10 @@ fn desk() -> Desk {
     let from = system.groups.value().unwrap()[0].leader.value().unwrap().clone();
     let last = system.members.value().unwrap().iter().find(|member| member.slot.as_deref() == Some("db-4"));
     let to = last.unwrap().id.clone();
-    desk.sim.act(&Verb::System(SystemVerb::MoveLeader { from, to }), "a person");
+    desk.sim.act(
+        &Verb::System(SystemVerb::MoveLeader { group: "control".into(), from, to: Some(to) }),
+        "a person",
+    );
     desk
 }
 

@@ -5,6 +5,7 @@ use plimsoll_core::observation::{
     Told, VacantSlot,
 };
 use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{
     Endpoints, Generation, GroupKind, GroupModel, Lifecycle, Marker, Now, PlacementState, Role, Signal,
     SignalState,
@@ -114,9 +115,9 @@ impl View {
         let members =
             self.members.iter().map(|(place, member)| self.member(*place, member, &source)).collect();
         let join = if self.has_learner() {
-            let peers: Vec<String> =
+            let contacts: Vec<String> =
                 self.members.keys().filter_map(|place| endpoints(*place).remove("peer")).collect();
-            source.tells(serde_json::json!({ "mode": "existing", "peers": peers }))
+            source.tells(Join { existing: true, contacts, ..Join::default() })
         } else {
             Told::gap(Gap::NotScraped, "no member waits to join")
         };

@@ -214,8 +214,8 @@ impl World {
                 }
                 place
             }
-            Verb::System(SystemVerb::MoveLeader { from, to }) => {
-                let heir = view.find(to).is_some_and(|place| view.runs(place));
+            Verb::System(SystemVerb::MoveLeader { from, to, .. }) => {
+                let heir = to.as_ref().and_then(|to| view.find(to)).is_some_and(|place| view.runs(place));
                 return if *name(view.leader) == **from && heir {
                     Ok(None)
                 } else {
@@ -271,7 +271,7 @@ impl World {
                 }
             }
             Verb::System(SystemVerb::MoveLeader { to, .. }) => {
-                let place = self.view.find(to);
+                let place = to.as_ref().and_then(|to| self.view.find(to));
                 let heir = place.and_then(|place| self.view.members.get(&place)).map(|member| member.id);
                 self.change(|view| view.leader = heir.unwrap_or(view.leader));
             }

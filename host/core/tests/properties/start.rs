@@ -5,7 +5,7 @@ use crate::worse::places;
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::profile::{self, Profile, Victim};
-use plimsoll_wire::journal::{PlanState, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::journal::{Join, PlanState, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
@@ -36,7 +36,8 @@ pub(crate) static STARTS: LazyLock<Vec<Start>> = LazyLock::new(|| {
     let stop = |slot: &str, member: &str, size_after| {
         Verb::Platform(PlatformVerb::Stop { slot: slot.into(), member: member.into(), size_after })
     };
-    let join = json!({ "mode": "existing", "peers": ["http://db-0.sim:2380", "http://db-1.sim:2380"] });
+    let contacts = ["http://db-0.sim:2380", "http://db-1.sim:2380"].map(str::to_owned).to_vec();
+    let join = Some(Join { existing: true, contacts, payload: Value::Null });
     let well: [(&str, Option<Verb>); WELL] = [
         ("quorum-at-rest", None),
         (

@@ -14,7 +14,7 @@ use plimsoll_core::cycle::Spec;
 use plimsoll_core::observation::{Observation, Slot};
 use plimsoll_core::snapshot::{Context, Tracker};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
-use plimsoll_wire::journal::{Outcome, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::journal::{Join, Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::proposal::Answer;
 use plimsoll_wire::snapshot::{Change, History, Member, Role, Snapshot, Target};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Unguarded {
                 }
             }
             // What an image is started with: the addresses of its fellows, and that they are there already.
-            let join = serde_json::json!({ "mode": "existing" });
+            let join = Some(Join { existing: true, ..Join::default() });
             sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "unguarded");
         }
         if self.spec.profile.moves_data {

@@ -1,9 +1,10 @@
 //! What a quorum group does when it is told to: each call as the real system takes or refuses it.
 
-use super::{Peer, Quorum, WRITE_BYTES, member_name};
+use super::{CONTROL, Peer, Quorum, WRITE_BYTES, member_name};
 use crate::platform::Volume;
 use crate::trace::Trace;
 use crate::world::Effect;
+use plimsoll_wire::journal::Join;
 
 impl Quorum {
     pub(super) fn register(&mut self, slot: &str) -> Effect {
@@ -23,7 +24,7 @@ impl Quorum {
         Effect::applied(120, true)
     }
 
-    pub(super) fn start(&mut self, slot: &str, join: &serde_json::Value, now_ms: u64) -> Effect {
+    pub(super) fn start(&mut self, slot: &str, join: Option<&Join>, now_ms: u64) -> Effect {
         let Some(slot) = self.platform.find(slot) else { return Effect::refused("no such slot") };
         let member = self.by_slot(slot);
         if !self.platform.start(slot, now_ms) {
@@ -33,7 +34,9 @@ impl Quorum {
         // Old data decides who the process is; a blank one becomes the registered member, if it was told how
         // to join, and else somebody whom nobody knows.
         if place.volume.is_none() {
-            let peer = member.filter(|_| !join.is_null()).and_then(|id| self.members.get_mut(&id));
+            let peer = member
+                .filter(|_| join.is_some_and(|join| join.existing))
+                .and_then(|id| self.members.get_mut(&id));
             let name = match peer {
                 Some(peer) => {
                     (peer.holds, peer.filling, peer.gone) = (0, true, false);
@@ -70,7 +73,17 @@ impl Quorum {
         Effect::applied(150, true)
     }
 
-    pub(super) fn move_leader(&mut self, from: &str, to: &str, trace: &mut Trace) -> Effect {
+    pub(super) fn move_leader(
+        &mut self,
+        group: &str,
+        from: &str,
+        to: Option<&str>,
+        trace: &mut Trace,
+    ) -> Effect {
+        let Some(to) = to.filter(|_| group == CONTROL) else {
+            return Effect::refused("etcdserver: bad leader transferee");
+        };
+
         if self.by_name(from) != self.leader {
             return Effect::refused("etcdserver: not leader");
         }

@@ -1,9 +1,10 @@
 //! What a quorum group says about itself.
 
-use super::{Peer, Quorum};
+use super::{CONTROL, Peer, Quorum};
 use crate::platform::{State, endpoints};
 use plimsoll_core::observation::{Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told};
 use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{Debt, GroupKind, GroupModel, Lifecycle, PlacementState, Role};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,7 @@ impl Quorum {
     fn group(&self, leader: &Peer, source: &Source) -> SystemGroup {
         let placements = self.members.values().map(|peer| self.placement(peer, leader, source));
         SystemGroup {
-            id: "control".into(),
+            id: CONTROL.into(),
             kind: GroupKind::Control,
             model: GroupModel::StaticMajority,
             target_copies: Told::NotApplicable,
@@ -117,17 +118,19 @@ impl Quorum {
     }
 
     /// What the learner that was registered last needs to join.
-    fn join(&self, source: &Source) -> Told<serde_json::Value> {
+    fn join(&self, source: &Source) -> Told<Join> {
         let Some(learner) = self.members.values().find(|peer| !peer.voter) else {
             return Told::gap(Gap::NotScraped, "no member waits to join");
         };
-        let peers: Vec<String> = self
+        let contacts: Vec<String> = self
             .members
             .values()
+            .filter(|peer| peer.name != learner.name)
             .filter_map(|peer| endpoints(&self.platform.name(peer.slot)).remove("peer"))
             .collect();
         let slot: Arc<str> = self.platform.name(learner.slot);
-        source.tells(json!({ "mode": "existing", "member": learner.name, "slot": slot, "peers": peers }))
+        let payload = json!({ "member": learner.name, "slot": slot });
+        source.tells(Join { existing: true, contacts, payload })
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a store does when it is told to.
 
-use super::{Mode, Sharded, Task};
+use super::{Mode, Shard, Sharded, Task};
 use crate::oracle::Cause;
 use crate::world::Effect;
+use std::collections::BTreeSet;
 
 impl Sharded {
     pub(super) fn start(&mut self, slot: &str, now_ms: u64) -> Effect {
@@ -60,18 +61,25 @@ impl Sharded {
         Effect::applied(150, drained || back)
     }
 
-    /// Moves every leadership off a member, evenly to those that can lead, as stores with many shards do: the one
-    /// that was named comes first among equals.
-    pub(super) fn move_leaders(&mut self, from: &str, to: &str) -> Effect {
-        let (Some(from), Some(to)) = (self.by_name(from), self.by_name(to)) else {
+    /// Moves the leadership of a shard, and of all others that are on the same members, off a member: to the one that was
+    /// named, else evenly to those that can lead.
+    pub(super) fn move_leaders(&mut self, group: &str, from: &str, to: Option<&str>) -> Effect {
+        let wished = to.map(|to| self.by_name(to));
+        let (Some(from), false) = (self.by_name(from), wished == Some(None)) else {
             return Effect::refused("no such member");
         };
-        let led: Vec<usize> = (0..self.shards.len())
-            .filter(|at| self.shards.get(*at).is_some_and(|shard| shard.leader == Some(from)))
-            .collect();
+        let wished = wished.flatten();
+        let holders = |shard: &Shard| shard.copies.iter().map(|copy| copy.node).collect::<BTreeSet<_>>();
+        let Some(alike) = self.shards.iter().find(|shard| *shard.name == *group).map(holders) else {
+            return Effect::refused("no such shard");
+        };
+        let is_one = |shard: &Shard| shard.leader == Some(from) && holders(shard) == alike;
+        let led: Vec<usize> =
+            (0..self.shards.len()).filter(|at| self.shards.get(*at).is_some_and(is_one)).collect();
         let mut changed = false;
         for at in led {
-            let Some(heir) = self.heir(at, Some(from), Some(to)) else { continue };
+            let heir = self.heir(at, Some(from), wished);
+            let Some(heir) = heir else { continue };
             if let Some(shard) = self.shards.get_mut(at) {
                 shard.leader = Some(heir);
                 changed = true;

@@ -7,7 +7,7 @@ use crate::kubernetes::scaling_plan;
 use crate::kubernetes::scripted::{Objects, Reply, Scripted};
 use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::FORMAT_VERSION;
-use plimsoll_wire::journal::{Intent, PlatformVerb, Verb};
+use plimsoll_wire::journal::{Intent, Join, PlatformVerb, Verb};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,11 @@ fn journal(sequence: u64) -> Journal {
     let verb = Verb::Platform(PlatformVerb::Start {
         slot: "db-3".into(),
         size_after: 4,
-        join: json!({ "z": [null, 1], "a": { "state": "existing" } }),
+        join: Some(Join {
+            existing: true,
+            contacts: Vec::new(),
+            payload: json!({ "z": [null, 1], "a": { "state": "existing" } }),
+        }),
     });
     Journal {
         format_version: FORMAT_VERSION,

@@ -34,22 +34,13 @@ fn not_counted(problem: &str) -> String {
 }
 
 fn with_missing(mut signal: Signal, missing: &str) -> Signal {
-    match signal.state {
-        SignalState::Ok | SignalState::Partial => {
-            signal.state = SignalState::Partial;
-            let and = if signal.detail.is_empty() { "" } else { "; " };
-            signal.detail = format!("{missing}{and}{}", signal.detail);
-            signal
-        }
-        // Something worse was found.
-        SignalState::Stale
-        | SignalState::Absent
-        | SignalState::NotANumber
-        | SignalState::Ambiguous
-        | SignalState::Skewed
-        | SignalState::Malformed
-        | SignalState::Unavailable => signal,
+    // Otherwise something worse was found.
+    if signal.state.is_there() {
+        signal.state = SignalState::Partial;
+        let and = if signal.detail.is_empty() { "" } else { "; " };
+        signal.detail = format!("{missing}{and}{}", signal.detail);
     }
+    signal
 }
 
 /// One moment at which series were counted.

@@ -214,6 +214,7 @@ fn vacancy(from: &wire::Vacancy) -> typed::Vacancy {
 fn group(from: &wire::Group) -> typed::Group {
     typed::Group {
         id: from.id.to_string(),
+        count: from.count.get(),
         kind: words!(from.kind, wire::GroupKind, typed::GroupKind, Control, Data, System),
         model: words!(from.model, wire::GroupModel, typed::GroupModel, StaticMajority, AckSet, AsyncPrimary),
         target_copies: fact!(&from.target_copies, FactU32, |value: &u32| *value),

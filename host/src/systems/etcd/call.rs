@@ -2,6 +2,7 @@
 
 use super::agreement::{Agreement, agree};
 use super::endpoint::Endpoint;
+use super::report::GROUP;
 use super::survey::{Registered, Survey, hex, normal_url};
 use plimsoll_core::observation::PlatformReport;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
@@ -64,7 +65,12 @@ pub(super) fn decide(
     match verb {
         SystemVerb::Register { slot, endpoints } => register(slot, endpoints, &agreement, leader, platform),
         SystemVerb::Promote { member } => with_id(member, |id| promote(id, &agreement, leader)),
-        SystemVerb::MoveLeader { from, to } => {
+        SystemVerb::MoveLeader { group, .. } if **group != *GROUP => {
+            refuse(format!("etcd has no group {group}"))
+        }
+        // etcd hands leadership to whom it is told, and chooses nobody itself.
+        SystemVerb::MoveLeader { to: None, .. } => refuse("etcd has to be told who leads next"),
+        SystemVerb::MoveLeader { from, to: Some(to), .. } => {
             with_id(from, |from| with_id(to, |to| move_leader(from, to, &agreement, leader)))
         }
         SystemVerb::Deregister { member } => with_id(member, |id| deregister(id, &agreement, leader)),

@@ -8,13 +8,14 @@ use plimsoll_core::observation::{
 };
 use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::{Authority, Gap};
+use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{GroupKind, GroupModel, Hosted, Lifecycle, PlacementState, Role};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The name of etcd's one group.
-const GROUP: &str = "control";
+pub(super) const GROUP: &str = "control";
 
 /// Puts the answers together.
 pub(super) fn assemble(survey: &Survey, platform: &PlatformReport) -> SystemReport {
@@ -251,7 +252,7 @@ impl<'a> View<'a> {
     }
 
     /// What the one member that is registered and not started needs to join.
-    fn join(&self) -> Told<Value> {
+    fn join(&self) -> Told<Join> {
         let waiting: Vec<&Registered> =
             self.agreement.members.values().filter(|member| member.is_unstarted()).collect();
         let [newcomer] = waiting.as_slice() else {
@@ -278,11 +279,14 @@ impl<'a> View<'a> {
                 member.peer_urls.iter().map(move |url| format!("{name}={url}"))
             })
             .collect();
-        self.quorum.tells(json!({
+        let others = self.agreement.members.values().filter(|member| member.id != newcomer.id);
+        let payload = json!({
             "initialCluster": cluster.join(","),
             "initialClusterState": "existing",
             "name": &*slot,
-        }))
+        });
+        let contacts = others.flat_map(|member| member.peer_urls.iter().cloned()).collect();
+        self.quorum.tells(Join { existing: true, contacts, payload })
     }
 
     /// A name for the newcomer's list. etcd compares members there by address; it reads the list by name, so

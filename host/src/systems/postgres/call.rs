@@ -2,7 +2,7 @@
 
 use super::handover::{self, Handover, Release};
 use super::names::SyncSet;
-use super::report::debt_kind;
+use super::report::{GROUP, debt_kind};
 use super::statement::{self, Guard};
 use super::survey::{Endpoint, Survey, name_of};
 use super::view::{Cluster, Member, Part, conclude};
@@ -62,7 +62,12 @@ pub(super) fn decide(
         SystemVerb::Promote { member } => calls.raise(member),
         SystemVerb::Cordon { member } => calls.lower(member),
         SystemVerb::Uncordon { member } => calls.give_back(member, raises),
-        SystemVerb::MoveLeader { from, to } => calls.move_leader(from, to),
+        SystemVerb::MoveLeader { group, .. } if **group != *GROUP => {
+            refuse(format!("PostgreSQL has no group {group}"))
+        }
+        // Nobody chooses among standbys but who asks.
+        SystemVerb::MoveLeader { to: None, .. } => refuse("PostgreSQL has to be told who leads next"),
+        SystemVerb::MoveLeader { from, to: Some(to), .. } => calls.move_leader(from, to),
         SystemVerb::PayDebt { member, kind } => calls.pay(member, kind),
         SystemVerb::Drain { .. }
         | SystemVerb::CancelDrain { .. }

@@ -9,6 +9,7 @@ use plimsoll_core::observation::{
 };
 use plimsoll_wire::alarm::ALARMS;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
+use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
 };
@@ -285,7 +286,7 @@ impl<'a> View<'a> {
     }
 
     /// What the one member that is registered and does not run needs to join.
-    fn join(&self, platform: &PlatformReport) -> Told<Value> {
+    fn join(&self, platform: &PlatformReport) -> Told<Join> {
         let slots = platform.slots.value().map_or(&[][..], Vec::as_slice);
         let runs = |member: &Member| slots.iter().any(|slot| slot.slot == member.place && slot.running);
         let waits = |member: &&Member| match &member.part {
@@ -301,13 +302,18 @@ impl<'a> View<'a> {
             };
         };
         match peer(self.cluster.primary.endpoints) {
-            Ok((host, port)) => self.leader.tells(json!({
-                "state": "existing",
-                "name": newcomer.name,
-                "slotName": newcomer.name,
-                "primary": { "host": host, "port": port },
-                "peer": self.cluster.primary.endpoints.get("peer"),
-            })),
+            Ok((host, port)) => {
+                let peer = self.cluster.primary.endpoints.get("peer");
+                let payload = json!({
+                    "state": "existing",
+                    "name": newcomer.name,
+                    "slotName": newcomer.name,
+                    "primary": { "host": host, "port": port },
+                    "peer": peer,
+                });
+                let contacts = peer.into_iter().cloned().collect();
+                self.leader.tells(Join { existing: true, contacts, payload })
+            }
             Err(why) => Told::gap(Gap::Error, format!("of the primary {}: {why}", self.cluster.primary.name)),
         }
     }

@@ -4,6 +4,7 @@
 use super::label;
 use crate::case::Case;
 use crate::change::Moment;
+use crate::groups::{self, called};
 use crate::invariant::{Finding, listed};
 use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, Member, OperationKind};
 use std::collections::BTreeSet;
@@ -30,7 +31,7 @@ pub(super) fn check(case: &Case) -> Finding {
 }
 
 fn groups<'a>(case: &'a Case) -> &'a [Group] {
-    case.snapshot.groups.value().map_or(&[], Vec::as_slice)
+    groups::all(case.snapshot)
 }
 
 fn twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
@@ -81,7 +82,7 @@ fn copies_twice(case: &Case) -> Vec<String> {
         let members = twice(copies.iter().map(|copy| &*copy.member));
         members
             .into_iter()
-            .map(|member| format!("group {} has two copies on {member}", group.id))
+            .map(|member| format!("{} has two copies on {member}", called(group)))
             .collect::<Vec<_>>()
     };
     groups(case).iter().flat_map(of).collect()
@@ -95,7 +96,7 @@ fn strangers_in_groups(case: &Case) -> Vec<String> {
     let is_member = |id: &str| case.member(id).is_some();
     let leads = |group: &Group| {
         let leader = group.leader.value().filter(|leader| !is_member(leader));
-        leader.map(|leader| format!("group {} is led by {leader}, who is no member", group.id))
+        leader.map(|leader| format!("{} is led by {leader}, who is no member", called(group)))
     };
     let votes = |group: &Group| {
         let own = case.profile.members_vote && group.kind == GroupKind::Control;
@@ -103,7 +104,7 @@ fn strangers_in_groups(case: &Case) -> Vec<String> {
         let copies = group.placements.value().filter(|_| counted).map_or(&[][..], Vec::as_slice);
         let strangers = copies.iter().filter(|copy| !is_member(&copy.member));
         strangers
-            .map(|copy| format!("{} is in group {} and is no member", copy.member, group.id))
+            .map(|copy| format!("{} is in {} and is no member", copy.member, called(group)))
             .collect::<Vec<_>>()
     };
     groups(case).iter().flat_map(|group| leads(group).into_iter().chain(votes(group))).collect()

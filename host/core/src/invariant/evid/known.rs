@@ -2,10 +2,11 @@
 
 use super::label;
 use crate::case::Case;
+use crate::groups::{self, called};
 use crate::invariant::{Finding, listed};
 use crate::profile::Topic;
-use plimsoll_wire::fact::Fact;
-use plimsoll_wire::snapshot::GroupKind;
+use plimsoll_wire::fact::{Fact, Gap};
+use plimsoll_wire::snapshot::{Group, GroupKind, Member, Snapshot};
 use std::collections::BTreeMap;
 
 /// What must be known for a change; the safest direction has the shortest list.
@@ -45,7 +46,8 @@ type Missing = (String, String);
 
 pub(super) fn check(case: &Case) -> Finding {
     let mut whole: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, why) in required(case).iter().flat_map(|topic| topic_gaps(case, *topic)) {
+    let gaps = required(case).iter().flat_map(|topic| topic_gaps(case, *topic));
+    for (name, why) in gaps.chain(left_out(case)) {
         whole.entry(why).or_default().push(name);
     }
     if whole.is_empty() {
@@ -59,135 +61,123 @@ pub(super) fn check(case: &Case) -> Finding {
     Finding::unknown(listed(whole.into_iter().map(of_one), "; "))
 }
 
-/// What is wrong with one fact for this case, if anything.
-fn gap<T>(case: &Case, topic: Topic, name: &str, fact: &Fact<T>) -> Option<Missing> {
-    let why = match fact {
-        Fact::Known(_) => return None,
-        Fact::Unknown { reason, detail } if detail.is_empty() => reason.kind().to_owned(),
-        Fact::Unknown { reason, detail } => format!("{}: {detail}", reason.kind()),
-        // Only a profile may say that a system has no such thing.
-        Fact::NotApplicable if case.profile.absent.contains(&topic) => return None,
-        Fact::NotApplicable => "declared away, but not by the profile".to_owned(),
-    };
-    Some((name.to_owned(), why))
-}
-
 fn topic_gaps(case: &Case, topic: Topic) -> Vec<Missing> {
     if case.profile.absent.contains(&topic) {
         return Vec::new();
     }
-    let snapshot = case.snapshot;
-    let one = |found: Option<Missing>| found.into_iter().collect::<Vec<_>>();
-    match topic {
-        Topic::Fingerprint => one(gap(case, topic, "the system's id", &snapshot.fingerprint)),
-        Topic::Epoch => one(gap(case, topic, "the topology epoch", &snapshot.epoch)),
-        Topic::Owner => one(gap(case, topic, "who may actuate", &snapshot.owner)),
-        Topic::Generation => one(gap(case, topic, "the platform's generation", &snapshot.generation)),
-        Topic::Size => one(gap(case, topic, "the number of members", &snapshot.size)),
-        Topic::Members => one(gap(case, topic, "the member list", &snapshot.members)),
-        Topic::Operations => one(gap(case, topic, "operations in flight", &snapshot.operations)),
-        Topic::Debts => one(gap(case, topic, "debts", &snapshot.debts)),
-        Topic::Leader | Topic::Placements | Topic::ConfigVersion | Topic::JointConfig | Topic::Copies => {
-            group_gaps(case, topic)
-        }
-        Topic::Incarnation
-        | Topic::Domain
-        | Topic::Hosted
-        | Topic::Load
-        | Topic::Disk
-        | Topic::Growth
-        | Topic::DrainRate
-        | Topic::Cpu
-        | Topic::Memory
-        | Topic::Network
-        | Topic::Volume
-        | Topic::Lag
-        | Topic::Pending => member_gaps(case, topic),
+    match asked(topic) {
+        Asked::Whole(name, look) => look(case.snapshot).gap(case, topic, name).into_iter().collect(),
+        Asked::Groups(name, look) => group_gaps(case, topic, name, look),
+        Asked::Members(looks) => member_gaps(case, topic, looks),
     }
 }
 
-fn group_gaps(case: &Case, topic: Topic) -> Vec<Missing> {
-    let whole = gap(case, topic, "the groups", &case.snapshot.groups);
-    let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
+/// Where a topic is looked up: what it is called, and its fact.
+enum Asked {
+    /// One fact of the snapshot.
+    Whole(&'static str, fn(&Snapshot) -> State<'_>),
+    /// One of each group.
+    Groups(&'static str, fn(&Group) -> State<'_>),
+    /// Some of each member.
+    Members(&'static [(&'static str, fn(&Member) -> State<'_>)]),
+}
+
+/// The one place that knows which facts a topic is made of.
+fn asked(topic: Topic) -> Asked {
+    match topic {
+        Topic::Fingerprint => Asked::Whole("the system's id", |all| State::of(&all.fingerprint)),
+        Topic::Epoch => Asked::Whole("the topology epoch", |all| State::of(&all.epoch)),
+        Topic::Owner => Asked::Whole("who may actuate", |all| State::of(&all.owner)),
+        Topic::Generation => Asked::Whole("the platform's generation", |all| State::of(&all.generation)),
+        Topic::Size => Asked::Whole("the number of members", |all| State::of(&all.size)),
+        Topic::Members => Asked::Whole("the member list", |all| State::of(&all.members)),
+        Topic::Operations => Asked::Whole("operations in flight", |all| State::of(&all.operations)),
+        Topic::Debts => Asked::Whole("debts", |all| State::of(&all.debts)),
+        Topic::Leader => Asked::Groups("the leader", |group| State::of(&group.leader)),
+        Topic::Placements => Asked::Groups("the placements", |group| State::of(&group.placements)),
+        Topic::ConfigVersion => Asked::Groups("the configuration", |group| State::of(&group.config_version)),
+        Topic::JointConfig => Asked::Groups("the joint state", |group| State::of(&group.in_joint_config)),
+        Topic::Copies => Asked::Groups("the number of copies", |group| State::of(&group.target_copies)),
+        Topic::Incarnation => Asked::Members(&[("the incarnation", |row| State::of(&row.incarnation))]),
+        Topic::Domain => Asked::Members(&[("the domain", |row| State::of(&row.domain))]),
+        Topic::Hosted => Asked::Members(&[("what is hosted", |row| State::of(&row.hosted))]),
+        Topic::Load => Asked::Members(&[("the data", |row| State::of(&row.load_bytes))]),
+        Topic::Disk => Asked::Members(&[
+            ("the disk size", |row| State::of(&row.disk_capacity_bytes)),
+            ("the used disk", |row| State::of(&row.disk_used_bytes)),
+        ]),
+        Topic::Growth => Asked::Members(&[("the growth", |row| State::of(&row.growth_bytes_per_s))]),
+        Topic::DrainRate => Asked::Members(&[("the drain rate", |row| State::of(&row.drain_bytes_per_s))]),
+        Topic::Cpu => Asked::Members(&[("the cpu use", |row| State::of(&row.cpu_permille))]),
+        Topic::Memory => Asked::Members(&[("the memory use", |row| State::of(&row.memory_permille))]),
+        Topic::Network => Asked::Members(&[("the network use", |row| State::of(&row.network_permille))]),
+        Topic::Volume => Asked::Members(&[("the volume's marker", |row| State::of(&row.marker))]),
+        // Rules that need them ask for themselves.
+        Topic::Lag | Topic::Pending => Asked::Members(&[]),
+    }
+}
+
+/// A fact without its value.
+enum State<'a> {
+    Known,
+    Unknown(&'a Gap, &'a str),
+    NotApplicable,
+}
+
+impl<'a> State<'a> {
+    fn of<T>(fact: &'a Fact<T>) -> Self {
+        match fact {
+            Fact::Known(_) => Self::Known,
+            Fact::Unknown { reason, detail } => Self::Unknown(reason, detail),
+            Fact::NotApplicable => Self::NotApplicable,
+        }
+    }
+
+    /// What is wrong with the fact for this case, if anything.
+    fn gap(&self, case: &Case, topic: Topic, name: impl Into<String>) -> Option<Missing> {
+        let why = match self {
+            Self::Known => return None,
+            Self::Unknown(reason, "") => reason.kind().to_owned(),
+            Self::Unknown(reason, detail) => format!("{}: {detail}", reason.kind()),
+            // Only a profile may say that a system has no such thing.
+            Self::NotApplicable if case.profile.absent.contains(&topic) => return None,
+            Self::NotApplicable => "declared away, but not by the profile".to_owned(),
+        };
+        Some((name.into(), why))
+    }
+}
+
+fn group_gaps(case: &Case, topic: Topic, name: &str, look: fn(&Group) -> State<'_>) -> Vec<Missing> {
+    let whole = State::of(&case.snapshot.groups).gap(case, topic, "the groups");
+    let groups = groups::all(case.snapshot);
     // Of no groups at all every rule holds: where members vote there is one that they vote in.
     let voted = || groups.iter().any(|group| group.kind == GroupKind::Control);
     let none = whole.is_none() && case.profile.members_vote && !voted();
     let none = none.then(|| ("the group that members vote in".to_owned(), String::new()));
-    let each = groups.iter().filter_map(|group| {
-        let name = |what: &str| format!("{what} of group {}", group.id);
-        match topic {
-            Topic::Leader => gap(case, topic, &name("the leader"), &group.leader),
-            Topic::Placements => gap(case, topic, &name("the placements"), &group.placements),
-            Topic::ConfigVersion => gap(case, topic, &name("the configuration"), &group.config_version),
-            Topic::JointConfig => gap(case, topic, &name("the joint state"), &group.in_joint_config),
-            Topic::Copies => gap(case, topic, &name("the number of copies"), &group.target_copies),
-            Topic::Fingerprint
-            | Topic::Epoch
-            | Topic::Owner
-            | Topic::Generation
-            | Topic::Size
-            | Topic::Members
-            | Topic::Incarnation
-            | Topic::Domain
-            | Topic::Operations
-            | Topic::Debts
-            | Topic::Hosted
-            | Topic::Load
-            | Topic::Disk
-            | Topic::Growth
-            | Topic::DrainRate
-            | Topic::Cpu
-            | Topic::Memory
-            | Topic::Network
-            | Topic::Volume
-            | Topic::Lag
-            | Topic::Pending => None,
-        }
-    });
+    let each = groups
+        .iter()
+        .filter_map(|group| look(group).gap(case, topic, format!("{name} of {}", called(group))));
     whole.into_iter().chain(none).chain(each).collect()
 }
 
-fn member_gaps(case: &Case, topic: Topic) -> Vec<Missing> {
-    case.members()
-        .iter()
-        // A member that is already out of the system has nothing to report any more.
-        .filter(|member| member.id.value().is_some())
-        .flat_map(|member| {
-            let name = |what: &str| format!("{what} of {}", label(member));
-            match topic {
-                Topic::Incarnation => vec![gap(case, topic, &name("the incarnation"), &member.incarnation)],
-                Topic::Domain => vec![gap(case, topic, &name("the domain"), &member.domain)],
-                Topic::Hosted => vec![gap(case, topic, &name("what is hosted"), &member.hosted)],
-                Topic::Load => vec![gap(case, topic, &name("the data"), &member.load_bytes)],
-                Topic::Disk => vec![
-                    gap(case, topic, &name("the disk size"), &member.disk_capacity_bytes),
-                    gap(case, topic, &name("the used disk"), &member.disk_used_bytes),
-                ],
-                Topic::Growth => vec![gap(case, topic, &name("the growth"), &member.growth_bytes_per_s)],
-                Topic::DrainRate => {
-                    vec![gap(case, topic, &name("the drain rate"), &member.drain_bytes_per_s)]
-                }
-                Topic::Cpu => vec![gap(case, topic, &name("the cpu use"), &member.cpu_permille)],
-                Topic::Memory => vec![gap(case, topic, &name("the memory use"), &member.memory_permille)],
-                Topic::Network => vec![gap(case, topic, &name("the network use"), &member.network_permille)],
-                Topic::Volume => vec![gap(case, topic, &name("the volume's marker"), &member.marker)],
-                Topic::Fingerprint
-                | Topic::Epoch
-                | Topic::Owner
-                | Topic::Generation
-                | Topic::Size
-                | Topic::Members
-                | Topic::Leader
-                | Topic::Placements
-                | Topic::ConfigVersion
-                | Topic::JointConfig
-                | Topic::Copies
-                | Topic::Operations
-                | Topic::Debts
-                | Topic::Lag
-                | Topic::Pending => vec![],
-            }
+fn member_gaps(case: &Case, topic: Topic, looks: &[(&str, fn(&Member) -> State<'_>)]) -> Vec<Missing> {
+    // A member that is already out of the system has nothing to report any more.
+    let listed = case.members().iter().filter(|member| member.id.value().is_some());
+    let gaps = listed.flat_map(|member| {
+        looks.iter().filter_map(move |(name, look)| {
+            look(member).gap(case, topic, format!("{name} of {}", label(member)))
         })
-        .flatten()
-        .collect()
+    });
+    gaps.collect()
+}
+
+/// Groups that the snapshot has no room for may be those that a removal would hurt.
+fn left_out(case: &Case) -> Option<Missing> {
+    let goes = (case.would_shrink() && !case.undoes()) || case.removes();
+    let why = match groups::left_out(case.snapshot) {
+        Some(0) => return None,
+        Some(left_out) => format!("{left_out} of them in more states than a snapshot has rows for"),
+        None => "how many are left out is not known".to_owned(),
+    };
+    goes.then(|| ("all groups".to_owned(), why))
 }

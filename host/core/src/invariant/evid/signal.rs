@@ -11,9 +11,13 @@ pub(super) fn check(case: &Case) -> Finding {
     let Change::Wish { rests_on: Some(named), .. } = case.change else { return Finding::Pass };
     let all = &case.snapshot.signals;
     let bad: Vec<String> = if case.would_shrink() {
-        wanted(all, named, true).filter_map(|name| bars(all, name, is_good)).collect()
+        wanted(all, named, true)
+            .filter_map(|name| bars(all, name, |state| state == SignalState::Ok))
+            .collect()
     } else if case.grows() {
-        let passes = if named.is_empty() { is_no_falsehood } else { is_there };
+        // A wish that rests on what is not there rests on nothing; one that names nothing may rest on something else
+        // than what is silent.
+        let passes = if named.is_empty() { SignalState::is_no_falsehood } else { SignalState::is_there };
         wanted(all, named, false).filter_map(|name| bars(all, name, passes)).collect()
     } else {
         Vec::new()
@@ -38,50 +42,6 @@ fn bars(all: &BTreeMap<String, Signal>, name: &str, passes: fn(SignalState) -> b
     match all.get(name) {
         None => Some(format!("{name} is not a signal of this target")),
         Some(signal) => (!passes(signal.state)).then(|| describe(name, signal)),
-    }
-}
-
-fn is_good(state: SignalState) -> bool {
-    match state {
-        SignalState::Ok => true,
-        SignalState::Stale
-        | SignalState::Absent
-        | SignalState::Partial
-        | SignalState::NotANumber
-        | SignalState::Ambiguous
-        | SignalState::Skewed
-        | SignalState::Malformed
-        | SignalState::Unavailable => false,
-    }
-}
-
-/// Whether there is a number to grow on. Of a series that is there in part the load is at least what is there; in any
-/// other state there is no number at all, and a wish that rests on it rests on nothing.
-fn is_there(state: SignalState) -> bool {
-    match state {
-        SignalState::Ok | SignalState::Partial => true,
-        SignalState::Stale
-        | SignalState::Absent
-        | SignalState::NotANumber
-        | SignalState::Ambiguous
-        | SignalState::Skewed
-        | SignalState::Malformed
-        | SignalState::Unavailable => false,
-    }
-}
-
-/// Whether a growth that names no evidence may go: of what is silent a policy has read nothing, so that it grows on
-/// something else; what answers, and answers wrongly, may be what it took for load.
-fn is_no_falsehood(state: SignalState) -> bool {
-    match state {
-        SignalState::Ok
-        | SignalState::Partial
-        | SignalState::Stale
-        | SignalState::Absent
-        | SignalState::Unavailable => true,
-        SignalState::NotANumber | SignalState::Ambiguous | SignalState::Skewed | SignalState::Malformed => {
-            false
-        }
     }
 }
 

@@ -49,7 +49,7 @@ fn undo_join(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: 
     for phase in profile.shrink {
         if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
             let (size_before, _) = unit_sizes(plan);
-            return match verb(snapshot, plan, subject, phase.name, false) {
+            return match verb(snapshot, plan, subject, profile, phase.name, false) {
                 Some(Verb::Platform(PlatformVerb::Stop { slot, member, .. })) => {
                     let verb = Verb::Platform(PlatformVerb::Stop { slot, member, size_after: size_before });
                     Next::Do { phase: phase.name, index, verb }

@@ -297,8 +297,10 @@ fn knows_nothing_when_nobody_answers_or_nobody_is_asked() {
 fn tells_what_the_registered_member_needs_to_join() {
     let report = assemble(&with_learner(""), &platform(3));
     let join = report.join.value().expect("told");
+    assert!(join.existing);
+    assert_eq!(join.contacts, ["http://h1:2380", "http://h2:2380", "http://h3:2380"], "never itself");
     assert_eq!(
-        *join,
+        join.payload,
         json!({
             "initialCluster": "e1=http://h1:2380,e2=http://h2:2380,e3=http://h3:2380,e4=http://h4:2380",
             "initialClusterState": "existing",
@@ -317,7 +319,7 @@ fn keeps_names_with_separators_out_of_the_join_list() {
         }
     });
     let report = assemble(&survey, &platform(3));
-    let cluster = report.join.value().and_then(|join| join["initialCluster"].as_str()).expect("told");
+    let cluster = report.join.value().and_then(|join| join.payload["initialCluster"].as_str()).expect("told");
     assert!(cluster.starts_with("member-1=http://h1:2380,e2="), "{cluster}");
 }
 
@@ -397,11 +399,21 @@ fn refuses_to_register_where_a_voter_is_or_no_slot_is() {
 
 #[test]
 fn moves_leadership_only_from_whom_it_was_to_be_moved() {
-    let verb = |from: &str, to: &str| SystemVerb::MoveLeader { from: from.into(), to: to.into() };
+    let hand = |group: &str, from: &str, to: Option<&str>| SystemVerb::MoveLeader {
+        group: group.into(),
+        from: from.into(),
+        to: to.map(Into::into),
+    };
+    let verb = |from: &str, to: &str| hand("control", from, Some(to));
     assert_eq!(decided(&verb("1", "2"), &healthy()), sent("http://h1:2379", Call::MoveLeader { to: 2 }));
     assert_eq!(decided(&verb("3", "1"), &healthy()), Decision::Settled(Outcome::Applied));
     assert_eq!(decided(&verb("3", "2"), &healthy()), refused("the leader is 1, not 3"));
     assert_eq!(decided(&verb("1", "4"), &with_learner("e4")), refused("4 is a learner"));
+    assert_eq!(
+        decided(&hand("control", "1", None), &healthy()),
+        refused("etcd has to be told who leads next")
+    );
+    assert_eq!(decided(&hand("data-1", "1", Some("2")), &healthy()), refused("etcd has no group data-1"));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn pay(name: &str, kind: &str) -> SystemVerb {
 }
 
 fn move_leader(from: &str, to: &str) -> SystemVerb {
-    SystemVerb::MoveLeader { from: from.into(), to: to.into() }
+    SystemVerb::MoveLeader { group: GROUP.into(), from: from.into(), to: Some(to.into()) }
 }
 
 #[test]

@@ -138,8 +138,9 @@ fn a_registered_member_is_told_whom_to_follow() {
     assert_eq!(member(&told, "p4").lifecycle.value(), Some(&Lifecycle::Provisioning));
     assert_eq!(member(&told, "p4").slot.as_deref(), Some("p4"));
     let join = told.join.value().expect("known");
+    assert!(join.existing && join.contacts == [join.payload["peer"].as_str().expect("told")], "{join:?}");
     assert_eq!(
-        *join,
+        join.payload,
         json!({"state": "existing", "name": "p4", "slotName": "p4", "peer": "h1:5501",
                "primary": {"host": "h1", "port": 5501}})
     );
