@@ -114,8 +114,7 @@ fn conditions(page: &mut String) {
     section(
         page,
         "Conditions",
-        "Of a `StatefulAutoscaler`, and in `plimsoll status TARGET`. The reason is the plain one, or one of those below: a \
-         phase for `Moving`, a rule's for `AbleToScale` and `Limited`.",
+        "Of a `StatefulAutoscaler`, and in `plimsoll status TARGET`. The reason is the plain one, or one of those below: a phase for `Moving`, a rule's for `AbleToScale` and `Limited`.",
         &["condition", "`True` means", "calls for somebody", "plain reasons", "what to do"],
         &rows,
     );
@@ -125,14 +124,13 @@ fn reasons(page: &mut String) {
     let row = |word: &Word| vec![code(word.word), cell(word.means), cell(word.advice)];
     let head = ["reason", "meaning", "what to do"];
     let rows: Vec<_> = reason::DECISIONS.iter().map(row).collect();
-    let words =
-        "`lastDecision.reason`, where no rule has found anything; else it is the hazard of a rule, below.";
+    let words = "`lastDecision.reason`, if no rule has a finding; else it is the hazard of a rule, below.";
     section(page, "Reasons of decisions", words, &head, &rows);
     let rows: Vec<_> = reason::CONDITIONS.iter().chain(&REASONS).map(row).collect();
     section(
         page,
         "Reasons of conditions",
-        "Beside the plain ones, and those of decisions and rules.",
+        "Besides the plain ones and those of decisions and rules.",
         &head,
         &rows,
     );
@@ -142,7 +140,7 @@ fn reasons(page: &mut String) {
         "The target stands still after a defect of Plimsoll; the others go on.".to_owned(),
         "Restart the daemon, and report the message in its log.".to_owned(),
     ]);
-    let words = "What is wrong with Plimsoll itself: the first word of `status.trouble`, and the `kind` of \
+    let words = "Problems of Plimsoll itself: the first word of `status.trouble`, and the `kind` of \
                  `plimsoll_troubles_total`. The target holds, and tries again every five seconds.";
     section(page, "Troubles", words, &head, &rows);
 }
@@ -163,8 +161,7 @@ fn rules(page: &mut String) {
     section(
         page,
         "Rules",
-        "The reason is the hazard that a rule saw. A finding says what was seen and has a hint of its own; this is what holds in \
-         general.",
+        "The reason is the hazard that a rule found. Each finding says what the rule saw, with its own next step; this table has what holds in general.",
         &["reason", "rule", "it", "asked before", "protects", "what to do"],
         &rows,
     );
@@ -246,8 +243,7 @@ fn events(page: &mut String) {
     section(
         page,
         "Events",
-        "About a `StatefulAutoscaler` (`kubectl events --for statefulautoscaler/NAME`). A decision for another reason than the one \
-         before is an event, too, with that reason.",
+        "About a `StatefulAutoscaler` (`kubectl events --for statefulautoscaler/NAME`). A decision with another reason than the one before is an event too, with that reason.",
         &["reason", "type", "when", "what to do"],
         &rows,
     );
@@ -271,8 +267,7 @@ fn metrics(page: &mut String) {
     section(
         page,
         "Metrics",
-        "At `/metrics`. What is not known has no sample; it is never zero. A family has at most 4096 series; what a counter has \
-         beyond them is counted under the label value `other`.",
+        "At `/metrics`. An unknown value has no sample; it is never zero. A family has at most 4096 series; a counter's further series are counted under the label value `other`.",
         &["metric", "type", "unit", "labels", "meaning", "what to do"],
         &rows,
     );

@@ -58,8 +58,8 @@ pub(super) const BUILD_INFO: Metric = gauge(
     "plimsoll_build_info",
     "always 1",
     &["version"],
-    "Always 1; its labels tell what runs.",
-    "When it is absent, no daemon is scraped: see whether one runs.",
+    "Always 1; its labels name the running version.",
+    "If it is absent, no daemon is scraped: check that one runs.",
 );
 pub(super) const CONFIGURATION_PROBLEMS: Metric = gauge(
     "plimsoll_configuration_problems",
@@ -79,8 +79,8 @@ pub(super) const LEASE_TRANSITIONS: Metric = counter(
     "plimsoll_lease_transitions_total",
     "changes",
     &["to"],
-    "How often this daemon won the lead or lost it.",
-    "When it rises again and again, look at the way to the API server.",
+    "How often this daemon won or lost leadership.",
+    "If it keeps rising, look at the network to the API server.",
 );
 pub(super) const LEASE_UNANSWERED: Metric = gauge(
     "plimsoll_lease_unanswered",
@@ -121,7 +121,7 @@ pub(super) const MEMBERS_WISHED: Metric = gauge(
     "plimsoll_target_members_wished",
     MEMBERS,
     TARGET,
-    "Members that the last decision wished; absent for a hold.",
+    "Members that the last decision wished for; absent for a hold.",
     "When it is absent for long, see who holds and why (`kubectl plimsoll explain`).",
 );
 pub(super) const MEMBERS_DECIDED: Metric = gauge(
@@ -136,7 +136,7 @@ pub(super) const TARGET_INFO: Metric = gauge(
     "always 1",
     &["target", "system", "platform", "mode"],
     "Always 1; its labels tell what the target is.",
-    "Nothing: to be joined with others.",
+    "Nothing: join it with other metrics.",
 );
 pub(super) const CONDITION: Metric = gauge(
     "plimsoll_target_condition",
@@ -164,7 +164,7 @@ pub(super) const PAUSED: Metric = gauge(
     SWITCH,
     TARGET,
     "Whether a person has paused the target.",
-    "When it is 1 for longer than whoever paused it meant, `kubectl plimsoll resume`.",
+    "If it is 1 for longer than intended, `kubectl plimsoll resume`.",
 );
 pub(super) const LAST_DECISION: Metric = gauge(
     "plimsoll_target_last_decision_timestamp_seconds",
@@ -178,7 +178,7 @@ pub(super) const VIOLATIONS: Metric = gauge(
     "findings",
     &["target", "kind", "verdict"],
     "Findings of the last decision, by hazard and verdict.",
-    "Look the hazard up among the rules.",
+    "Find the hazard among the rules.",
 );
 pub(super) const POLICY_LOADED: Metric = gauge(
     "plimsoll_policy_loaded",
@@ -191,36 +191,36 @@ pub(super) const POLICY_TROUBLED: Metric = gauge(
     "plimsoll_policy_troubled",
     SWITCH,
     POLICY,
-    "Whether the file in the directory could not be taken.",
-    "At 1 the version before goes on: `plimsoll status` says why, `plimsoll policy inspect` looks at the file.",
+    "Whether the file in the directory could not be used.",
+    "At 1 the version before it keeps running: `plimsoll status` says why, and `plimsoll policy inspect` examines the file.",
 );
 pub(super) const POLICY_ROLLED_BACK: Metric = gauge(
     "plimsoll_policy_rolled_back",
     "targets",
     POLICY,
     "For how many targets an earlier version of the policy decides, because the newer one failed them.",
-    "Above 0: `plimsoll status` says what it did; mend the module.",
+    "Above 0: `plimsoll status` says how it failed; correct the module.",
 );
 pub(super) const POLICIES_READABLE: Metric = gauge(
     "plimsoll_policy_directory_readable",
     SWITCH,
     &[],
     "Whether the folder of the policies can be read.",
-    "At 0 what runs goes on and nothing new is taken: put the folder back, or mend its permissions.",
+    "At 0 the running versions go on and no new one is used: restore the folder or its permissions.",
 );
 pub(super) const DECISIONS: Metric = counter(
     "plimsoll_decisions_total",
     "decisions",
     &["target", "reason"],
-    "Decisions, by the word that the status gives as reason.",
-    "Look the word up among the reasons.",
+    "Decisions, by the reason in the status.",
+    "Find the word among the reasons.",
 );
 pub(super) const REFUSALS: Metric = counter(
     "plimsoll_refusals_total",
     "findings",
     &["target", "kind"],
     "Findings that clamped, deferred or denied a change, by hazard.",
-    "Look the hazard up among the rules.",
+    "Find the hazard among the rules.",
 );
 pub(super) const PLANS: Metric = counter(
     "plimsoll_plans_total",
@@ -233,7 +233,7 @@ pub(super) const EFFECTS: Metric = counter(
     "plimsoll_effects_total",
     "effects",
     &["target", "outcome"],
-    "Effects on the world, by what came of them.",
+    "Effects on the world, by their outcome.",
     "When `unknown` or `refused` rises, look at the API server, the platform's commands or the data system.",
 );
 pub(super) const FAILURES: Metric = counter(
@@ -261,14 +261,14 @@ pub(super) const TROUBLES: Metric = counter(
     "plimsoll_troubles_total",
     "troubles",
     &["target", "kind"],
-    "What went wrong with Plimsoll itself.",
-    "Look the kind up among the troubles.",
+    "Problems of Plimsoll itself.",
+    "Find the kind among the troubles.",
 );
 pub(super) const DROPPED: Metric = gauge(
     "plimsoll_metrics_dropped_series",
     "series",
     &[],
-    "Series that the bound left out of this answer.",
+    "Series that were left out of this answer, beyond the limit of a family.",
     "Above 0 there are more targets than one scrape shows: spread them over several daemons.",
 );
 

@@ -98,7 +98,7 @@ mod tests {
         family.sample(&[], 2);
         family.sample(&[], 3);
         let expected = "# HELP a Some.\n# TYPE a gauge\na{x=\"a\\\"b\\\\c\\nd\",y=\"\"} 1\na 2\n\
-            # HELP plimsoll_metrics_dropped_series Series that the bound left out of this answer.\n\
+            # HELP plimsoll_metrics_dropped_series Series that were left out of this answer, beyond the limit of a family.\n\
             # TYPE plimsoll_metrics_dropped_series gauge\nplimsoll_metrics_dropped_series 1\n";
         assert_eq!(text.finish(), expected);
     }

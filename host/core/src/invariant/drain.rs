@@ -16,8 +16,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "OutOfOrder",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "Every earlier phase of the profile is seen done before the next effect.",
-        advice: "Wait; when an earlier phase was undone by somebody, let the plan do it again.",
+        protects: "Every earlier step of the profile is seen to be done before the next effect.",
+        advice: "Wait. If somebody undid an earlier step, let the plan do it again.",
         check: order,
     },
     Invariant {
@@ -34,9 +34,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "DrainingMemberDown",
         severity: Severity::Defer,
         moments: &[Moment::Destroy],
-        protects: "A member that dies while it drains is brought back before the plan goes on \
-                   (banzaicloud/koperator#776).",
-        advice: "Bring the member back; what it holds may be nowhere else.",
+        protects: "A member that dies while it drains is brought back before the plan goes on (banzaicloud/koperator#776).",
+        advice: "Bring the member back: its data may be nowhere else.",
         check: stay_alive,
     },
     Invariant {
@@ -44,7 +43,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "DrainInProgress",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "No new plan while a member is on its way out (scylladb/scylla-operator#1189).",
+        protects: "No new plan begins while a member is leaving (scylladb/scylla-operator#1189).",
         advice: "Wait until that member is gone, or take its drain back.",
         check: no_turn,
     },

@@ -28,9 +28,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "EvidenceMissing",
         severity: Severity::Evidence,
         moments: ALWAYS,
-        protects: "Nothing is done on a fact that is missing, stale or contradictory \
-                   (opensearch-k8s-operator#1447: an API error was read as drained).",
-        advice: "Look at what the message calls unknown: a source, a member or a right of the daemon that does not answer.",
+        protects: "No change rests on a fact that is missing, stale or contradictory (opensearch-k8s-operator#1447: an API error was read as drained).",
+        advice: "Look at what the message calls unknown: a source, a member or a right of the daemon that gives no answer.",
         check: known::check,
     },
     Invariant {
@@ -38,9 +37,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "EmptinessNotProved",
         severity: Severity::Evidence,
         moments: &[Moment::Destroy],
-        protects: "Emptiness is a positive statement about a named member, never its absence from an answer \
-                   (k8ssandra/cass-operator#261).",
-        advice: "Wait until the system says of this very member that it is empty; when it never does, look at its own tool for draining.",
+        protects: "\"Empty\" is a positive statement about a named member, never the member's absence from an answer (k8ssandra/cass-operator#261).",
+        advice: "Wait until the system says that this very member is empty. If it never does, look at the system's own tool for draining.",
         check: positive,
     },
     Invariant {
@@ -48,8 +46,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "EmptinessNotProved",
         severity: Severity::Evidence,
         moments: &[Moment::Destroy],
-        protects: "The victim does not testify for itself (cockroachdb/docs#4435).",
-        advice: "Let another member, or the system's coordinator, tell what the member holds; see that one can be reached.",
+        protects: "The member that is to go does not testify for itself (cockroachdb/docs#4435).",
+        advice: "Make sure that another member, or the system's coordinator, can be reached and can say what the member holds.",
         check: authority,
     },
     Invariant {
@@ -57,7 +55,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "EvidenceUnsettled",
         severity: Severity::Evidence,
         moments: &[Moment::Destroy],
-        protects: "Zero is not evidence until it is old (oxidecomputer/omicron#8445).",
+        protects: "A zero counts as evidence only after it has stood for a while (oxidecomputer/omicron#8445: zero under-replicated ranges right after a start).",
         advice: "Wait: the reading has to stand for `hold`.",
         check: settled,
     },
@@ -66,8 +64,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "ReportersMissing",
         severity: Severity::Evidence,
         moments: ALWAYS,
-        protects: "Every member has reported, so that a count over them is a count.",
-        advice: "Bring the members that the message names back, or let them be reached.",
+        protects: "Every member has reported, so that a total over them is a total.",
+        advice: "Bring the members that the message names back, or make them reachable.",
         check: coverage,
     },
     Invariant {
@@ -75,8 +73,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "ReadNotLinearizable",
         severity: Severity::Evidence,
         moments: &[Moment::Destroy],
-        protects: "Before destruction nothing is read from a cache (pravega/zookeeper-operator#314).",
-        advice: "Wait for a direct read; when none comes, look at the API server and at the system's endpoints.",
+        protects: "Every reading before destruction is direct, none is from a cache (pravega/zookeeper-operator#314).",
+        advice: "Wait for a direct read. If none comes, look at the API server and at the system's endpoints.",
         check: linearizable,
     },
     Invariant {
@@ -84,8 +82,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "MembersDisagree",
         severity: Severity::Evidence,
         moments: ALWAYS,
-        protects: "One leader, named the same by all who were asked.",
-        advice: "Wait for an election to end; when it does not, look at the network between the members.",
+        protects: "All members that answer name the same leader.",
+        advice: "Wait for an election to end. If it does not end, look at the network between the members.",
         check: agreement,
     },
     Invariant {
@@ -93,8 +91,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "PlatformBehind",
         severity: Severity::Evidence,
         moments: ALWAYS,
-        protects: "The platform has acted on everything that it was asked for.",
-        advice: "Wait until the platform's controller has caught up; when it does not, look at that controller.",
+        protects: "The platform has finished everything that it was asked for.",
+        advice: "Wait until the platform's controller has caught up. If it does not, look at that controller.",
         check: generation,
     },
     Invariant {
@@ -102,9 +100,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "MemberNotEmpty",
         severity: Severity::Evidence,
         moments: &[Moment::Destroy],
-        protects: "Emptiness counts moving copies, open writes and failed moves too (apache/hadoop#7179, \
-                   gluster/glusterfs#2350).",
-        advice: "Wait; when something has failed to move, mend that with the system's own tools.",
+        protects: "\"Empty\" counts moving copies, open writes and failed moves too (apache/hadoop#7179, gluster/glusterfs#2350).",
+        advice: "Wait. If a move has failed, repair it with the system's own tools.",
         check: open_data,
     },
     Invariant {
@@ -112,11 +109,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "StaleMetrics",
         severity: Severity::Evidence,
         moments: ADMISSION,
-        protects: "Silence is not low load: while a signal is missing, stale, partial or not a number nothing shrinks, \
-                   whatever the policy names as its evidence (KEDA's Prometheus scaler reads all of them as 0), and \
-                   nothing grows on one that is not a number.",
-        advice: "Mend the signal that the message names: its query, its source, or what should be scraped. One that a shrink \
-                 may go without is declared with `optional: true`.",
+        protects: "Silence is not low load. While a signal is missing, stale, partial or not a number the target does not shrink, whatever the policy names as its evidence (KEDA's Prometheus scaler reads all of them as 0), and it does not grow on a signal that is not a number.",
+        advice: "Repair the signal that the message names: its query, its source, or the exporter. Declare a signal that a shrink does not need `optional: true`.",
         check: signal::check,
     },
     Invariant {
@@ -124,8 +118,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "FactsContradict",
         severity: Severity::Evidence,
         moments: ALWAYS,
-        protects: "What cannot all be true at once is not acted on: some of it is wrong, and nobody knows which.",
-        advice: "Look at both of what the message names; one of the two sources, or the document, is wrong.",
+        protects: "No change rests on facts that cannot all be true at once: some of them are wrong, and Plimsoll cannot know which.",
+        advice: "Look at both facts that the message names. One of the two sources, or the document, is wrong.",
         check: contradiction::check,
     },
 ];

@@ -13,8 +13,7 @@ pub const FAMILY: &[Invariant] = &[Invariant {
     kind: "AlarmStanding",
     severity: Severity::Defer,
     moments: ALWAYS,
-    protects: "Nothing is changed while the system has an alarm standing: under etcd's CORRUPT and NOSPACE a change of \
-               members is still taken, and the write that has to confirm it never commits.",
+    protects: "Nothing is changed while the system raises an alarm: under etcd's CORRUPT and NOSPACE, etcd still accepts a change of members, and the write that has to confirm it never commits.",
     advice: "Clear the cause, then the alarm, as the message says.",
     check: alarms,
 }];

@@ -19,8 +19,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "WrongCluster",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "The plan was made for this very cluster.",
-        advice: "Look at what is there first. A plan for the workload that was there before goes no further: remove it (docs/kubernetes/operating.md#when-the-workload-is-replaced).",
+        protects: "A plan acts only on the cluster that it was made for.",
+        advice: "Look at what is there first. The plan for the earlier workload goes no further: remove it (docs/kubernetes/operating.md#when-the-workload-is-replaced).",
         check: cluster,
     },
     Invariant {
@@ -28,9 +28,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "MemberReplaced",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "The member is still the one that was chosen: same slot, same id, same incarnation \
-                   (Sieve: eight bugs delete volumes of live members that were matched by name).",
-        advice: "Find out who replaced the member. The plan can be cancelled; a new one chooses anew.",
+        protects: "The member is still the one that was chosen: same slot, same id, same incarnation (Sieve: eight bugs deleted volumes of live members that were matched by name).",
+        advice: "Find out who replaced the member. You can cancel the plan; a new plan chooses again.",
         check: member,
     },
     Invariant {
@@ -38,8 +37,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "ForeignMarker",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "A completion that is older than our drain licenses nothing (scylladb/scylla-operator#3539).",
-        advice: "Wait for an answer to the drain of this plan; a leftover of another tool has to be cleared with the system's own tools.",
+        protects: "A completion mark that is older than our drain permits nothing (scylladb/scylla-operator#3539: about 21 TB orphaned).",
+        advice: "Wait for an answer to this plan's drain. Clear a leftover of another tool with the system's own tools.",
         check: marker,
     },
     Invariant {
@@ -48,7 +47,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: ALWAYS,
         protects: "A new member does not start on a removed member's data (pravega/zookeeper-operator#513).",
-        advice: "Look at what the claim holds; when the data is not needed any more, delete the claim.",
+        advice: "Look at what the claim holds. When you no longer need the data, delete the claim.",
         check: zombie,
     },
     Invariant {
@@ -56,8 +55,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "NotInControl",
         severity: Severity::Deny,
         moments: ALWAYS,
-        protects: "One fenced actor at a time.",
-        advice: "Take the other autoscaler or controller off the workload, or point it at the StatefulAutoscaler.",
+        protects: "Only one controller changes the size, and only one daemon acts.",
+        advice: "Point the other autoscaler or controller at the StatefulAutoscaler, or remove it.",
         check: single_hand,
     },
     Invariant {
@@ -65,8 +64,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "WrongVictim",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "The platform removes the member that was drained (datastax/kaap#254).",
-        advice: "Cancel the plan; on a platform that takes the highest ordinal another member cannot go.",
+        protects: "The platform removes the member that was drained, and no other (datastax/kaap#254: ordinal 10 not recognised as the last).",
+        advice: "Cancel the plan. A platform that removes the highest ordinal cannot remove another member.",
         check: victim,
     },
     Invariant {
@@ -74,8 +73,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "WouldBootstrap",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "A new member joins the cluster and does not found another (nats-io/nats-server#2792).",
-        advice: "Mend the member's start command, so that it joins; examples/kubernetes/etcd.yaml shows one.",
+        protects: "A new member joins the cluster and does not found another one (nats-io/nats-server#2792).",
+        advice: "Correct the member's start command, so that it joins; examples/kubernetes/etcd.yaml shows one.",
         check: join,
     },
 ];

@@ -24,8 +24,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "OperationInProgress",
         severity: Severity::Defer,
         moments: ALWAYS,
-        protects: "Nothing starts while something that it would collide with runs (apache/cassandra#2061).",
-        advice: "Wait for its end. When it is not ours, end it where it was begun.",
+        protects: "Nothing begins while an operation runs that it would collide with (apache/cassandra#2061).",
+        advice: "Wait until the operation has ended. If it is not Plimsoll's, end it where it was begun.",
         check: one_operation,
     },
     Invariant {
@@ -33,8 +33,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "MembersNotReady",
         severity: Severity::Defer,
         moments: ALWAYS,
-        protects: "Every member that stays is up and at work (opensearch-k8s-operator#1590: scale-in while a \
-                   restart had a member down).",
+        protects: "Every member that stays is up and serves (opensearch-k8s-operator#1590: scale-in while a restart had a member down).",
         advice: "Wait for the members that the message names, or bring them back.",
         check: no_partial_set,
     },
@@ -43,8 +42,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "TooManyDisrupted",
         severity: Severity::Defer,
         moments: ALWAYS,
-        protects: "A scale-in leaves as many healthy members as the platform's disruption budgets ask for; it does not \
-                   consult them itself (kubernetes/kubernetes: a StatefulSet deletes, it does not evict).",
+        protects: "A scale-in leaves as many healthy members as the platform's disruption budgets ask for. A StatefulSet does not consult them: it deletes, and does not evict.",
         advice: "Wait until enough members are healthy, or loosen the budget.",
         check: budgets,
     },
@@ -53,8 +51,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "DebtUnpaid",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "What the last change left behind is cleaned up before the next (scylla-operator, proposal 1207).",
-        advice: "Wait; what is owed is paid by the plan where it can be, else clean it up as the message says.",
+        protects: "The leftovers of the last change are cleaned up before the next (scylla-operator, proposal 1207).",
+        advice: "Wait. The plan cleans up where it can; else clean up as the message says.",
         check: debts,
     },
     Invariant {
@@ -62,8 +60,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "ForeignChange",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "The members are those that the plan expects, apart from what it did itself.",
-        advice: "Find out who changed the members. The plan goes on when they are as it expects, or can be cancelled.",
+        protects: "The members are those that the plan expects, apart from its own changes.",
+        advice: "Find out who changed the members. The plan goes on when they are as it expects, or you can cancel it.",
         check: foreign,
     },
 ];

@@ -17,7 +17,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "The platform's size moves by one unit at a time.",
-        advice: "Nothing: the plan asks again with one unit. When it repeats, somebody else writes the size too.",
+        advice: "Nothing: the plan asks again with one unit. If it repeats, somebody else writes the size too.",
         check: one_unit,
     },
     Invariant {
@@ -25,7 +25,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "CoolingDown",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "A change is followed by a pause, except where a person wishes the next one.",
+        protects: "A pause follows each change, except before a change that a person asks for.",
         advice: "Wait for `cooldownIn` or `cooldownOut`.",
         check: cooldown,
     },
@@ -34,8 +34,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "Flapping",
         severity: Severity::Defer,
         moments: ADMISSION,
-        protects: "Members that have just come do not go again, but for a wish that lasts; growing waits for nothing here, nor does a person's wish.",
-        advice: "Wait for `reverse`; when it comes again and again, widen the gap between the policy's thresholds.",
+        protects: "New members are removed only for a wish that lasts. This rule delays neither growth nor a person's wish.",
+        advice: "Wait for `reverse`. If it happens again and again, widen the gap between the policy's thresholds.",
         check: flap,
     },
     Invariant {
@@ -43,8 +43,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "NotAWholeUnit",
         severity: Severity::Clamp,
         moments: ADMISSION,
-        protects: "Only whole units come and go.",
-        advice: "Nothing; wish for a whole number of units to have it as wished.",
+        protects: "Only whole units are added and removed.",
+        advice: "Nothing. Ask for a whole number of units to get exactly that number.",
         check: unit,
     },
     Invariant {
@@ -52,7 +52,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "TooMuchRemoved",
         severity: Severity::Clamp,
         moments: ADMISSION,
-        protects: "Only a part of the members goes within a day.",
+        protects: "Only a part of the members is removed within a day.",
         advice: "Wait, or raise `fraction`.",
         check: fraction,
     },
@@ -61,9 +61,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "TooMuchAdded",
         severity: Severity::Clamp,
         moments: ADMISSION,
-        protects: "One plan adds a part of the members that there are: a figure that is wrong by far does not fill the \
-                   platform.",
-        advice: "Nothing: the next plan goes on from there. Raise `growth` where larger steps are wanted.",
+        protects: "One plan adds at most a part of the present members, so that a grossly wrong metric does not fill the platform.",
+        advice: "Nothing: the next plan goes on from there. Raise `growth` if you want larger steps.",
         check: growth,
     },
     Invariant {
@@ -71,9 +70,8 @@ pub const FAMILY: &[Invariant] = &[
         kind: "PlatformRefuses",
         severity: Severity::Deny,
         moments: ALWAYS,
-        protects: "Nothing begins whose later step the platform is known to refuse: a member that was struck and cannot be \
-                   stopped holds the plan for good.",
-        advice: "Change what the message names on the workload; nothing was taken away.",
+        protects: "No plan begins if the platform is known to refuse a later step: a member that was removed from the system and cannot be stopped would hold the plan for good.",
+        advice: "Change what the message names on the workload. No member was removed.",
         check: refusals,
     },
 ];

@@ -47,37 +47,37 @@ pub(super) const INVALID_SPEC: Kind = kind(
     "InvalidSpec",
     true,
     "Read",
-    "The document is refused; what was accepted before goes on.",
-    "Mend what the note names.",
+    "The document is refused; the last good document stays in force.",
+    "Correct what the note names.",
 );
 const TROUBLE: Kind = kind(
     "Trouble",
     true,
     "Read",
-    "Something is wrong with the daemon and not with the target.",
-    "Look the first word of the note up among the troubles.",
+    "The daemon has a problem, not the target.",
+    "Find the first word of the note among the troubles.",
 );
 pub(super) const POLICY_ROLLED_BACK: Kind = kind(
     "PolicyRolledBack",
     true,
     "Decide",
-    "A version of a policy failed the target several times in a row; the one before decides for it again.",
-    "Mend the module; `plimsoll status` tells what it did.",
+    "A version of a policy failed the target several times in a row; the version before it decides again.",
+    "Correct the module; `plimsoll status` says how it failed.",
 );
 const ORDER_OBEYED: Kind =
-    kind("OrderObeyed", false, "Obey", "What stands written was obeyed, once.", "Nothing.");
+    kind("OrderObeyed", false, "Obey", "A written order was obeyed, once.", "Nothing.");
 const ORDER_REFUSED: Kind = kind(
     "OrderRefused",
     true,
     "Obey",
-    "What stands written was not obeyed; the note says why.",
-    "Take it away, and write what the note asks for.",
+    "A written order was not obeyed; the note says why.",
+    "Remove the annotation, and write what the note asks for.",
 );
 const EXTERNAL_WISH: Kind = kind(
     "ExternalWish",
     false,
     "Decide",
-    "Another size is wished from outside, or none any more.",
+    "Another program wishes for another size, or has withdrawn its wish.",
     "Nothing.",
 );
 const PAUSED: Kind = kind(
@@ -85,7 +85,7 @@ const PAUSED: Kind = kind(
     false,
     "Obey",
     "A person has paused the target.",
-    "`kubectl plimsoll resume`, when whoever paused it agrees.",
+    "`kubectl plimsoll resume`, if the person who paused it agrees.",
 );
 const RESUMED: Kind = kind("Resumed", false, "Obey", "A pause has ended.", "Nothing.");
 const AWAITING_APPROVAL: Kind = kind(
@@ -108,7 +108,7 @@ const PLAN_STOPPING: Kind = kind(
     true,
     "Plan",
     "A plan is given up, and ends at the nearest legal size.",
-    "Nothing, when somebody cancelled it; else change what the note names.",
+    "Nothing, if somebody cancelled it; else change what the note names.",
 );
 const PLAN_DONE: Kind = kind("PlanDone", false, "Plan", "A plan has reached its size.", "Nothing.");
 const PLAN_ABORTED: Kind = kind(
@@ -116,7 +116,7 @@ const PLAN_ABORTED: Kind = kind(
     true,
     "Plan",
     "A plan has ended at another size, safely.",
-    "Nothing, when somebody cancelled it; else change what the note names, and the next wish is tried again.",
+    "Nothing, if somebody cancelled it; else change what the note names: the next wish is tried again.",
 );
 
 /// All kinds of events, in the order in which they are told. The reference is printed from this table.

@@ -24,8 +24,8 @@ pub struct Known {
 pub const REASONS: [Word; 4] = [
     Word {
         word: "InvalidSpec",
-        means: "The document is refused; what was accepted before goes on.",
-        advice: "Mend what the message names.",
+        means: "The document is refused; the last good document stays in force.",
+        advice: "Correct what the message names.",
     },
     Word {
         word: "NothingDecided",
@@ -35,12 +35,12 @@ pub const REASONS: [Word; 4] = [
     Word {
         word: "Paused",
         means: "A person has paused the whole target, on its plan or over the daemon's socket.",
-        advice: "`kubectl plimsoll resume`, when whoever paused it agrees.",
+        advice: "`kubectl plimsoll resume`, if the person who paused it agrees.",
     },
     Word {
         word: "Everything",
         means: "A person has paused the whole target, in its document or otherwise.",
-        advice: "`kubectl plimsoll resume`, when whoever paused it agrees.",
+        advice: "`kubectl plimsoll resume`, if the person who paused it agrees.",
     },
 ];
 
@@ -58,24 +58,24 @@ const fn known(
 pub const CONDITIONS: [Known; 9] = [
     known(
         "Ready",
-        "The document was accepted, and how many members there are is known.",
+        "The document was accepted, and the size is known.",
         Some(false),
-        "`InvalidSpec`: mend what the message names. `SizeUnknown`, `NotObserved`: look at the workload and at the \
-         daemon's rights. `Trouble`: the daemon's own; its log tells more.",
+        "`InvalidSpec`: correct what the message names. `SizeUnknown`, `NotObserved`: look at the workload and at the \
+         daemon's rights. `Trouble`: the daemon has a problem; see its log.",
         ["Observed", "NotReady"],
     ),
     known(
         "Active",
         "Decisions are carried out.",
         None,
-        "`DryRun`: when its decisions convince you, `mode: enforce`. `Off`: `mode: dryrun`. `Paused`: see `Paused`.",
+        "`DryRun`: when its decisions convince you, set `mode: enforce`. `Off`: set `mode: dryrun`. `Paused`: see `Paused`.",
         ["Enforce", "Inactive"],
     ),
     known(
         "AbleToScale",
         "The last wish was admitted, or a plan is under way.",
         None,
-        "The reason is the hazard that a rule saw; look it up below. `Trouble`: the daemon's own; its log tells more.",
+        "The reason is the hazard that a rule saw; find it below. `Trouble`: the daemon has a problem; see its log.",
         ["Admitted", "Refused"],
     ),
     known(
@@ -89,21 +89,21 @@ pub const CONDITIONS: [Known; 9] = [
         "Safe",
         "No plan is held.",
         Some(false),
-        "A plan keeps its place because going on might lose data. The message says what has to change; `kubectl \
+        "A plan keeps its place, because going on could lose data. The message says what has to change; `kubectl \
          plimsoll cancel` takes it back where the system still can. `Unknown`, `Trouble`: the daemon cannot tell; the \
          message says what is wrong with it.",
         ["NothingHeld", "Held"],
     ),
     known(
         "SizeOwnedElsewhere",
-        "Somebody else owns the workload's `spec.replicas` besides Plimsoll. Only told where it is so.",
+        "Somebody else owns the workload's `spec.replicas` besides Plimsoll. Shown only when it is so.",
         Some(true),
-        "Take the field out of what the manager that the message names applies: what it applies next may undo a plan.",
+        "Make the manager that the message names leave the field alone, or its next write may undo a plan.",
         ["FieldManager", "OursAlone"],
     ),
     known(
         "Moving",
-        "A member is coming or going; the reason is the phase, the message what it waits for.",
+        "A member is coming or going; the reason is the phase, and the message says what it waits for.",
         None,
         "Wait.",
         ["Moving", "AtRest"],
@@ -119,7 +119,7 @@ pub const CONDITIONS: [Known; 9] = [
         "Paused",
         "A person has paused it: `Everything`, `ScaleIn`, `ScaleOut` or `Replicas`.",
         None,
-        "`kubectl plimsoll resume`, when whoever paused it agrees.",
+        "`kubectl plimsoll resume`, if the person who paused it agrees.",
         ["Everything", "NotPaused"],
     ),
 ];
