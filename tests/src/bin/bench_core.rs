@@ -1,10 +1,13 @@
 //! Figures of the core, printed and never asserted: one whole cycle (observe, snapshot, decide, record) by the
-//! number of members, and simulated hours an hour of the wall clock.
+//! number of members, many groups, and simulated hours an hour of the wall clock.
 
+use plimsoll_core::change::Change;
 use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, Spec, State, step};
+use plimsoll_core::judge::judge;
 use plimsoll_core::observation::Observation;
 use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::snapshot::{Context, Tracker};
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::pilot::{Pilot, Policy};
@@ -12,9 +15,11 @@ use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
-use plimsoll_wire::Safety;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Sizes};
-use plimsoll_wire::snapshot::{Behavior, Mode, Snapshot};
+use plimsoll_wire::record::Wisher;
+use plimsoll_wire::snapshot::{Behavior, Group, History, Mode, Snapshot, Target};
+use plimsoll_wire::{Fact, Gap, Safety};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -26,6 +31,7 @@ fn main() {
         let (each, worst) = cycle(members, cycles);
         println!("  {members:>5} members: {each:>10.1?} a cycle (longest {worst:.1?}, of {cycles})");
     }
+    many_groups();
     println!("Simulated hours an hour of the wall clock, one core:");
     for (name, sharded, faults) in [
         ("quorum group, quiet", false, FaultSetup::None),
@@ -107,6 +113,93 @@ fn cycle(members: u32, cycles: u32) -> (Duration, Duration) {
         worst = worst.max(took);
     }
     (total / cycles, worst)
+}
+
+/// How many groups there are, on how many members: three copies on neighbours, which makes one kind of group a member.
+const GROUPS: usize = 10_000;
+const HOLDERS: usize = 12;
+
+/// What many groups cost: where those that are alike are one row, and where each is one.
+fn many_groups() {
+    let mut sim = Sim::new(Setup {
+        seed: 1,
+        world: WorldSetup::Sharded(ShardedSetup {
+            platform: PlatformSetup { slots: HOLDERS + 3, running: HOLDERS, ..PlatformSetup::default() },
+            shards: GROUPS,
+            ..ShardedSetup::default()
+        }),
+        load: Load::new(Shape::Constant(100)),
+        faults: FaultSetup::None,
+        sample_ms: 15_000,
+        window_ms: 600_000,
+    });
+    let mut tracker = Tracker::default();
+    let seen = sim.observe(true);
+    tracker.assemble(&seen, &seen.at, context());
+    sim.advance(sim.now_ms() + 15_000);
+    let seen = sim.observe(true);
+    let began = Instant::now();
+    let folded = tracker.assemble(&seen, &seen.at, context());
+    let assembled = began.elapsed();
+    let single = unfolded(&folded);
+    println!(
+        "{GROUPS} groups on {HOLDERS} members, three copies each (a snapshot is made in {assembled:.1?}):"
+    );
+    for (name, snapshot) in [("alike as one row", &folded), ("each a row", &single)] {
+        let rows = snapshot.groups.value().map_or(0, Vec::len);
+        let bytes = serde_json::to_vec(snapshot).map_or(0, |bytes| bytes.len());
+        let judged = judging(snapshot);
+        println!("  {name:<16} {rows:>6} rows {bytes:>9} bytes {judged:>9.1?} to judge a scale-in");
+    }
+}
+
+fn context() -> Context {
+    let spec = spec(&profile::SIM_SHARDED, 15);
+    Context {
+        target: Target {
+            key: spec.key,
+            system: spec.profile.system.to_owned(),
+            platform: spec.platform,
+            mode: spec.mode,
+            min: spec.min,
+            max: spec.max,
+            settings: serde_json::Value::Null,
+            behavior: spec.behavior,
+        },
+        safety: spec.safety,
+        owner: Fact::unknown(Gap::NotScraped, "nobody asks"),
+        history: History::default(),
+        plan: None,
+        state: None,
+    }
+}
+
+/// The same groups, each with a row of its own.
+fn unfolded(snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    if let Fact::Known(groups) = &mut snapshot.groups {
+        let each = groups.value.iter().flat_map(|row| {
+            (0..row.count.get()).map(|number| Group {
+                id: format!("{}-{number}", row.id).into(),
+                count: NonZeroU32::MIN,
+                ..row.clone()
+            })
+        });
+        groups.value = each.collect();
+    }
+    snapshot
+}
+
+/// The mean time of a judgement.
+fn judging(snapshot: &Snapshot) -> Duration {
+    const TIMES: u32 = 20;
+    let to = u32::try_from(HOLDERS - 1).unwrap_or(u32::MAX);
+    let change = Change::Wish { to, by: Wisher::Person, rests_on: None };
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        let _ = std::hint::black_box(judge(&change, snapshot, &profile::SIM_SHARDED, true));
+    }
+    began.elapsed() / TIMES
 }
 
 /// Drives one cycle to its end; only the time inside the core counts.
