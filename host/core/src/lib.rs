@@ -6,7 +6,6 @@
 
 pub mod observation;
 pub mod profile;
-pub mod truth;
 
 pub mod alarm;
 pub mod groups;

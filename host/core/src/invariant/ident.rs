@@ -74,7 +74,7 @@ pub const FAMILY: &[Invariant] = &[
         severity: Severity::Deny,
         moments: EFFECTS,
         protects: "A new member joins the cluster and does not found another one (nats-io/nats-server#2792).",
-        advice: "Correct the member's start command, so that it joins; examples/kubernetes/etcd.yaml shows one.",
+        advice: "Correct the member's start command, so that it joins what there is and founds nothing.",
         check: join,
     },
 ];
@@ -131,7 +131,7 @@ fn member(case: &Case) -> Finding {
     }
     match found.incarnation.value() {
         Some(now) if *now == subject.incarnation => Finding::Pass,
-        // Nothing runs there any more: a removed etcd member ends by itself. That is not another member.
+        // Nothing runs there any more: a member that was removed may end by itself. That is not another member.
         Some(now) if now.is_empty() && found.running.value() == Some(&false) => Finding::Pass,
         Some(_) if is_struck(case, members, found) => Finding::Pass,
         Some(now) => Finding::broken(

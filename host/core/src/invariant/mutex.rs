@@ -196,7 +196,7 @@ fn unseen<'a>(case: &Case, working: impl Iterator<Item = &'a Member> + Clone) ->
 }
 
 /// Asked of a growth too: what is known to be owed bars it, and silence is never easier than a known debt.
-/// Whoever goes is looked past: a removed etcd member is not healthy before its pod goes, and that is our own doing.
+/// Whoever goes is looked past: a member that was removed is not healthy before it ends, and that is our own doing.
 fn budgets(case: &Case) -> Finding {
     // Effects between a removal's beginning and its end take nobody away.
     let takes =
@@ -223,7 +223,7 @@ fn budgets(case: &Case) -> Finding {
     }
     Finding::broken(
         format!("too few healthy members: {}", listed(short, ", ")),
-        "wait until members are back, or let the PodDisruptionBudget spare one",
+        "wait until members are back, or let the budget spare one",
     )
 }
 

@@ -120,7 +120,7 @@ fn states(case: &Case, group: &Group) -> Option<Vec<(String, Standing)>> {
 
 /// A newcomer counts as down until it serves; those before it serve by then. Beside a lone voter it counts as alive
 /// where it is: counted as down, it would keep a group of one from ever growing. What guards that step is QUORUM-6,
-/// which lets a live learner vote only when it has caught up; etcd asks for the same. A group of one survives no loss
+/// which lets a live learner vote only when it has caught up. A group of one survives no loss
 /// before the step and none after it, and the plan goes on to three, since no plan ends at two (QUORUM-5).
 fn growth(case: &Case, now: &Standing) -> Vec<(String, Standing)> {
     let lone = now.size() == 1;
