@@ -442,7 +442,7 @@ impl Daemon {
             Some(target) => target.hands.site(),
             None => Arc::new(assembly::site(config, &self.configuration.daemon, &self.tools)?),
         };
-        let hands = assembly::hands(config, &self.tools, site, spec.profile);
+        let hands = assembly::hands(config, &self.tools, site, spec.profile.clone());
         Ok((spec, hands))
     }
 

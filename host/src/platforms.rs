@@ -12,6 +12,7 @@ use crate::kubernetes::{ApiServer, Scalable};
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::Map;
 use plimsoll_core::observation::PlatformReport;
+use plimsoll_core::profile;
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::{Endpoints, Signal};
 use std::any::Any;
@@ -58,6 +59,8 @@ pub struct Kind {
     pub about: &'static str,
     /// Where it is said which one a target has.
     pub(crate) source: Source,
+    /// What is true of it: which member goes, and what it does not tell.
+    pub part: profile::Platform,
     /// Whether it runs only the systems that name it as theirs.
     pub is_own: bool,
     /// Whether its members have volume claims that come back with a removed member's data.

@@ -57,7 +57,7 @@ fn systems(page: &mut String) {
         vec![
             code(kind.word),
             places.map(|place| code(place.word)).collect::<Vec<_>>().join(", "),
-            yes(kind.profile.members_vote),
+            yes((kind.profile)().members_vote),
             yes(kind.data.is_some()),
             kind.reach.as_ref().map(|reach| code(reach.example)).unwrap_or_default(),
             cell(kind.about),

@@ -15,8 +15,8 @@ use crate::yaml::problem::Sink;
 use crate::yaml::raw::Map;
 use connection::{Connection, Reach};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
-use plimsoll_core::profile::Profile;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
+use plimsoll_wire::profile::Profile;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ pub struct Kind {
     pub word: &'static str,
     /// What it is, in one line of the reference.
     pub about: &'static str,
-    /// What is true of it: how its members come and go.
-    pub profile: &'static Profile,
+    /// What is true of it wherever it runs: how its members come and go. The platform's part is composed with it.
+    pub profile: fn() -> Profile,
     /// The one platform that it lives on; none where it runs on all that are nobody's own.
     pub only_on: Option<&'static str>,
     /// How its members are reached, as the daemon's file says under `systems`; none where nothing is connected to.

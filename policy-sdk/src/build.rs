@@ -31,6 +31,7 @@ pub fn snapshot() -> Builder {
         now,
         target,
         safety: plimsoll_wire::Safety::default(),
+        profile: Arc::new(plimsoll_wire::profile::Profile { system: "etcd".into(), ..Default::default() }),
         size: known(3),
         fingerprint: known("cluster-1".to_owned()),
         epoch: known("epoch-1".to_owned()),

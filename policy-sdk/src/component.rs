@@ -163,6 +163,7 @@ fn snapshot(from: Snapshot) -> Result<wire::Snapshot, serde_json::Error> {
         now: snap::Now { mono_ms: from.now.mono_ms, wall_ms: from.now.wall_ms, boot: from.now.boot.into() },
         target: target(from.target)?,
         safety: serde_json::from_str(&from.safety)?,
+        profile: serde_json::from_str(&from.profile)?,
         size: fact_u32(from.size),
         fingerprint: fact_string(from.fingerprint),
         epoch: fact_string(from.epoch),

@@ -48,6 +48,7 @@ pub fn snapshot(number: u64) -> serde_json::Result<Snapshot> {
     serde_json::from_value(json!({
         "formatVersion": FORMAT_VERSION, "now": now(number),
         "target": {"key": TARGET, "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9},
+        "profile": plimsoll_wire::profile::Profile::default(),
         "size": gap, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
         "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
     }))

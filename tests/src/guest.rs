@@ -13,6 +13,7 @@ pub fn snapshot() -> Snapshot {
         "formatVersion": plimsoll_wire::FORMAT_VERSION,
         "now": { "monoMs": 5_000, "wallMs": 1_800_000_000_000_i64, "boot": "b" },
         "target": { "key": "default/demo", "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9 },
+        "profile": plimsoll_wire::profile::Profile::default(),
         "size": {
             "state": "known", "value": 3, "authority": "platform", "ageMs": 10, "observer": "test",
             "observerUpMs": 100_000, "stableMs": 60_000, "reads": 3

@@ -131,7 +131,7 @@ fn simulated_day() -> (Vec<String>, Vec<String>) {
         serde_json::json!({ "signal": "demand", "target": 600, "type": "AverageValue", "window": "2m" });
     let spec = Spec {
         key: "default/sim".into(),
-        profile: &profile::SIM_QUORUM,
+        profile: Arc::clone(&profile::SIM_QUORUM),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 3,

@@ -6,7 +6,6 @@ use plimsoll_core::change::Change;
 use plimsoll_core::explain;
 use plimsoll_core::invariant;
 use plimsoll_core::judge::{Judged, judge};
-use plimsoll_core::profile::{self, Profile, Victim};
 use plimsoll_wire::journal::Verb;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
@@ -23,26 +22,11 @@ struct Scenario {
     about: String,
     /// Which snapshot it starts from: a file in `base`.
     base: String,
-    /// What is different about the system, if anything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    profile: Option<Differs>,
     /// What is different in the snapshot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     patches: Vec<Patch>,
     change: Wanted,
     expect: Expected,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Differs {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unit: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    highest_ordinal: Option<bool>,
-    /// Whether members go without handing leadership over first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    leaders_stay: Option<bool>,
 }
 
 /// One place of the snapshot (a JSON pointer) and what stands there instead.
@@ -121,21 +105,6 @@ fn set(root: &mut Value, pointer: &str, to: Value) {
     }
 }
 
-fn profile(scenario: &Scenario, snapshot: &Snapshot) -> Profile {
-    let known = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-    let mut own = known.clone();
-    if let Some(differs) = &scenario.profile {
-        own.unit = differs.unit.unwrap_or(own.unit);
-        if differs.highest_ordinal == Some(true) {
-            own.victim = Victim::HighestOrdinal;
-        }
-        if differs.leaders_stay == Some(true) {
-            own.shrink = &[];
-        }
-    }
-    own
-}
-
 fn change(scenario: &Scenario, snapshot: &Snapshot) -> Change {
     match &scenario.change {
         Wanted::Resize { to, rests_on } => {
@@ -152,8 +121,8 @@ fn change(scenario: &Scenario, snapshot: &Snapshot) -> Change {
 
 fn judged(scenario: &Scenario) -> Judgement {
     let snapshot = snapshot(scenario);
-    let (change, profile) = (change(scenario, &snapshot), profile(scenario, &snapshot));
-    match judge(&change, &snapshot, &profile, true) {
+    let change = change(scenario, &snapshot);
+    match judge(&change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -2,9 +2,9 @@
 
 use crate::change::{Change, Direction, Moment};
 use crate::plan;
-use crate::profile::Profile;
 use crate::quorum::Standing;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, PlatformVerb, Subject, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -36,14 +36,9 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// A wish, with those who would go.
     #[must_use]
-    pub fn wish(
-        change: &'a Change,
-        snapshot: &'a Snapshot,
-        profile: &'a Profile,
-        from: u32,
-        to: u32,
-    ) -> Self {
-        let victims = plan::victims(snapshot, profile, from.saturating_sub(to));
+    pub fn wish(change: &'a Change, snapshot: &'a Snapshot, from: u32, to: u32) -> Self {
+        let profile = &*snapshot.profile;
+        let victims = plan::victims(snapshot, from.saturating_sub(to));
         let counted = plan::counted_size(snapshot).unwrap_or(from);
         Self {
             moment: Moment::Admission,
@@ -60,14 +55,9 @@ impl<'a> Case<'a> {
 
     /// An effect of a plan.
     #[must_use]
-    pub fn effect(
-        change: &'a Change,
-        plan: &PlanState,
-        subject: &Subject,
-        snapshot: &'a Snapshot,
-        profile: &'a Profile,
-    ) -> Self {
+    pub fn effect(change: &'a Change, plan: &PlanState, subject: &Subject, snapshot: &'a Snapshot) -> Self {
         let (from, to) = plan::unit_sizes(plan);
+        let profile = &*snapshot.profile;
         let moment = change.moment(profile);
         let goes = change.ends() || plan::direction(plan) == Some(Direction::In);
         let victims = if goes { vec![subject.clone()] } else { Vec::new() };
@@ -159,7 +149,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn removes(&self) -> bool {
         let stops = matches!(self.verb(), Some(Verb::Platform(PlatformVerb::Stop { .. })));
-        self.shrinks() && (!self.undoes() || (self.profile.moves_data && stops))
+        self.shrinks() && (!self.undoes() || (self.profile.moves_data() && stops))
     }
 
     /// The members, empty where they are not known: EVID-1 has said so already.

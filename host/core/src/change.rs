@@ -2,8 +2,8 @@
 //!
 //! The moment follows from the change. Nobody can ask for a stop to be judged as if it were a wish.
 
-use crate::profile::Profile;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, Subject, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::record::Wisher;
 
 /// When a rule is asked.
@@ -82,7 +82,7 @@ impl Change {
     pub fn moment(&self, profile: &Profile) -> Moment {
         let Self::Effect { verb, undoing, .. } = self else { return Moment::Admission };
         let destroys = match verb.membership_effect() {
-            MembershipEffect::Ends => !undoing || profile.moves_data,
+            MembershipEffect::Ends => !undoing || profile.moves_data(),
             MembershipEffect::Leaves => !undoing,
             MembershipEffect::Joins
             | MembershipEffect::Runs
@@ -96,9 +96,7 @@ impl Change {
     #[must_use]
     pub fn ends(&self) -> bool {
         match self {
-            Self::Effect { verb, .. } => {
-                matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends)
-            }
+            Self::Effect { verb, .. } => verb.ends(),
             Self::Wish { .. } => false,
         }
     }
@@ -128,8 +126,8 @@ mod tests {
     #[test]
     fn what_ends_a_member_is_judged_as_destruction_whoever_asks() {
         let (change, snapshot) = effect(stop(), false);
-        assert_eq!(judge(&change, &snapshot, &SIM_QUORUM, false), Judged::NeedFacts);
-        assert!(matches!(judge(&change, &snapshot, &SIM_QUORUM, true), Judged::Verdict(_)));
+        assert_eq!(judge(&change, &snapshot, false), Judged::NeedFacts);
+        assert!(matches!(judge(&change, &snapshot, true), Judged::Verdict(_)));
         let strikes = effect(SystemVerb::Deregister { member: "m-0004".into() }.into(), false).0;
         assert_eq!(strikes.moment(&SIM_QUORUM), Moment::Destroy);
     }

@@ -9,7 +9,6 @@ use crate::case::Case;
 use crate::change::{Change, Moment};
 use crate::invariant::{self, Finding, Invariant, Severity, evid, listed, mutex};
 use crate::plan;
-use crate::profile::Profile;
 use crate::snapshot::{fresh, sorted};
 use plimsoll_wire::record::{Judgement, Verdict, Violation};
 use plimsoll_wire::snapshot::Snapshot;
@@ -25,17 +24,17 @@ pub enum Judged {
 
 /// Judges a change. `direct` tells whether the snapshot was read past every cache.
 #[must_use]
-pub fn judge(change: &Change, snapshot: &Snapshot, profile: &Profile, direct: bool) -> Judged {
-    let moment = change.moment(profile);
+pub fn judge(change: &Change, snapshot: &Snapshot, direct: bool) -> Judged {
+    let moment = change.moment(&snapshot.profile);
     if moment == Moment::Destroy && !direct {
         return Judged::NeedFacts;
     }
     let young = fresh(snapshot, max_age_ms(moment, snapshot));
     let snapshot = &*sorted(&young);
     match change {
-        Change::Wish { to, .. } => Judged::Verdict(admit(change, *to, snapshot, profile)),
+        Change::Wish { to, .. } => Judged::Verdict(admit(change, *to, snapshot)),
         Change::Effect { plan, subject, .. } => {
-            let case = Case::effect(change, plan, subject, snapshot, profile);
+            let case = Case::effect(change, plan, subject, snapshot);
             let mut findings = examine(&case, &|_| true);
             ahead::of_unit(&case).into_iter().for_each(|one| note(&mut findings, one));
             Judged::Verdict(verdict(None, findings))
@@ -52,22 +51,22 @@ fn max_age_ms(moment: Moment, snapshot: &Snapshot) -> u64 {
 }
 
 /// Clamp, then deny, then defer, on the clamped size. What the wish itself would have hurt is told too.
-fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -> Judgement {
+fn admit(change: &Change, wished: u32, snapshot: &Snapshot) -> Judgement {
     let Some(current) = plan::current_size(snapshot) else {
-        let case = Case::wish(change, snapshot, profile, wished, wished);
+        let case = Case::wish(change, snapshot, wished, wished);
         // Nothing begins from a size that nobody knows: EVID-1 says so.
         return verdict(None, examine(&case, &|rule| rule.severity != Severity::Clamp));
     };
     // Bounds and shapes are those of what would be there by now, had dry run acted.
     let counted = plan::counted_size(snapshot).unwrap_or(current);
-    let (size, mut findings) = clamp(change, wished, counted, snapshot, profile);
+    let (size, mut findings) = clamp(change, wished, counted, snapshot);
     if wished == counted && size == counted {
         // No change is wanted: there is nothing that could be unsafe.
         return verdict(Some(size), findings);
     }
     // A clamp down to nothing must still tell why the wish was dangerous, so the wish itself is judged then.
     let judged = if size == counted { wished } else { size };
-    let case = Case::wish(change, snapshot, profile, current, judged);
+    let case = Case::wish(change, snapshot, current, judged);
     // While a plan of ours runs nothing else begins, and what the other rules see is its own doing (a learner on its
     // way, a member that is not at work yet): the plan is the reason.
     let runs = snapshot.plan.is_some();
@@ -76,12 +75,12 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
     };
     findings.extend(examine(&case, &asked));
     if wished == 0 && judged != 0 {
-        let raw = Case::wish(change, snapshot, profile, current, 0);
+        let raw = Case::wish(change, snapshot, current, 0);
         findings.extend(examine(&raw, &|rule| rule.id == "FLOOR-3"));
     }
     // Where something stands in the way already, that is told; else what would stand in the way later.
     if !runs && findings.iter().all(|one| one.verdict <= Verdict::Clamp) {
-        let later = ahead::of_plan(snapshot, profile, current, size);
+        let later = ahead::of_plan(snapshot, current, size);
         later.into_iter().for_each(|one| note(&mut findings, one));
     }
     verdict(Some(size), findings)
@@ -90,19 +89,13 @@ fn admit(change: &Change, wished: u32, snapshot: &Snapshot, profile: &Profile) -
 /// Intersects what all clamps allow. Clamps only move a size towards the present one (or up to a floor); an
 /// empty intersection means the present size, or what may be reached of the floor. Bounds are asked of the wish itself, so that each that it breaks is
 /// told; what a size must look like (odd, whole units) is asked of what is left.
-fn clamp(
-    change: &Change,
-    wished: u32,
-    current: u32,
-    snapshot: &Snapshot,
-    profile: &Profile,
-) -> (u32, Vec<Violation>) {
+fn clamp(change: &Change, wished: u32, current: u32, snapshot: &Snapshot) -> (u32, Vec<Violation>) {
     let (mut size, mut findings) = (wished, Vec::new());
     // Each pass may only move the size towards the present one, so this ends; the bound is for the reader.
     for _ in 0..4 {
         let before = size;
         for shape in [false, true] {
-            let case = Case::wish(change, snapshot, profile, current, size);
+            let case = Case::wish(change, snapshot, current, size);
             let limits: Vec<Limit> = limits(&case).filter(|limit| limit.is_shape() == shape).collect();
             let least = limits.iter().map(|limit| limit.least).max().unwrap_or(0);
             let most = limits.iter().map(|limit| limit.most).min().unwrap_or(u32::MAX);

@@ -22,6 +22,7 @@ pub mod lease;
 pub mod quorum;
 
 pub mod plan;
+pub mod step;
 
 pub mod arbiter;
 pub mod cycle;

@@ -1,14 +1,15 @@
 //! From an admitted size to ordered steps: who comes, who goes, and which sizes a system may rest at.
 
-mod lack;
 pub mod preview;
 pub mod progress;
 
 use crate::change::Direction;
-use crate::profile::{Profile, Victim};
 use crate::snapshot::{is_unlisted, order};
+use crate::step;
+use crate::workload;
 use plimsoll_wire::Safety;
-use plimsoll_wire::journal::Subject;
+use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp, Subject};
+use plimsoll_wire::profile::{Profile, Victim};
 use plimsoll_wire::snapshot::{GroupKind, Member, Mode, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub fn counted_size(snapshot: &Snapshot) -> Option<u32> {
 #[must_use]
 pub fn is_legal(size: u32, profile: &Profile, safety: &Safety) -> bool {
     let odd = !profile.members_vote || safety.allow_even || size % 2 == 1;
-    size >= profile.min_size && size.is_multiple_of(profile.unit.max(1)) && odd
+    size >= profile.min_size && size.is_multiple_of(profile.unit()) && odd
 }
 
 /// The next legal resting size below a size.
@@ -47,7 +48,7 @@ pub fn legal_below(size: u32, profile: &Profile, safety: &Safety) -> Option<u32>
 #[must_use]
 pub fn legal_above(size: u32, profile: &Profile, safety: &Safety) -> Option<u32> {
     // Of two units in a row one ends at an odd number, where any does.
-    let last = size.max(profile.min_size).saturating_add(profile.unit.max(1).saturating_mul(2));
+    let last = size.max(profile.min_size).saturating_add(profile.unit().saturating_mul(2));
     (size.saturating_add(1)..=last).find(|candidate| is_legal(*candidate, profile, safety))
 }
 
@@ -83,13 +84,9 @@ pub fn rest_beyond(
 
 /// Whose turn it is next in a plan; none where nobody can be chosen.
 #[must_use]
-pub fn next_subject(
-    snapshot: &Snapshot,
-    profile: &Profile,
-    plan: &plimsoll_wire::journal::PlanState,
-) -> Option<Subject> {
+pub fn next_subject(snapshot: &Snapshot, plan: &PlanState) -> Option<Subject> {
     let subject = match direction(plan) {
-        Some(Direction::In) => victims(snapshot, profile, 1).pop(),
+        Some(Direction::In) => victims(snapshot, 1).pop(),
         Some(Direction::Out) | None => vacancy(snapshot),
     };
     subject.filter(|subject| !subject.slot.is_empty())
@@ -120,7 +117,8 @@ pub fn subject_of(member: &Member) -> Subject {
 /// Who would go, first to go first: the dead and what never joined, then followers before leaders, then from the fullest domain, then
 /// the highest ordinal. Where the platform chooses, its choice.
 #[must_use]
-pub fn victims(snapshot: &Snapshot, profile: &Profile, count: u32) -> Vec<Subject> {
+pub fn victims(snapshot: &Snapshot, count: u32) -> Vec<Subject> {
+    let profile = &*snapshot.profile;
     let mut left: Vec<&Member> = snapshot.members.value().map_or_else(Vec::new, |all| all.iter().collect());
     let mut crowding = crowding(&left);
     let leaders = leaders(snapshot);
@@ -211,7 +209,7 @@ pub fn member_ids(snapshot: &Snapshot) -> Vec<Arc<str>> {
 
 /// What an approval names (`decisions.md` D10): it dies when any of it changes.
 #[must_use]
-pub fn approval_content(plan: &plimsoll_wire::journal::PlanState) -> String {
+pub fn approval_content(plan: &PlanState) -> String {
     let workload = plan.workload.as_deref().map_or_else(String::new, |uid| format!(" on workload {uid}"));
     format!(
         "cluster {}{workload} from {} to {} removing [{}] by module {} at {}",
@@ -226,27 +224,27 @@ pub fn approval_content(plan: &plimsoll_wire::journal::PlanState) -> String {
 
 /// The phase that a plan is in, in the profile's words.
 #[must_use]
-pub fn phase_name(plan: &plimsoll_wire::journal::PlanState, profile: &'static Profile) -> &'static str {
+pub fn phase_name(plan: &PlanState, profile: &Profile) -> &'static str {
     if plan.undoing {
         return "undo";
     }
     let index = usize::try_from(plan.phase).unwrap_or(usize::MAX);
     match (&plan.subject, progress::phases(plan, profile).get(index)) {
         (None, _) => "choose",
-        (Some(_), Some(phase)) => phase.name.kind(),
+        (Some(_), Some(phase)) => step::find(&phase.step).map_or("", |step| step.name),
         (Some(_), None) => "finish",
     }
 }
 
 /// Whether members come or go in a plan.
 #[must_use]
-pub fn direction(plan: &plimsoll_wire::journal::PlanState) -> Option<Direction> {
+pub fn direction(plan: &PlanState) -> Option<Direction> {
     Direction::between(plan.from, plan.to)
 }
 
 /// Members before and after the unit that is under way.
 #[must_use]
-pub fn unit_sizes(plan: &plimsoll_wire::journal::PlanState) -> (u32, u32) {
+pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
     match Direction::between(plan.from, plan.to) {
         Some(Direction::Out) => {
             let before = plan.from.saturating_add(plan.unit);
@@ -260,10 +258,37 @@ pub fn unit_sizes(plan: &plimsoll_wire::journal::PlanState) -> (u32, u32) {
     }
 }
 
-/// How many units a plan has.
+/// A plan at its beginning; none where nobody knows of which cluster it would be: EVID-1 says so.
 #[must_use]
-pub fn units(plan: &plimsoll_wire::journal::PlanState, profile: &Profile) -> u32 {
-    plan.from.abs_diff(plan.to) / profile.unit.max(1)
+pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
+    Some(PlanState {
+        id: "".into(),
+        decision: "".into(),
+        from,
+        to,
+        fingerprint: snapshot.fingerprint.value().cloned()?,
+        workload: workload::uid(snapshot)?,
+        base_epoch: snapshot.epoch.value().cloned().unwrap_or_default(),
+        module: String::new(),
+        members: member_ids(snapshot),
+        victims: Vec::new(),
+        status: PlanStatus::Running,
+        unit: 0,
+        subject: None,
+        phase: 0,
+        point_of_no_return: false,
+        undoing: false,
+        why: String::new(),
+        started: Stamp::default(),
+        progressed: Stamp::default(),
+    })
+}
+
+/// How many members come or go in a plan, one after the other. A unit of several members is several turns, and only whole
+/// units are places to rest.
+#[must_use]
+pub fn turns(plan: &PlanState) -> u32 {
+    plan.from.abs_diff(plan.to)
 }
 
 #[cfg(test)]

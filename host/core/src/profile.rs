@@ -1,284 +1,242 @@
-//! What is true of a kind of system and the way it is actuated: data, no code (`decisions.md` D7).
+//! The profile of a target, composed of what is true of its system and what is true of its platform, and what a profile
+//! must not say.
 
-use crate::change::Moment;
+use crate::step;
+use plimsoll_wire::profile::{Evidence, Phase, Profile, Topic, Victim};
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
-/// A kind of system with the way in which its members come and go.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// The system's name, as in `spec.system.kind`.
-    pub system: &'static str,
-    /// How many members make one unit of scale (STEP-5).
-    pub unit: u32,
-    /// The least size at which the system works at all.
-    pub min_size: u32,
-    /// The greatest number of voters, where members vote (QUORUM-10).
-    pub max_voters: Option<u32>,
-    /// Whether members vote in the control group, so that parity and tolerance are theirs.
-    pub members_vote: bool,
-    /// Whether a member is registered before it is started, and so needs to be told how to join.
-    pub registers_first: bool,
-    /// Whether members hold data that must go elsewhere before they go.
-    pub moves_data: bool,
-    /// Whether the system itself chooses who leads a group next, or has to be told.
-    pub picks_leader: bool,
-    /// Whether the victim can be named, or is the one with the highest ordinal (IDENT-6).
+/// What is true of a kind of platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform {
+    /// Which member goes.
     pub victim: Victim,
-    /// Whether scale-in is on unless the owner says otherwise (FLOOR-4).
-    pub scale_in: bool,
-    /// For how long all members must have been connected before the system accepts a change, in milliseconds.
-    pub connected_ms: u64,
-    /// The system's own high-water mark of a disk, in thousandths (CAP-1).
-    pub disk_watermark_permille: u32,
-    /// Phases of adding one unit.
-    pub grow: &'static [Phase],
-    /// Phases of removing one unit.
-    pub shrink: &'static [Phase],
-    /// Facts that this system does not have: nobody looks at them. Anything else that is missing blocks.
+    /// Facts that it does not tell.
     pub absent: &'static [Topic],
 }
 
-/// Which member goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Victim {
-    /// The one that we name.
-    Named,
-    /// The one with the highest ordinal.
-    HighestOrdinal,
+/// Members are named, and nothing tells what was asked for and what has been acted on: the owner's commands.
+pub const NAMED: Platform = Platform { victim: Victim::Named, absent: &[Topic::Generation] };
+
+/// The highest ordinal goes, and the controller tells what it has acted on: a StatefulSet.
+pub const ORDINALS: Platform = Platform { victim: Victim::HighestOrdinal, absent: &[] };
+
+/// The simulator: members are named, and everything is told.
+pub const SIMULATED: Platform = Platform { victim: Victim::Named, absent: &[] };
+
+/// The profile of a system on a platform.
+///
+/// # Errors
+/// Every flaw of it, in words.
+pub fn compose(system: &Profile, platform: &Platform) -> Result<Arc<Profile>, Vec<String>> {
+    let profile = on(system, platform);
+    let flaws = flaws(&profile);
+    if flaws.is_empty() { Ok(Arc::new(profile)) } else { Err(flaws) }
 }
 
-/// One phase of a unit.
-#[derive(Debug)]
-pub struct Phase {
-    /// What it is for.
-    pub name: PhaseName,
-    /// Which check its effect must pass.
-    pub moment: Moment,
-    /// Whether its effect is what the system cannot take back.
-    pub no_return: bool,
+fn on(system: &Profile, platform: &Platform) -> Profile {
+    let absent = system.absent.iter().chain(platform.absent).copied().collect();
+    Profile { victim: platform.victim, absent, ..system.clone() }
 }
 
-/// What a phase is for. The order is the profile's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PhaseName {
-    /// The system knows of the new member, without a vote.
-    Register,
-    /// The platform runs the new member.
-    Start,
-    /// The new member has all data.
-    CatchUp,
-    /// The new member votes, or serves.
-    Promote,
-    /// One later write is known to be committed.
-    Barrier,
-    /// Data is spread over all members.
-    Rebalance,
-    /// The member takes no new data.
-    Cordon,
-    /// The member leads nothing.
-    MoveLeaders,
-    /// The member gives its data away.
-    Drain,
-    /// The member is known to be empty, and stays so.
-    Verify,
-    /// The system no longer knows the member.
-    Deregister,
-    /// The platform no longer runs the member.
-    Stop,
-    /// Everything is whole, and stays so.
-    Settle,
-    /// Nothing is owed.
-    PayDebts,
+/// What a profile must not say: a plan by it would come to a standstill, or remove what nothing was proved of.
+#[must_use]
+pub fn flaws(profile: &Profile) -> Vec<String> {
+    let mut flaws = Vec::new();
+    for (list, phases) in [("grow", &profile.grow), ("shrink", &profile.shrink)] {
+        flaws.extend(unknown_steps(list, phases));
+    }
+    let grows = |name: &str| profile.grow.iter().position(|phase| &*phase.step == name);
+    let shrinks = |name: &str| profile.shrink.iter().position(|phase| &*phase.step == name);
+    let stop = shrinks(step::STOP);
+    let mut must = |holds: bool, flaw: &str| {
+        if !holds {
+            flaws.push(flaw.to_owned());
+        }
+    };
+    must(profile.unit > 0, "unit: a unit has at least one member");
+    must(profile.min_size > 0, "minSize: a system has at least one member");
+    must(grows(step::START).is_some(), "grow: there is no step start");
+    must(stop.is_some(), "shrink: there is no step stop");
+    must(
+        profile.shrink.iter().any(|phase| phase.no_return && &*phase.step == step::STOP),
+        "shrink: the step stop cannot be taken back, and must say noReturn",
+    );
+    must(
+        !profile.registers_first
+            || grows(step::REGISTER) < grows(step::START) && grows(step::REGISTER).is_some(),
+        "grow: the step register must come before start where members are registered first",
+    );
+    let proof = match profile.evidence {
+        Evidence::Unlisted => {
+            Some((step::DEREGISTER, "shrink: deregister must come before stop, since it is the proof"))
+        }
+        Evidence::Empty => {
+            Some((step::VERIFY, "shrink: verify must come before stop, since it is the proof"))
+        }
+        Evidence::Replaceable => None,
+    };
+    if let Some((name, flaw)) = proof {
+        must(shrinks(name).is_some() && shrinks(name) < stop, flaw);
+    }
+    flaws
 }
 
-impl PhaseName {
-    /// The stable word for records, status and metrics.
-    #[must_use]
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Start => "start",
-            Self::CatchUp => "catch-up",
-            Self::Promote => "promote",
-            Self::Barrier => "barrier",
-            Self::Rebalance => "rebalance",
-            Self::Cordon => "cordon",
-            Self::MoveLeaders => "move-leaders",
-            Self::Drain => "drain",
-            Self::Verify => "verify",
-            Self::Deregister => "deregister",
-            Self::Stop => "stop",
-            Self::Settle => "settle",
-            Self::PayDebts => "pay-debts",
+fn unknown_steps(list: &str, phases: &[Phase]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut flaws = Vec::new();
+    for phase in phases {
+        if step::find(&phase.step).is_none() {
+            let known: Vec<&str> = step::all().map(|step| step.name).collect();
+            flaws.push(format!("{list}: {} is not one of {}", phase.step, known.join(", ")));
+        }
+        if !seen.insert(&phase.step) {
+            flaws.push(format!("{list}: {} stands there twice", phase.step));
         }
     }
+    flaws
 }
 
-/// A group of facts that a rule may need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each names fields of the snapshot")]
-pub enum Topic {
-    Fingerprint,
-    Epoch,
-    Owner,
-    Generation,
-    Size,
-    Members,
-    Incarnation,
-    Domain,
-    Leader,
-    Placements,
-    ConfigVersion,
-    JointConfig,
-    Copies,
-    Operations,
-    Debts,
-    Hosted,
-    Load,
-    Disk,
-    Growth,
-    DrainRate,
-    Cpu,
-    Memory,
-    Network,
-    Volume,
-    Lag,
-    Pending,
+/// A step that can be taken back.
+#[must_use]
+pub fn step(name: &str) -> Phase {
+    Phase { step: name.into(), no_return: false }
 }
 
-const fn phase(name: PhaseName) -> Phase {
-    Phase { name, moment: Moment::Step, no_return: false }
-}
-
-const fn one_way(name: PhaseName) -> Phase {
-    Phase { name, moment: Moment::Destroy, no_return: true }
+/// A step that the system cannot take back.
+#[must_use]
+pub fn one_way(name: &str) -> Phase {
+    Phase { step: name.into(), no_return: true }
 }
 
 /// etcd 3.4 to 3.6. Source: etcd's runtime reconfiguration guide
 /// (register first, start second; learner first; remove before stop).
-pub static ETCD: Profile = Profile {
-    system: "etcd",
-    unit: 1,
-    min_size: 1,
-    // Our own default: every member confirms every write, more than seven only slow it down.
-    max_voters: Some(7),
-    members_vote: true,
-    registers_first: true,
-    moves_data: false,
-    picks_leader: false,
-    victim: Victim::Named,
-    scale_in: true,
-    // etcd's HealthInterval: before it has passed, a change is refused with "unhealthy cluster".
-    connected_ms: 6_000,
-    disk_watermark_permille: 1_000,
-    grow: &[
-        phase(PhaseName::Register),
-        phase(PhaseName::Start),
-        phase(PhaseName::CatchUp),
-        Phase { name: PhaseName::Promote, moment: Moment::Step, no_return: true },
-        phase(PhaseName::Barrier),
-        phase(PhaseName::Settle),
-    ],
-    shrink: &[
-        phase(PhaseName::MoveLeaders),
-        one_way(PhaseName::Deregister),
-        phase(PhaseName::Barrier),
-        one_way(PhaseName::Stop),
-        phase(PhaseName::Settle),
-        phase(PhaseName::PayDebts),
-    ],
-    // Every member holds everything: nothing moves when one goes, so nobody needs room for it.
-    absent: &[
-        Topic::Generation,
-        Topic::ConfigVersion,
-        Topic::Copies,
-        Topic::Hosted,
-        Topic::Load,
-        Topic::Disk,
-        Topic::Growth,
-        Topic::DrainRate,
-        Topic::Cpu,
-        Topic::Memory,
-        Topic::Network,
-        // Its settings are those that it was started with.
-        Topic::Pending,
-    ],
-};
-
-/// The same in the pods of a StatefulSet: the highest ordinal goes, and the controller tells what it has acted on.
-pub static ETCD_ON_ORDINALS: Profile = Profile {
-    victim: Victim::HighestOrdinal,
-    absent: &[
-        Topic::ConfigVersion,
-        Topic::Copies,
-        Topic::Hosted,
-        Topic::Load,
-        Topic::Disk,
-        Topic::Growth,
-        Topic::DrainRate,
-        Topic::Cpu,
-        Topic::Memory,
-        Topic::Network,
-        // Its settings are those that it was started with.
-        Topic::Pending,
-    ],
-    ..ETCD
-};
+#[must_use]
+pub fn etcd() -> Profile {
+    Profile {
+        system: "etcd".into(),
+        unit: 1,
+        min_size: 1,
+        // Our own default: every member confirms every write, more than seven only slow it down.
+        max_voters: Some(7),
+        members_vote: true,
+        registers_first: true,
+        evidence: Evidence::Unlisted,
+        picks_leader: false,
+        victim: Victim::Named,
+        scale_in: true,
+        // etcd's HealthInterval: before it has passed, a change is refused with "unhealthy cluster".
+        connected_ms: 6_000,
+        disk_watermark_permille: 1_000,
+        grow: vec![
+            step(step::REGISTER),
+            step(step::START),
+            step(step::CATCH_UP),
+            one_way(step::PROMOTE),
+            step(step::BARRIER),
+            step(step::SETTLE),
+        ],
+        shrink: vec![
+            step(step::MOVE_LEADERS),
+            one_way(step::DEREGISTER),
+            step(step::BARRIER),
+            one_way(step::STOP),
+            step(step::SETTLE),
+            step(step::PAY_DEBTS),
+        ],
+        // Every member holds everything: nothing moves when one goes, so nobody needs room for it.
+        absent: BTreeSet::from([
+            Topic::ConfigVersion,
+            Topic::Copies,
+            Topic::Hosted,
+            Topic::Load,
+            Topic::Disk,
+            Topic::Growth,
+            Topic::DrainRate,
+            Topic::Cpu,
+            Topic::Memory,
+            Topic::Network,
+            // Its settings are those that it was started with.
+            Topic::Pending,
+        ]),
+    }
+}
 
 /// The simulator's quorum group: an etcd without the parts that need a network.
-pub static SIM_QUORUM: Profile = Profile {
-    system: "sim-quorum",
-    connected_ms: 0,
-    absent: &[
-        Topic::ConfigVersion,
-        Topic::Copies,
-        Topic::Hosted,
-        Topic::Load,
-        Topic::Disk,
-        Topic::Growth,
-        Topic::DrainRate,
-        Topic::Cpu,
-        Topic::Memory,
-        Topic::Network,
-    ],
-    ..ETCD
-};
+#[must_use]
+pub fn sim_quorum() -> Profile {
+    let etcd = etcd();
+    let absent = etcd.absent.iter().copied().filter(|topic| *topic != Topic::Pending).collect();
+    Profile { system: "sim-quorum".into(), connected_ms: 0, absent, ..etcd }
+}
 
 /// The simulator's sharded world with replication, modelled on systems that drain and then stop.
-pub static SIM_SHARDED: Profile = Profile {
-    system: "sim-sharded",
-    unit: 1,
-    min_size: 1,
-    max_voters: None,
-    members_vote: false,
-    registers_first: false,
-    moves_data: true,
-    picks_leader: true,
-    victim: Victim::Named,
-    scale_in: true,
-    connected_ms: 0,
-    disk_watermark_permille: 850,
-    grow: &[
-        phase(PhaseName::Start),
-        phase(PhaseName::CatchUp),
-        Phase { name: PhaseName::Rebalance, moment: Moment::Step, no_return: true },
-        phase(PhaseName::Settle),
-    ],
-    shrink: &[
-        phase(PhaseName::Cordon),
-        phase(PhaseName::MoveLeaders),
-        phase(PhaseName::Drain),
-        phase(PhaseName::Verify),
-        one_way(PhaseName::Stop),
-        phase(PhaseName::Settle),
-        phase(PhaseName::PayDebts),
-    ],
-    absent: &[Topic::ConfigVersion, Topic::JointConfig],
-};
-
-/// The profile of a system, by the name in `spec.system.kind`, on a platform (`decisions.md` D7).
 #[must_use]
-pub fn find(system: &str, platform: &str) -> Option<&'static Profile> {
-    let profile = [&ETCD, &SIM_QUORUM, &SIM_SHARDED].into_iter().find(|profile| profile.system == system)?;
-    // A simulated world chooses its victims itself.
-    Some(if platform == "kube" && profile.system == ETCD.system { &ETCD_ON_ORDINALS } else { profile })
+pub fn sim_sharded() -> Profile {
+    Profile {
+        system: "sim-sharded".into(),
+        max_voters: None,
+        members_vote: false,
+        registers_first: false,
+        evidence: Evidence::Empty,
+        picks_leader: true,
+        connected_ms: 0,
+        disk_watermark_permille: 850,
+        grow: vec![step(step::START), step(step::CATCH_UP), one_way(step::REBALANCE), step(step::SETTLE)],
+        shrink: vec![
+            step(step::CORDON),
+            step(step::MOVE_LEADERS),
+            step(step::DRAIN),
+            step(step::VERIFY),
+            one_way(step::STOP),
+            step(step::SETTLE),
+            step(step::PAY_DEBTS),
+        ],
+        absent: BTreeSet::from([Topic::ConfigVersion, Topic::JointConfig]),
+        ..etcd()
+    }
+}
+
+/// etcd by the owner's commands.
+pub static ETCD: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&etcd(), &NAMED)));
+
+/// etcd in the pods of a StatefulSet.
+pub static ETCD_ON_ORDINALS: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&etcd(), &ORDINALS)));
+
+/// The simulator's quorum group.
+pub static SIM_QUORUM: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_quorum(), &SIMULATED)));
+
+/// The simulator's sharded world.
+pub static SIM_SHARDED: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_sharded(), &SIMULATED)));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_that_are_built_in_have_no_flaw() {
+        for profile in [&ETCD, &ETCD_ON_ORDINALS, &SIM_QUORUM, &SIM_SHARDED] {
+            assert_eq!(flaws(profile), Vec::<String>::new(), "{}", profile.system);
+        }
+    }
+
+    #[test]
+    fn every_flaw_of_a_profile_is_named() {
+        let mut profile = sim_sharded();
+        profile.unit = 0;
+        profile.grow.push(step("start"));
+        profile.shrink.retain(|phase| &*phase.step != step::VERIFY);
+        profile.shrink.push(step("vanish"));
+        let flaws = compose(&profile, &NAMED).expect_err("it has flaws");
+        let has = |word: &str| flaws.iter().any(|flaw| flaw.contains(word));
+        assert!(has("start stands there twice") && has("vanish is not one of"), "{flaws:?}");
+        assert!(has("unit: ") && has("verify must come before stop") && flaws.len() == 4, "{flaws:?}");
+    }
+
+    #[test]
+    fn a_fact_is_absent_where_system_or_platform_has_none() {
+        let named = on(&etcd(), &NAMED);
+        assert!(named.lacks(Topic::Generation) && named.lacks(Topic::Copies) && !named.lacks(Topic::Volume));
+        assert!(!ETCD_ON_ORDINALS.lacks(Topic::Generation));
+    }
 }

@@ -12,6 +12,7 @@ use crate::observation::{Observation, PlatformReport, Slot, Source, SystemMember
 use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{JOIN, PlanState};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::{History, Lifecycle, Member, Now, Operation, Snapshot, Target, Vacancy};
 use plimsoll_wire::{FORMAT_VERSION, Safety};
 use serde_json::json;
@@ -26,6 +27,8 @@ pub struct Context {
     pub target: Target,
     /// The safety parameters in force.
     pub safety: Safety,
+    /// What is true of the system and of its platform.
+    pub profile: Arc<Profile>,
     /// Who may actuate: this daemon's name where it holds the lock.
     pub owner: Fact<String>,
     /// What we did lately.
@@ -156,6 +159,7 @@ impl Tracker {
             members,
             target: context.target,
             safety: context.safety.clone(),
+            profile: context.profile.clone(),
             fingerprint: pass.tracked(&none, "fingerprint", &system.fingerprint),
             epoch: pass.tracked(&none, "epoch", &system.epoch),
             generation: pass.plain(&observation.platform.generation),

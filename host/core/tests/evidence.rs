@@ -9,7 +9,6 @@ mod stray;
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::preview::{Asked, preview};
-use plimsoll_core::profile;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -29,11 +28,10 @@ fn with(name: &str, patches: &[(&str, Value)]) -> Value {
 
 fn asked(value: &Value, to: u32, rests_on: Option<&[&str]>) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(value.clone()).unwrap();
-    let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let rests_on = rests_on.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
     let by = if rests_on.is_some() { Wisher::Policy("load".to_owned()) } else { Wisher::Person };
     let change = Change::Wish { to, by, rests_on };
-    match judge(&change, &snapshot, profile, true) {
+    match judge(&change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -104,8 +102,7 @@ fn an_absurd_size_ends_neither_the_judge_nor_the_foresight() {
             for name in ["quorum-at-rest", "sharded-at-rest"] {
                 let value = with(name, &[("/size/value", json!(size)), ("/target/max", json!(u32::MAX))]);
                 let snapshot: Snapshot = serde_json::from_value(value).unwrap();
-                let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-                let shown = preview(&snapshot, profile, Asked { to, by: Wisher::Person, rests_on: None });
+                let shown = preview(&snapshot, Asked { to, by: Wisher::Person, rests_on: None });
                 // To wish for what there is changes nothing.
                 assert!(
                     (!shown.admitted || size == to) && shown.plan.is_none(),
@@ -120,7 +117,7 @@ fn an_absurd_size_ends_neither_the_judge_nor_the_foresight() {
 fn a_growth_to_an_absurd_size_is_foreseen_as_far_as_anybody_reads() {
     let value = with("sharded-at-rest", &[("/target/max", json!(u32::MAX))]);
     let snapshot: Snapshot = serde_json::from_value(value).unwrap();
-    let foresight = plimsoll_core::plan::preview::foresee(&snapshot, &profile::SIM_SHARDED, 6, u32::MAX);
+    let foresight = plimsoll_core::plan::preview::foresee(&snapshot, 6, u32::MAX);
     assert!(foresight.units.len() <= 1_000, "{}", foresight.units.len());
     assert!(foresight.units_left_out > 4_000_000_000, "{}", foresight.units_left_out);
 }

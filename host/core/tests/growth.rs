@@ -3,7 +3,6 @@
 
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
-use plimsoll_core::profile;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -41,10 +40,9 @@ fn no_room_for(mut value: Value, reason: &str) -> Value {
 
 fn asked(value: Value, to: u32) -> Judgement {
     let snapshot: Snapshot = serde_json::from_value(value).unwrap();
-    let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let change =
         Change::Wish { to, by: Wisher::Policy("load".to_owned()), rests_on: Some(vec!["demand".to_owned()]) };
-    match judge(&change, &snapshot, profile, true) {
+    match judge(&change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

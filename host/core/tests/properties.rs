@@ -95,9 +95,9 @@ proptest! {
     fn clamping_twice_is_clamping_once(asked in asked(), to in any::<u32>(), small in 0..20_u32, wide in any::<bool>()) {
         let snapshot = parse(&asked.start().value);
         let resize = |to| Change::Wish { to, by: Wisher::Person, rests_on: None };
-        let once = verdict(&resize(if wide { to } else { small }), &snapshot, asked.start().profile);
+        let once = verdict(&resize(if wide { to } else { small }), &snapshot);
         let size = once.size.unwrap();
-        let twice = verdict(&resize(size), &snapshot, asked.start().profile);
+        let twice = verdict(&resize(size), &snapshot);
         prop_assert_eq!(twice.size, Some(size));
         prop_assert!(twice.violations.iter().all(|one| one.verdict != Verdict::Clamp), "{:?}", twice);
     }
@@ -121,13 +121,14 @@ proptest! {
         let subject = plan.subject.clone().unwrap();
         let verb = verbs(&subject, numbers[0])[verb].clone();
         for profile in [&profile::ETCD, &profile::SIM_QUORUM, &profile::SIM_SHARDED] {
+            snapshot.profile = std::sync::Arc::clone(profile);
             let change = Change::Effect {
                 plan: Box::new(plan.clone()), subject: subject.clone(), verb: verb.clone(), undoing,
             };
-            let _ = judge(&change, &snapshot, profile, true);
+            let _ = judge(&change, &snapshot, true);
             let change = Change::Wish { to: numbers[1], by: Wisher::Person, rests_on: None };
-            let _ = judge(&change, &snapshot, profile, true);
-            let _ = plimsoll_core::plan::progress::next(&snapshot, &plan, profile);
+            let _ = judge(&change, &snapshot, true);
+            let _ = plimsoll_core::plan::progress::next(&snapshot, &plan);
         }
     }
 }

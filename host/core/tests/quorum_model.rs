@@ -6,7 +6,6 @@
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::subject_of;
-use plimsoll_core::profile;
 use plimsoll_wire::Fact;
 use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
@@ -77,7 +76,7 @@ fn told(judged: Judged) -> Judgement {
 
 fn resize(snapshot: &Snapshot, to: u32) -> Judgement {
     let change = Change::Wish { to, by: Wisher::Person, rests_on: None };
-    told(judge(&change, snapshot, &profile::SIM_QUORUM, true))
+    told(judge(&change, snapshot, true))
 }
 
 /// The removal of one member, right before it is struck out; others lead.
@@ -94,7 +93,7 @@ fn remove(snapshot: &Snapshot, at: usize) -> Judgement {
     snapshot.plan = Some(plan.clone());
     let verb = Verb::System(SystemVerb::Deregister { member: name(at) });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    told(judge(&change, &snapshot, &profile::SIM_QUORUM, true))
+    told(judge(&change, &snapshot, true))
 }
 
 /// The vote of a learner that has everything, next to these voters.
@@ -125,7 +124,7 @@ fn promote_one(snapshot: &Snapshot, alive: bool) -> Judgement {
     plan.subject = Some(subject.clone());
     let verb = Verb::System(SystemVerb::Promote { member: name(voters) });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    told(judge(&change, &snapshot, &profile::SIM_QUORUM, true))
+    told(judge(&change, &snapshot, true))
 }
 
 fn allowed(judgement: &Judgement) -> bool {

@@ -5,7 +5,7 @@
 
 use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{PolicyRef, Spec};
-use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::profile;
 use plimsoll_sim::faults::{Class, FaultSetup};
 use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::pilot::{Pilot, Policy, Tally};
@@ -14,9 +14,11 @@ use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, Summary, WorldSetup};
 use plimsoll_wire::Safety;
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
 use plimsoll_wire::snapshot::{Behavior, Mode, Snapshot};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -34,10 +36,10 @@ fn brisk() -> Safety {
     }
 }
 
-fn spec(profile: &'static Profile, max: u32) -> Spec {
+fn spec(profile: &Arc<Profile>, max: u32) -> Spec {
     Spec {
         key: "default/sim".into(),
-        profile,
+        profile: profile.clone(),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 3,

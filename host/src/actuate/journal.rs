@@ -12,8 +12,8 @@ pub use kubernetes::KubernetesJournals;
 
 use crate::disk::Held;
 use crate::kubernetes::Failure;
-use plimsoll_core::profile::Profile;
 use plimsoll_wire::journal::Journal;
+use plimsoll_wire::profile::Profile;
 use std::io;
 
 /// Counts the writes of one target's journal.
@@ -25,13 +25,13 @@ pub struct Revision(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     journal: &'a Journal,
-    profile: Option<&'static Profile>,
+    profile: Option<&'a Profile>,
 }
 
 impl<'a> Entry<'a> {
     /// A journal that is told to people in the words of a profile.
     #[must_use]
-    pub fn told_by(journal: &'a Journal, profile: &'static Profile) -> Self {
+    pub fn told_by(journal: &'a Journal, profile: &'a Profile) -> Self {
         Self { journal, profile: Some(profile) }
     }
 }

@@ -64,6 +64,7 @@ fn snapshot(number: usize) -> Snapshot {
     serde_json::from_value(json!({
         "formatVersion": FORMAT_VERSION, "now": now(number),
         "target": {"key": "shop/db", "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9},
+        "profile": plimsoll_wire::profile::Profile::default(),
         "size": gap, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
         "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
     }))

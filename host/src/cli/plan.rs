@@ -6,7 +6,6 @@ use super::{Went, snapshot, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
-use plimsoll_core::profile;
 use plimsoll_wire::record::{Verdict, Wisher};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::Status;
@@ -60,13 +59,10 @@ impl Plan {
             (None, Some(target)) => self.newest(config, target)?,
             (None, None) => bail!("name a target, or a saved snapshot with `--from`"),
         };
-        let system = &snapshot.target.system;
-        let profile = profile::find(system, &snapshot.target.platform)
-            .with_context(|| format!("target.system: there is no profile for the system {system:?}"))?;
         let Some(asked) = wished else {
             return self.show_hold(config, &snapshot);
         };
-        let preview = preview(&snapshot, profile, asked);
+        let preview = preview(&snapshot, asked);
         self.form.show(&preview, || table(&preview, snapshot.now.wall_ms))?;
         Ok(if self.to.is_some() && !preview.admitted { Went::Failed } else { Went::Fine })
     }

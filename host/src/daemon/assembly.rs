@@ -14,9 +14,10 @@ use crate::lead::Lead;
 use crate::platforms;
 use crate::policy::{Launch, Library, LibraryConfig};
 use crate::systems;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use plimsoll_core::cycle::{PolicyRef, Spec};
-use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::profile;
+use plimsoll_wire::profile::Profile;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -130,15 +131,15 @@ pub fn collector(daemon: &DaemonConfig) -> Collector {
 /// What the core is told of a target at a moment, in milliseconds since 1970: pauses end by themselves.
 ///
 /// # Errors
-/// When there is no profile for its system.
+/// When the profile of its system has a flaw on its platform.
 pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
-    let (system, platform) = (target.system.kind.word, target.platform.kind.word);
-    let profile =
-        profile::find(system, platform).with_context(|| format!("no profile for system {system}"))?;
+    let (system, platform) = (target.system.kind, target.platform.kind);
+    let profile = profile::compose(&(system.profile)(), &platform.part);
+    let profile = profile.map_err(|flaws| anyhow!("the profile of {}: {}", system.word, flaws.join("; ")))?;
     Ok(Spec {
         key: Arc::from(target.key.to_string()),
         profile,
-        platform: platform.to_owned(),
+        platform: platform.word.to_owned(),
         mode: target.mode,
         min: target.min_replicas,
         max: target.max_replicas,
@@ -163,7 +164,7 @@ fn policy(policy: &config::PolicyConfig) -> PolicyRef {
 
 /// What carries a target's effects out, at a site.
 #[must_use]
-pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: &'static Profile) -> Hands {
+pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: Arc<Profile>) -> Hands {
     let key: Arc<str> = Arc::from(target.key.to_string());
     let signals = target.signals.iter().map(|signal| definition(signal, &target.key.name)).collect();
     Hands::new(key, tools.clone(), site, signals, profile)

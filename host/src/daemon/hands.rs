@@ -14,9 +14,9 @@ use crate::policy::Library;
 use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
 use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
-use plimsoll_core::profile::Profile;
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::journal::{Intent, MembershipEffect, Outcome, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Signal;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub struct Hands {
     tools: Tools,
     site: Arc<Site>,
     signals: Vec<SignalDefinition>,
-    profile: &'static Profile,
+    profile: Arc<Profile>,
 }
 
 /// Where a target is: its platform and its system.
@@ -94,7 +94,7 @@ impl Hands {
         tools: Tools,
         site: Arc<Site>,
         signals: Vec<SignalDefinition>,
-        profile: &'static Profile,
+        profile: Arc<Profile>,
     ) -> Self {
         Self { key, tools, site, signals, profile }
     }
@@ -117,7 +117,7 @@ impl Hands {
                 Some(Event::Evaluated { request, answers: self.evaluate(asks).await })
             }
             Effect::Store { request, expected, journal } => {
-                let entry = Entry::told_by(&journal, self.profile);
+                let entry = Entry::told_by(&journal, &self.profile);
                 let stored = self.tools.journals.store(&self.key, expected.map(Revision), entry).await;
                 let result = stored.map(|revision| revision.0).map_err(|error| store_error(&error));
                 Some(Event::Stored { request, result })

@@ -26,6 +26,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use look::{Look, Watches};
 use plimsoll_core::observation::{PlatformReport, Source, Told};
+use plimsoll_core::profile;
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::Endpoints;
@@ -69,6 +70,7 @@ pub(super) static KIND: Kind = Kind {
     refers: "StatefulSet",
     about: "The pods of a StatefulSet of the target's namespace, scaled itself or by a custom resource in front of it.",
     source: super::Source::Workload(|name, kind| Arc::new(Workload { name, kind })),
+    part: profile::ORDINALS,
     is_own: false,
     has_claims: true,
     unfenced: None,

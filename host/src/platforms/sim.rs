@@ -14,6 +14,7 @@ use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Map, Scalar, raw};
 use chronicle::{Call, Chronicle};
 use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
+use plimsoll_core::profile;
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::platform::PlatformSetup;
@@ -51,6 +52,7 @@ pub(super) static KIND: Kind = Kind {
     refers: "Sim",
     about: "The built-in simulator: a world of its own for each target.",
     source: Source::File { example: "{kind: sim, seed: 1}", keys: RawSim::KEYS, read },
+    part: profile::SIMULATED,
     is_own: true,
     has_claims: false,
     unfenced: Some("a world on this machine's disk, which no other daemon sees"),

@@ -43,7 +43,7 @@ pub(super) struct Daemon {
 fn spec() -> Spec {
     Spec {
         key: "shop/db-main".into(),
-        profile: &ETCD_ON_ORDINALS,
+        profile: Arc::clone(&ETCD_ON_ORDINALS),
         platform: "kube".to_owned(),
         mode: Mode::Enforce,
         min: BOUNDS.0,
@@ -174,7 +174,7 @@ impl Daemon {
             Effect::Store { request, expected, journal } => {
                 let stored = self
                     .journals
-                    .store(&key, expected.map(Revision), Entry::told_by(&journal, self.state.spec().profile))
+                    .store(&key, expected.map(Revision), Entry::told_by(&journal, &self.state.spec().profile))
                     .await;
                 let result = stored.map(|revision| revision.0).map_err(|error| match &error {
                     JournalError::Conflict { .. } => StoreError::Conflict(error.to_string()),

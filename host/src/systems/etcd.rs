@@ -30,9 +30,9 @@ use tokio::time::Instant;
 
 /// etcd 3.4 and later.
 pub(super) static KIND: Kind = Kind {
-    word: profile::ETCD.system,
+    word: "etcd",
     about: "etcd 3.4 and later: voters that agree by majority, learners before them.",
-    profile: &profile::ETCD,
+    profile: profile::etcd,
     only_on: None,
     reach: Some(Reach {
         example: "{kind: etcd, caFile: /etc/etcd/ca.pem, certFile: /etc/etcd/client.pem, keyFile: /etc/etcd/client.key}",

@@ -5,27 +5,30 @@ use crate::actuate::{Licence, Pending};
 use crate::platforms::sim::{self, ACT_DEADLINE, World};
 use anyhow::Context as _;
 use plimsoll_core::observation::{PlatformReport, SystemReport};
-use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::profile;
 use plimsoll_wire::journal::{Outcome, SystemVerb, Verb};
+use plimsoll_wire::profile::Profile;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One group that agrees by majority.
 pub(super) static QUORUM: Kind = kind(
-    &profile::SIM_QUORUM,
+    "sim-quorum",
+    profile::sim_quorum,
     "Simulated: voters and learners that agree by majority. Nothing is installed or touched.",
 );
 
 /// Shards with copies.
 pub(super) static SHARDED: Kind = kind(
-    &profile::SIM_SHARDED,
+    "sim-sharded",
+    profile::sim_sharded,
     "Simulated: shards with copies on data members. Nothing is installed or touched.",
 );
 
-const fn kind(profile: &'static Profile, about: &'static str) -> Kind {
+const fn kind(word: &'static str, profile: fn() -> Profile, about: &'static str) -> Kind {
     Kind {
-        word: profile.system,
+        word,
         about,
         profile,
         only_on: Some(sim::WORD),

@@ -5,6 +5,7 @@ mod signal;
 pub use self::signal::{Sample, Signal, SignalState};
 use crate::fact::Fact;
 use crate::journal::PlanState;
+use crate::profile::Profile;
 use crate::safety::Safety;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ pub struct Snapshot {
     /// The safety parameters in force.
     #[serde(default)]
     pub safety: Safety,
+    /// What is true of the system and of its platform.
+    pub profile: Arc<Profile>,
     /// How many members the target has: what a policy's wish is compared with.
     pub size: Fact<u32>,
     /// The system's own id (an etcd cluster id, a PostgreSQL system identifier).

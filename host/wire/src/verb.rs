@@ -168,6 +168,12 @@ impl Verb {
         }
     }
 
+    /// Whether it takes a member out of the membership, or ends its process.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        matches!(self.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends)
+    }
+
     /// Whether the platform carries it out. An unanswered effect of a platform can still arrive when a later one has
     /// been seen, so the target is fenced before anything else is done.
     #[must_use]

@@ -6,7 +6,7 @@ use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, Spec, State, step};
 use plimsoll_core::judge::judge;
 use plimsoll_core::observation::Observation;
-use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::profile;
 use plimsoll_core::snapshot::{Context, Tracker};
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::load::{Load, Shape};
@@ -15,11 +15,13 @@ use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Sizes};
 use plimsoll_wire::record::Wisher;
 use plimsoll_wire::snapshot::{Behavior, Group, History, Mode, Snapshot, Target};
 use plimsoll_wire::{Fact, Gap, Safety};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -53,7 +55,7 @@ fn main() {
     }
 }
 
-fn spec(profile: &'static Profile, max: u32) -> Spec {
+fn spec(profile: &Arc<Profile>, max: u32) -> Spec {
     let policy = PolicyRef {
         name: "demand".to_owned(),
         module: "native".to_owned(),
@@ -62,7 +64,7 @@ fn spec(profile: &'static Profile, max: u32) -> Spec {
     };
     Spec {
         key: "bench/target".into(),
-        profile,
+        profile: profile.clone(),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 3,
@@ -158,7 +160,7 @@ fn context() -> Context {
     Context {
         target: Target {
             key: spec.key,
-            system: spec.profile.system.to_owned(),
+            system: spec.profile.system.to_string(),
             platform: spec.platform,
             mode: spec.mode,
             min: spec.min,
@@ -167,6 +169,7 @@ fn context() -> Context {
             behavior: spec.behavior,
         },
         safety: spec.safety,
+        profile: spec.profile,
         owner: Fact::unknown(Gap::NotScraped, "nobody asks"),
         history: History::default(),
         plan: None,
@@ -197,7 +200,7 @@ fn judging(snapshot: &Snapshot) -> Duration {
     let change = Change::Wish { to, by: Wisher::Person, rests_on: None };
     let began = Instant::now();
     for _ in 0..TIMES {
-        let _ = std::hint::black_box(judge(&change, snapshot, &profile::SIM_SHARDED, true));
+        let _ = std::hint::black_box(judge(&change, snapshot, true));
     }
     began.elapsed() / TIMES
 }

@@ -115,8 +115,8 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
 fn unsettled(sim: &Sim, pilot: &Pilot) -> Option<String> {
     let status = pilot.state().status();
     let lost = sim.faults().hits().keys().any(|class| format!("{class:?}") == "MemberLost");
-    let world = pilot.state().spec().profile.system;
-    if world != "sim-quorum" || lost || status.plan.is_some() {
+    let world = pilot.state().spec().profile.system.clone();
+    if &*world != "sim-quorum" || lost || status.plan.is_some() {
         return None;
     }
     let last = status.last_decision?;

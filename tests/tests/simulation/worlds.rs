@@ -46,7 +46,7 @@ pub(crate) fn spec(world: World, safety: Safety) -> Spec {
     };
     Spec {
         key: "default/sim".into(),
-        profile,
+        profile: Arc::clone(profile),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 3,

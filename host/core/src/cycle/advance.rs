@@ -8,8 +8,8 @@ use crate::judge::{Judged, judge};
 use crate::plan;
 use crate::plan::progress::{self, Next};
 use crate::plan::unit_sizes;
-use crate::profile::PhaseName;
-use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, SystemVerb, Verb};
+use crate::step;
+use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Verb};
 use plimsoll_wire::record::{Body, Judgement, Verdict};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use std::sync::Arc;
@@ -42,12 +42,12 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     leave_enforce(state);
     adopt_id(state, snapshot);
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-    match progress::next(snapshot, &plan, state.spec.profile) {
+    match progress::next(snapshot, &plan) {
         Next::Choose => choose(state, now, snapshot, &plan),
-        Next::Do { phase, index, verb } => attempt(state, now, snapshot, &plan, phase, index, verb),
-        Next::Wait { phase, index, why } => {
+        Next::Do { index, verb } => attempt(state, now, snapshot, &plan, index, verb),
+        Next::Wait { step, index, why } => {
             reach(state, now, index);
-            waits(state, now, format!("{}: {why}", phase.kind()));
+            waits(state, now, format!("{step}: {why}"));
         }
         Next::Finished => finished(state, now, &plan),
     }
@@ -78,14 +78,14 @@ fn adopt_id(state: &mut State, snapshot: &Snapshot) {
 
 /// The next unit's member; a plan that is being given up takes none.
 fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState) {
-    if plan.unit >= plan::units(plan, state.spec.profile) {
+    if plan.unit >= plan::turns(plan) {
         end(state, now, PlanStatus::Done, "");
         return;
     }
     if plan.status == PlanStatus::Stopping && rest::rests(state, now, plan) {
         return;
     }
-    let Some(subject) = plan::next_subject(snapshot, state.spec.profile, plan) else {
+    let Some(subject) = plan::next_subject(snapshot, plan) else {
         waits(state, now, "a member that can be chosen".to_owned());
         return;
     };
@@ -134,19 +134,11 @@ pub(super) fn note_plan(state: &mut State, now: &Now, judgement: Option<Judgemen
 
 /// The phase that a plan is in, in the profile's words.
 pub(super) fn phase_name(state: &State, plan: &PlanState) -> &'static str {
-    plan::phase_name(plan, state.spec.profile)
+    plan::phase_name(plan, &state.spec.profile)
 }
 
 /// One effect, if the judge lets it pass.
-fn attempt(
-    state: &mut State,
-    now: &Now,
-    snapshot: &Arc<Snapshot>,
-    plan: &PlanState,
-    phase: PhaseName,
-    index: u32,
-    verb: Verb,
-) {
+fn attempt(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, index: u32, verb: Verb) {
     reach(state, now, index);
     if refused_lately(state, now, &verb) || applied_lately(state, now, &verb) {
         return;
@@ -156,10 +148,11 @@ fn attempt(
         return;
     };
     let Some(subject) = plan.subject.clone() else { return };
-    let profiled = progress::phases(&plan, state.spec.profile).iter().find(|entry| entry.name == phase);
+    let phases = progress::phases(&plan, &state.spec.profile);
+    let no_return = step::of(phases).any(|(_, step, phase)| step.does(&verb) && phase.no_return);
     let undoing = plan.undoing;
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb: verb.clone(), undoing };
-    let judgement = match judge(&change, snapshot, state.spec.profile, state.direct) {
+    let judgement = match judge(&change, snapshot, state.direct) {
         Judged::NeedFacts => {
             state.queue([Chore::Observe { direct: true }]);
             return;
@@ -170,7 +163,7 @@ fn attempt(
         stopped(state, now, snapshot, &plan, judgement);
         return;
     }
-    let one_way = profiled.is_some_and(|entry| entry.no_return) && !undoing;
+    let one_way = no_return && !undoing;
     if since(&plan.progressed, now) > state.spec.safety.stall_ms {
         let why = format!(
             "Stalled: to {} has been tried before, and nothing came of it{}",
@@ -356,7 +349,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
             state.refused_at = None;
             state.applied_at = Some((now.mono_ms, verb.clone()));
             // These leave no trace in the world that is theirs alone: the cursor is their trace.
-            if matches!(verb, Verb::System(SystemVerb::Barrier) | Verb::System(SystemVerb::Rebalance))
+            if step::all().any(|step| step.is_traceless && step.does(&verb))
                 && let Some(plan) = &mut journal.plan
             {
                 plan.phase += 1;
@@ -400,7 +393,7 @@ fn finished(state: &mut State, now: &Now, plan: &PlanState) {
         plan.progressed = stamp(now);
     });
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-    if plan.unit >= plan::units(&plan, state.spec.profile) {
+    if plan.unit >= plan::turns(&plan) {
         end(state, now, PlanStatus::Done, "");
         return;
     }

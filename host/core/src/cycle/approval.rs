@@ -23,7 +23,7 @@ pub(super) fn over(state: &State, now: &Now, snapshot: &Snapshot, plan: &PlanSta
         return Some("nobody approved it in time".to_owned());
     }
     let count = plan.from.saturating_sub(plan.to);
-    let goes = plan::victim_ids(&plan::victims(snapshot, state.spec.profile, count));
+    let goes = plan::victim_ids(&plan::victims(snapshot, count));
     let named = |ids: &[Arc<str>]| ids.iter().cloned().collect::<BTreeSet<_>>();
     if snapshot.members.value().is_some() && named(&goes) != named(&plan.victims) {
         return Some(format!("[{}] would go now, not [{}]", goes.join(", "), plan.victims.join(", ")));

@@ -40,7 +40,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
     Context {
         target: Target {
             key: spec.key.clone(),
-            system: spec.profile.system.to_owned(),
+            system: spec.profile.system.to_string(),
             platform: spec.platform.clone(),
             mode: spec.mode,
             min: spec.min,
@@ -49,6 +49,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
             behavior: spec.behavior.clone(),
         },
         safety: spec.safety.clone(),
+        profile: spec.profile.clone(),
         owner: owner(state, memory.and_then(|memory| memory.paused.as_ref())),
         history,
         plan: state.journal.as_ref().and_then(|journal| journal.plan.clone()),

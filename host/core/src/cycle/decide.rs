@@ -6,8 +6,8 @@ use super::{
 use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
 use crate::judge::{Judged, judge};
+use crate::plan;
 use crate::reason::{self, Word};
-use crate::{plan, workload};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Changed, PlanState, PlanStatus, WishHeld};
 use plimsoll_wire::proposal::{Answer, Reason};
@@ -84,7 +84,7 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     let (to, by) = (wish.members.unwrap_or(0), wish.from.clone());
     let change = Change::Wish { to, by, rests_on };
     let judgement = match wish.members {
-        Some(_) => match judge(&change, &snapshot, state.spec.profile, state.direct) {
+        Some(_) => match judge(&change, &snapshot, state.direct) {
             Judged::Verdict(judgement) => judgement,
             // Only asked for before destruction; nothing is admitted on a verdict that was not given.
             Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
@@ -286,29 +286,18 @@ fn new_plan(
 ) -> Option<PlanState> {
     let (from, to) = (from?, to?);
     let shrinks = to < from;
-    let victims = plan::victims(snapshot, state.spec.profile, from.saturating_sub(to));
+    let victims = plan::victims(snapshot, from.saturating_sub(to));
     let waits = shrinks && state.spec.safety.approve_scale_in;
     let id = state.next_id("p");
     Some(PlanState {
         decision: id.clone(),
         id,
-        from,
-        to,
-        fingerprint: snapshot.fingerprint.value().cloned()?,
-        workload: workload::uid(snapshot)?,
-        base_epoch: snapshot.epoch.value().cloned().unwrap_or_default(),
         module,
-        members: plan::member_ids(snapshot),
         victims: plan::victim_ids(&victims),
         status: if waits { PlanStatus::AwaitingApproval } else { PlanStatus::Running },
-        unit: 0,
-        subject: None,
-        phase: 0,
-        point_of_no_return: false,
-        undoing: false,
-        why: String::new(),
         started: stamp(now),
         progressed: stamp(now),
+        ..plan::begun(snapshot, from, to)?
     })
 }
 

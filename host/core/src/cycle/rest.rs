@@ -23,7 +23,7 @@ pub(super) fn give_up(plan: &mut PlanState, why: &str) {
 /// A plan that is given up rests where it may: here, or at the nearest legal size, to which it turns.
 pub(super) fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
     let (size, _) = unit_sizes(plan);
-    let rest = plan::rest_near(size, plan.from, plan.to, state.spec.profile, &state.spec.safety);
+    let rest = plan::rest_near(size, plan.from, plan.to, &state.spec.profile, &state.spec.safety);
     if rest == plan.to && rest != size {
         // It leads there already.
         return false;
@@ -41,8 +41,7 @@ pub(super) fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
 /// A plan on its way to rest whose next unit is barred turns round, where the other way is clear now: so it never
 /// goes back and forth between two ways that are both barred, but keeps its place.
 pub(super) fn turns(state: &mut State, now: &Now, snapshot: &Snapshot, plan: &PlanState, bar: &str) -> bool {
-    if plan.status != PlanStatus::Stopping || plan.point_of_no_return || !is_untouched(state, snapshot, plan)
-    {
+    if plan.status != PlanStatus::Stopping || plan.point_of_no_return || !is_untouched(snapshot, plan) {
         return false;
     }
     let Some(other) = other_way(state, now, snapshot, plan, bar) else { return false };
@@ -54,9 +53,9 @@ pub(super) fn turns(state: &mut State, now: &Now, snapshot: &Snapshot, plan: &Pl
 }
 
 /// Whether nothing of the unit under way would have to be taken back.
-fn is_untouched(state: &State, snapshot: &Snapshot, plan: &PlanState) -> bool {
+fn is_untouched(snapshot: &Snapshot, plan: &PlanState) -> bool {
     let undone = PlanState { undoing: true, ..plan.clone() };
-    progress::next(snapshot, &undone, state.spec.profile) == Next::Finished
+    progress::next(snapshot, &undone) == Next::Finished
 }
 
 fn other_way(
@@ -69,10 +68,10 @@ fn other_way(
     let spec = &state.spec;
     let (size, _) = unit_sizes(plan);
     let direction = plan::direction(plan)?;
-    let rest = plan::rest_beyond(size, direction, spec.profile, &spec.safety, (spec.min, spec.max))?;
+    let rest = plan::rest_beyond(size, direction, &spec.profile, &spec.safety, (spec.min, spec.max))?;
     let why = format!("the way from {size} to {} is barred ({bar}): it goes to {rest}", plan.to);
     let other = turned(plan, size, rest, now, why);
-    let subject = plan::next_subject(snapshot, spec.profile, &other)?;
+    let subject = plan::next_subject(snapshot, &other)?;
     // A removal that a person must approve is not begun in passing.
     let approved = approval::licence(state, now, snapshot, &other, &subject) == Licence::Given;
     approved.then(|| PlanState { members: plan::member_ids(snapshot), subject: Some(subject), ..other })
@@ -80,11 +79,10 @@ fn other_way(
 
 /// Whether the judge would let the first effect of a plan's unit pass, now or later. Doubt is no clear way.
 fn is_clear(state: &State, snapshot: &Snapshot, plan: &PlanState) -> bool {
-    let profile = state.spec.profile;
-    let Next::Do { verb, .. } = progress::next(snapshot, plan, profile) else { return false };
+    let Next::Do { verb, .. } = progress::next(snapshot, plan) else { return false };
     let Some(subject) = plan.subject.clone() else { return false };
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb, undoing: false };
-    match judge(&change, snapshot, profile, state.direct) {
+    match judge(&change, snapshot, state.direct) {
         Judged::Verdict(judgement) => judgement.verdict < Verdict::Deny,
         // The next look reads past every cache.
         Judged::NeedFacts => false,

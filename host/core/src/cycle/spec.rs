@@ -2,8 +2,8 @@
 
 use crate::combine::OnError;
 use crate::pauses::Pauses;
-use crate::profile::Profile;
 use plimsoll_wire::Safety;
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::{Behavior, Mode};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct Spec {
     /// `namespace/name`.
     pub key: Arc<str>,
     /// What is true of the system.
-    pub profile: &'static Profile,
+    pub profile: Arc<Profile>,
     /// Where members run, by kind.
     pub platform: String,
     /// Whether decisions are carried out.

@@ -16,7 +16,7 @@ impl State {
         let plan = journal.and_then(|journal| journal.plan.clone());
         Status {
             target: self.spec.key.clone(),
-            system: self.spec.profile.system.to_owned(),
+            system: self.spec.profile.system.to_string(),
             platform: self.spec.platform.clone(),
             mode: self.spec.mode,
             min: self.spec.min,

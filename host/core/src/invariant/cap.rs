@@ -3,10 +3,10 @@
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
 use crate::case::Case;
-use crate::profile::Topic;
 use crate::{plan, workload};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::journal::{SystemVerb, Verb};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Lifecycle, Member};
 
 /// The rules of this family. CAP-4 (object limits) and CAP-5 (memory fit) come with systems that have them.
@@ -53,7 +53,7 @@ pub const FAMILY: &[Invariant] = &[
 fn data_leaves(case: &Case) -> bool {
     case.shrinks()
         && !case.undoes()
-        && case.profile.moves_data
+        && case.profile.moves_data()
         && matches!(
             case.verb(),
             None | Some(Verb::System(SystemVerb::Cordon { .. }) | Verb::System(SystemVerb::Drain { .. }))
@@ -85,7 +85,7 @@ fn permille(part: u64, of: u32) -> u64 {
 
 /// `proj(s)` of the catalogue: what is used, an uneven share of what comes, and growth until it has come.
 fn disk(case: &Case) -> Finding {
-    if !data_leaves(case) || case.profile.absent.contains(&Topic::Disk) {
+    if !data_leaves(case) || case.profile.lacks(Topic::Disk) {
         return Finding::Pass;
     }
     let safety = &case.snapshot.safety;
@@ -103,7 +103,7 @@ fn disk(case: &Case) -> Finding {
     let seconds = match drain_seconds(case) {
         Some(seconds) => seconds,
         // Of a system that never tells how fast it moves data, an hour is assumed; at admission CAP-2 says so.
-        None if case.profile.absent.contains(&Topic::DrainRate) || case.verb().is_none() => 3_600,
+        None if case.profile.lacks(Topic::DrainRate) || case.verb().is_none() => 3_600,
         None => return Finding::unknown("how long the victims' data takes to move"),
     };
     let mut full = Vec::new();
@@ -114,7 +114,7 @@ fn disk(case: &Case) -> Finding {
         };
         let growth = match &row.growth_bytes_per_s {
             Fact::Known(known) => known.value.saturating_mul(seconds),
-            Fact::Unknown { .. } | Fact::NotApplicable if case.profile.absent.contains(&Topic::Growth) => 0,
+            Fact::Unknown { .. } | Fact::NotApplicable if case.profile.lacks(Topic::Growth) => 0,
             Fact::Unknown { .. } | Fact::NotApplicable => {
                 return Finding::unknown(format!("how fast {} fills up", label(row)));
             }
@@ -132,7 +132,7 @@ fn disk(case: &Case) -> Finding {
 }
 
 fn duration(case: &Case) -> Finding {
-    if !data_leaves(case) || case.profile.absent.contains(&Topic::DrainRate) {
+    if !data_leaves(case) || case.profile.lacks(Topic::DrainRate) {
         return Finding::Pass;
     }
     if drain_seconds(case).is_some() {
@@ -155,7 +155,7 @@ fn load(case: &Case) -> Finding {
     ];
     let mut over = Vec::new();
     for (name, topic, used) in kinds {
-        if case.profile.absent.contains(&topic) {
+        if case.profile.lacks(topic) {
             continue;
         }
         match predicted(case, used) {

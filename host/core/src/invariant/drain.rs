@@ -54,9 +54,9 @@ fn order(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let (Some(plan), Some(verb)) = (case.plan(), case.verb()) else { return Finding::Pass };
-    match progress::first_unmet(case.snapshot, plan, case.profile) {
-        Some(phase) if !progress::belongs(verb, phase) => Finding::broken(
-            format!("{} comes before {}", phase.kind(), verb.kind()),
+    match progress::first_unmet(case.snapshot, plan) {
+        Some(step) if !step.does(verb) => Finding::broken(
+            format!("{} comes before {}", step.name, verb.kind()),
             "this is a defect of the planner; nothing is done",
         ),
         Some(_) | None if matches!(verb, Verb::System(SystemVerb::Cordon { .. })) => {
@@ -95,7 +95,7 @@ fn one(case: &Case) -> Finding {
 /// A dead victim of a system in which nothing moves is removed as dead; where data moves it must live to give it, unless
 /// the others have made anew all that it held and say so (`decisions.md` D11).
 fn stay_alive(case: &Case) -> Finding {
-    if !case.profile.moves_data
+    if !case.profile.moves_data()
         || !matches!(case.verb(), Some(Verb::Platform(PlatformVerb::Stop { .. })))
         || !case.removes()
     {

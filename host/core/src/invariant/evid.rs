@@ -8,11 +8,11 @@ use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, first_group, listed
 use crate::case::Case;
 use crate::change::Moment;
 use crate::groups::called;
-use crate::profile::Topic;
 use crate::quorum;
 use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
 use std::collections::BTreeSet;
 
@@ -146,7 +146,7 @@ fn positive(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let Some(subject) = case.subject() else { return Finding::Pass };
-    if case.profile.moves_data {
+    if case.profile.moves_data() {
         return match case.members().iter().find(|member| case.is_subject(member)) {
             Some(member) if member.hosted.value().is_some() => Finding::Pass,
             Some(_) | None => Finding::unknown(format!("what {} holds", subject.slot)),
@@ -179,7 +179,7 @@ fn authority(case: &Case) -> Finding {
     if !ends_member(case) {
         return Finding::Pass;
     }
-    if !case.profile.moves_data {
+    if !case.profile.moves_data() {
         return match case.snapshot.members.known().map(|known| known.authority) {
             Some(Authority::Consensus | Authority::Leader | Authority::Survivors) => Finding::Pass,
             Some(Authority::Platform | Authority::Own | Authority::Cache) => Finding::broken(
@@ -205,7 +205,7 @@ fn authority(case: &Case) -> Finding {
 }
 
 fn settled(case: &Case) -> Finding {
-    if !ends_member(case) || !case.profile.moves_data {
+    if !ends_member(case) || !case.profile.moves_data() {
         return Finding::Pass;
     }
     let safety = &case.snapshot.safety;
@@ -290,7 +290,7 @@ fn agreement(case: &Case) -> Finding {
 }
 
 fn generation(case: &Case) -> Finding {
-    if case.profile.absent.contains(&Topic::Generation) {
+    if case.profile.lacks(Topic::Generation) {
         return Finding::Pass;
     }
     match &case.snapshot.generation {
@@ -309,7 +309,7 @@ pub(crate) fn is_empty(hosted: &Hosted) -> bool {
 }
 
 fn open_data(case: &Case) -> Finding {
-    if !ends_member(case) || !case.profile.moves_data {
+    if !ends_member(case) || !case.profile.moves_data() {
         return Finding::Pass;
     }
     for member in case.members().iter().filter(|member| case.is_subject(member)) {

@@ -2,7 +2,7 @@
 
 use super::{ADMISSION, Finding, Invariant, Severity};
 use crate::case::Case;
-use crate::profile::Topic;
+use plimsoll_wire::profile::Topic;
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -62,7 +62,7 @@ fn min(case: &Case) -> Finding {
             floor = (votes, format!("{votes} voters survive {} losses", safety.tolerance));
         }
     }
-    if !profile.absent.contains(&Topic::Copies) {
+    if !profile.lacks(Topic::Copies) {
         let groups = case.snapshot.groups.value().map_or(&[][..], Vec::as_slice);
         let copies = groups.iter().filter_map(|group| group.target_copies.value()).max();
         let least = copies.map_or(0, |copies| copies.saturating_add(safety.spare));

@@ -2,11 +2,12 @@
 
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::case::{Case, is_same};
-use crate::profile::{PhaseName, Topic, Victim};
 use crate::snapshot::order;
+use crate::step;
 use crate::workload;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{MembershipEffect, PlanState, PlatformVerb, Verb};
+use plimsoll_wire::profile::{Topic, Victim};
 use plimsoll_wire::snapshot::{Lifecycle, Member};
 
 /// The rule that says what may lie on a volume.
@@ -146,7 +147,7 @@ fn member(case: &Case) -> Finding {
 /// started there since (a pod that was evicted comes back under its name) is what is left of it. A member without a
 /// place might be the one in it.
 fn is_struck(case: &Case, members: &[Member], found: &Member) -> bool {
-    let strikes = case.profile.shrink.iter().any(|phase| phase.name == PhaseName::Deregister);
+    let strikes = step::shrinks_by(case.profile, step::DEREGISTER).is_some();
     let told = case.snapshot.members.known().is_some_and(|known| known.authority >= Authority::Survivors);
     let placed = members.iter().all(|member| member.slot.is_some());
     let goes = case.shrinks() && !case.undoes();
@@ -156,9 +157,9 @@ fn is_struck(case: &Case, members: &[Member], found: &Member) -> bool {
 /// A member that is already drained before our own drain has begun was drained by somebody else.
 fn marker(case: &Case) -> Finding {
     let (Some(plan), Some(subject)) = (case.plan(), case.subject()) else { return Finding::Pass };
-    let drain = case.profile.shrink.iter().position(|phase| phase.name == PhaseName::Drain);
+    let drain = step::shrinks_by(case.profile, step::DRAIN);
     let Some(drain) = drain else { return Finding::Pass };
-    let ours = usize::try_from(plan.phase).unwrap_or(usize::MAX) >= drain;
+    let ours = plan.phase >= drain;
     if !case.shrinks() || case.undoes() || ours {
         return Finding::Pass;
     }
@@ -216,7 +217,7 @@ fn zombie(case: &Case) -> Finding {
                     "set the old data aside; a removed member must not come back with it",
                 );
             }
-            Fact::NotApplicable if case.profile.absent.contains(&Topic::Volume) => {}
+            Fact::NotApplicable if case.profile.lacks(Topic::Volume) => {}
             Fact::Unknown { detail, .. } if !detail.is_empty() => {
                 return Finding::silent(format!("what lies on the volume of {}: {detail}", place.slot));
             }

@@ -4,8 +4,9 @@ use super::evid::label;
 use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, first_group};
 use crate::case::Case;
 use crate::groups::{self, called, copy_on, heirs};
-use crate::profile::{PhaseName, Topic, Victim};
+use crate::step;
 use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
+use plimsoll_wire::profile::{Topic, Victim};
 use plimsoll_wire::snapshot::{Group, GroupKind, Lifecycle, Member, PlacementState};
 
 /// The rules of this family.
@@ -57,7 +58,7 @@ fn leads(case: &Case, row: &Member) -> bool {
 /// Where the platform says who goes, nobody else can: the plan moves leadership off it first, or the highest ordinal's
 /// lead would keep a group at its size for good. LEAD-2 sees to it that it has moved.
 fn leader_last(case: &Case) -> Finding {
-    let moves = case.profile.shrink.iter().any(|phase| phase.name == PhaseName::MoveLeaders);
+    let moves = step::shrinks_by(case.profile, step::MOVE_LEADERS).is_some();
     if !case.shrinks() || (case.profile.victim == Victim::HighestOrdinal && moves) {
         return Finding::Pass;
     }
@@ -134,7 +135,7 @@ fn no_leader(case: &Case) -> Finding {
                 );
             }
             Some(_) => {}
-            None if case.profile.absent.contains(&Topic::Hosted) || row.id.value().is_none() => {}
+            None if case.profile.lacks(Topic::Hosted) || row.id.value().is_none() => {}
             None => return Finding::unknown(format!("what {} leads", label(row))),
         }
     }

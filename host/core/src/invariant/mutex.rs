@@ -4,11 +4,11 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::case::Case;
 use crate::change::Change;
-use crate::profile::Topic;
 use crate::snapshot::{is_serving, is_unlisted, never_joined};
 use crate::workload;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind};
 use plimsoll_wire::workload::Budget;
 use std::collections::BTreeSet;
@@ -139,13 +139,13 @@ fn is_cleared_away(case: &Case, row: &Member) -> bool {
     let planned =
         planned.is_some_and(|plan| row.slot.as_ref().is_some_and(|slot| plan.victims.contains(slot)));
     let goes = planned || (case.shrinks() && case.is_victim(row));
-    goes && !case.profile.moves_data && never_joined(case.snapshot, row)
+    goes && !case.profile.moves_data() && never_joined(case.snapshot, row)
 }
 
 /// Whether settings wait for a restart of a member; none where that is not known. A slot without a member of the system
 /// has none.
 fn is_pending(case: &Case, row: &Member) -> Option<bool> {
-    if case.profile.absent.contains(&Topic::Pending) || row.id.value().is_none() {
+    if case.profile.lacks(Topic::Pending) || row.id.value().is_none() {
         return Some(false);
     }
     row.config_pending.value().copied()

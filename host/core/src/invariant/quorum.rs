@@ -5,9 +5,10 @@ use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group
 use crate::case::Case;
 use crate::change::Moment;
 use crate::groups::{self, called, copy_on};
-use crate::profile::{PhaseName, Topic};
 use crate::quorum::{Standing, is_alive};
+use crate::step;
 use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Group, GroupKind, GroupModel, PlacementState};
 use std::collections::BTreeSet;
 
@@ -169,7 +170,7 @@ fn one_vote(case: &Case) -> Finding {
                 );
             }
             Some(false) => {}
-            None if case.profile.absent.contains(&Topic::JointConfig) => {}
+            None if case.profile.lacks(Topic::JointConfig) => {}
             None => return Finding::unknown(format!("whether {name} is between two configurations")),
         }
         let Some(placements) = group.placements.value() else {
@@ -345,9 +346,9 @@ fn barrier(case: &Case) -> Finding {
     if case.undoes() {
         return Finding::Pass;
     }
-    let index = case.profile.shrink.iter().position(|phase| phase.name == PhaseName::Barrier);
+    let index = step::shrinks_by(case.profile, step::BARRIER);
     let Some(index) = index else { return Finding::Pass };
-    if usize::try_from(plan.phase).unwrap_or(0) > index {
+    if plan.phase > index {
         return Finding::Pass;
     }
     Finding::broken("no write has been committed since the change of membership", "one is made first")

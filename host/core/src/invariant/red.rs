@@ -5,11 +5,11 @@ use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group};
 use crate::case::Case;
 use crate::change::Moment;
 use crate::groups::{self, called, copy_on, heirs};
-use crate::profile::Topic;
 use crate::quorum::is_alive;
 use crate::snapshot::never_joined;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, PlacementState};
 use std::collections::BTreeSet;
 
@@ -106,7 +106,7 @@ fn eligible<'a>(case: &'a Case) -> impl Iterator<Item = &'a Member> {
 }
 
 fn copies_fit(case: &Case) -> Finding {
-    if !case.removes() || case.profile.absent.contains(&Topic::Copies) {
+    if !case.removes() || case.profile.lacks(Topic::Copies) {
         return Finding::Pass;
     }
     let left = eligible(case).count();
@@ -214,7 +214,7 @@ fn last_copy(case: &Case) -> Finding {
 
 fn domains(case: &Case, gone: bool) -> Option<BTreeSet<String>> {
     // Where nothing moves by itself, what never joined spreads no copy.
-    let counts = |member: &&Member| case.profile.moves_data || !never_joined(case.snapshot, member);
+    let counts = |member: &&Member| case.profile.moves_data() || !never_joined(case.snapshot, member);
     let all = case.members().iter().filter(counts).filter(|member| !(gone && case.is_victim(member)));
     let mut found = BTreeSet::new();
     for member in all {
@@ -251,7 +251,7 @@ fn spread(case: &Case) -> Finding {
 
 fn empty(case: &Case) -> Finding {
     let Some(Verb::Platform(PlatformVerb::Stop { .. })) = case.verb() else { return Finding::Pass };
-    if !case.removes() || !case.profile.moves_data {
+    if !case.removes() || !case.profile.moves_data() {
         return Finding::Pass;
     }
     let gone = case.victim_ids();

@@ -9,36 +9,36 @@ use crate::case::{Case, is_same};
 use crate::change::{Change, Direction};
 use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
-use crate::profile::{Phase, PhaseName, Profile};
-use crate::workload;
+use crate::plan::progress::phases;
+use crate::step;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{
-    MembershipEffect, PlanState, PlanStatus, PlatformVerb, Stamp, Subject, SystemVerb, Verb,
-};
+use plimsoll_wire::journal::{MembershipEffect, PlanState, Subject};
 use plimsoll_wire::record::Violation;
 use plimsoll_wire::snapshot::Snapshot;
 
 /// What bars a step of a plan between these sizes: of its first unit by any rule, and of the others by those about votes,
 /// in the state that the units before leave behind.
-pub(super) fn of_plan(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Vec<Violation> {
-    let Some(plan) = foreseen(snapshot, from, to) else { return Vec::new() };
+pub(super) fn of_plan(snapshot: &Snapshot, from: u32, to: u32) -> Vec<Violation> {
+    let Some(plan) = Direction::between(from, to).and_then(|_| plan::begun(snapshot, from, to)) else {
+        return Vec::new();
+    };
     let shrinks = to < from;
     let subjects = if shrinks {
-        plan::victims(snapshot, profile, from.saturating_sub(to))
+        plan::victims(snapshot, from.saturating_sub(to))
     } else {
-        plan::next_subject(snapshot, profile, &plan).into_iter().collect()
+        plan::next_subject(snapshot, &plan).into_iter().collect()
     };
     let mut found = Vec::new();
     let mut then = std::borrow::Cow::Borrowed(snapshot);
     for (unit, subject) in (0..).zip(&subjects) {
         // Where data moves, what is left of it where depends on the system.
-        if unit > 0 && !(shrinks && profile.members_vote) {
+        if unit > 0 && !(shrinks && snapshot.profile.members_vote) {
             break;
         }
         let members = plan::member_ids(&then);
         let plan = PlanState { unit, members, subject: Some(subject.clone()), ..plan.clone() };
         let asked = |rule: &Invariant| unit == 0 || quorum::FAMILY.iter().any(|one| one.id == rule.id);
-        found.extend(of_phases(&plan, subject, 0, &then, profile, &asked));
+        found.extend(of_steps(&plan, subject, 0, &then, &asked));
         without(then.to_mut(), subject);
     }
     found
@@ -49,97 +49,37 @@ pub(super) fn of_unit(case: &Case) -> Vec<Violation> {
     let (Some(plan), Some(subject), Some(verb)) = (case.plan(), case.subject(), case.verb()) else {
         return Vec::new();
     };
-    let phases = phases(plan, case.profile);
-    let here = phases.iter().position(|phase| plan::progress::belongs(verb, phase.name));
-    let Some(here) = here.filter(|here| phases.get(*here).is_some_and(|phase| phase.no_return)) else {
-        return Vec::new();
-    };
-    if case.undoes() {
+    let mut steps = step::of(phases(plan, case.profile));
+    let Some((here, _, phase)) = steps.find(|(_, step, _)| step.does(verb)) else { return Vec::new() };
+    if !phase.no_return || case.undoes() {
         return Vec::new();
     }
-    of_phases(plan, subject, here + 1, case.snapshot, case.profile, &|_| true)
-}
-
-fn phases<'a>(plan: &PlanState, profile: &'a Profile) -> &'a [Phase] {
-    match plan::direction(plan) {
-        Some(Direction::In) => profile.shrink,
-        Some(Direction::Out) | None => profile.grow,
-    }
+    of_steps(plan, subject, here + 1, case.snapshot, &|_| true)
 }
 
 /// Asks the rules about each step from one on, and tells which step each finding is about.
-fn of_phases(
+fn of_steps(
     plan: &PlanState,
     subject: &Subject,
-    first: usize,
+    first: u32,
     snapshot: &Snapshot,
-    profile: &Profile,
     asked: &dyn Fn(&Invariant) -> bool,
 ) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (index, phase) in phases(plan, profile).iter().enumerate().skip(first) {
-        let Some(verb) = verb(plan, subject, phase.name) else { continue };
-        let plan = PlanState { phase: u32::try_from(index).unwrap_or(u32::MAX), ..plan.clone() };
+    let (_, size_after) = plan::unit_sizes(plan);
+    for (index, step, _) in step::of(phases(plan, &snapshot.profile)).filter(|(index, ..)| *index >= first) {
+        let Some(verb) = (step.foreseen)(subject, size_after) else { continue };
+        let plan = PlanState { phase: index, ..plan.clone() };
         let step = format!("before it comes to {} {}", verb.kind(), subject.slot);
         let undoing = false;
         let change = Change::Effect { plan: Box::new(plan.clone()), subject: subject.clone(), verb, undoing };
-        let case = Case::effect(&change, &plan, subject, snapshot, profile).foreseen();
+        let case = Case::effect(&change, &plan, subject, snapshot).foreseen();
         let told = examine(&case, &|rule| !BY_OWN_STEPS.contains(&rule.id) && asked(rule));
         found.extend(
             told.into_iter().map(|one| Violation { detail: format!("{step}: {}", one.detail), ..one }),
         );
     }
     found
-}
-
-/// The effect of a phase as far as it is known before; none where it is not, or waits only.
-fn verb(plan: &PlanState, subject: &Subject, phase: PhaseName) -> Option<Verb> {
-    let (_, size_after) = plan::unit_sizes(plan);
-    let (slot, id) = (subject.slot.clone(), subject.id.clone());
-    match phase {
-        PhaseName::Register => {
-            Some(Verb::System(SystemVerb::Register { slot, endpoints: subject.endpoints.clone() }))
-        }
-        PhaseName::Start => Some(Verb::Platform(PlatformVerb::Start { slot, size_after, join: None })),
-        PhaseName::Cordon => Some(Verb::System(SystemVerb::Cordon { member: id? })),
-        PhaseName::Drain => Some(Verb::System(SystemVerb::Drain { member: id? })),
-        PhaseName::Deregister => Some(Verb::System(SystemVerb::Deregister { member: id? })),
-        PhaseName::Barrier => Some(Verb::System(SystemVerb::Barrier)),
-        PhaseName::Stop => Some(Verb::Platform(PlatformVerb::Stop { slot, member: id?, size_after })),
-        PhaseName::CatchUp
-        | PhaseName::Promote
-        | PhaseName::Rebalance
-        | PhaseName::MoveLeaders
-        | PhaseName::Verify
-        | PhaseName::Settle
-        | PhaseName::PayDebts => None,
-    }
-}
-
-/// The plan that would begin; none where nobody knows of what: EVID-1 says so.
-fn foreseen(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
-    Direction::between(from, to)?;
-    Some(PlanState {
-        id: "".into(),
-        decision: "".into(),
-        from,
-        to,
-        fingerprint: snapshot.fingerprint.value().cloned()?,
-        workload: workload::uid(snapshot)?,
-        base_epoch: String::new(),
-        module: String::new(),
-        members: Vec::new(),
-        victims: Vec::new(),
-        status: PlanStatus::Running,
-        unit: 0,
-        subject: None,
-        phase: 0,
-        point_of_no_return: false,
-        undoing: false,
-        why: String::new(),
-        started: Stamp::default(),
-        progressed: Stamp::default(),
-    })
 }
 
 /// The world after a member that holds a vote has gone.
@@ -176,11 +116,12 @@ impl Case<'_> {
             return verb.membership_effect() == kind;
         }
         let (Some(plan), Some(subject)) = (self.plan(), self.subject()) else { return false };
-        let phases = phases(plan, self.profile);
-        let here = phases.iter().position(|phase| plan::progress::belongs(verb, phase.name));
-        let later = phases.iter().skip(here.unwrap_or(0));
+        let (_, size_after) = plan::unit_sizes(plan);
+        let steps = || step::of(phases(plan, self.profile));
+        let here = steps().find(|(_, step, _)| step.does(verb)).map_or(0, |(index, ..)| index);
+        let later = steps().filter(|(index, ..)| *index >= here);
         later
-            .filter_map(|phase| self::verb(plan, subject, phase.name))
+            .filter_map(|(_, step, _)| (step.foreseen)(subject, size_after))
             .any(|one| one.membership_effect() == kind)
     }
 }

@@ -3,12 +3,11 @@
 //! It takes values and returns values. The plan is a foresight: each of its steps is judged again when its turn
 //! comes, and a member is chosen anew for every unit.
 
-use crate::change::{Change, Direction};
-use crate::explain::describe;
+use crate::change::{Change, Direction, Moment};
 use crate::judge::{Judged, judge};
 use crate::plan;
-use crate::profile::{Phase, PhaseName, Profile};
-use plimsoll_wire::journal::{PlatformVerb, Subject, SystemVerb, Verb};
+use crate::step::{self, Ahead};
+use plimsoll_wire::journal::Subject;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Mode, Snapshot};
 use serde::Serialize;
@@ -118,10 +117,10 @@ pub struct Asked {
 
 /// What would come of a wish in this snapshot.
 #[must_use]
-pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview {
+pub fn preview(snapshot: &Snapshot, asked: Asked) -> Preview {
     let Asked { to: wished, by, rests_on } = asked;
     let change = Change::Wish { to: wished, by, rests_on };
-    let judgement = match judge(&change, snapshot, profile, true) {
+    let judgement = match judge(&change, snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         // Only asked for before destruction; nothing is admitted on a verdict that was not given.
         Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
@@ -135,7 +134,7 @@ pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview 
     let plan = match (size, judgement.size) {
         // From what is only pretended nobody can say who would go.
         (Some(from), Some(to)) if admitted && from != to && running.is_none() && ghost.is_none() => {
-            Some(foresee(snapshot, profile, from, to))
+            Some(foresee(snapshot, from, to))
         }
         (Some(_) | None, _) => None,
     };
@@ -155,21 +154,20 @@ pub fn preview(snapshot: &Snapshot, profile: &Profile, asked: Asked) -> Preview 
 
 /// The plan from one size to another, as it can be foreseen.
 #[must_use]
-pub fn foresee(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Foresight {
-    let direction = Direction::between(from, to);
-    let shrinks = direction == Some(Direction::In);
-    let count = from.abs_diff(to) / profile.unit.max(1);
+pub fn foresee(snapshot: &Snapshot, from: u32, to: u32) -> Foresight {
+    let goes = Direction::between(from, to) == Some(Direction::In);
+    let count = from.abs_diff(to);
     let shown = count.min(MOST_UNITS);
-    let subjects = if shrinks { plan::victims(snapshot, profile, shown) } else { places(snapshot) };
+    let subjects = if goes { plan::victims(snapshot, shown) } else { places(snapshot) };
     let mut subjects = subjects.into_iter();
     let units = (1..=shown).map(|unit| {
-        let size_after = if shrinks { from.saturating_sub(unit) } else { from.saturating_add(unit) };
-        foresee_unit(snapshot, profile, unit, size_after, shrinks, subjects.next())
+        let size_after = if goes { from.saturating_sub(unit) } else { from.saturating_add(unit) };
+        foresee_unit(snapshot, unit, size_after, goes, subjects.next())
     });
     Foresight {
         from,
         to,
-        needs_approval: shrinks && snapshot.safety.approve_scale_in,
+        needs_approval: goes && snapshot.safety.approve_scale_in,
         units: units.collect(),
         units_left_out: count - shown,
     }
@@ -178,101 +176,44 @@ pub fn foresee(snapshot: &Snapshot, profile: &Profile, from: u32, to: u32) -> Fo
 /// The free places, in the order in which they are taken.
 fn places(snapshot: &Snapshot) -> Vec<Subject> {
     let vacant = snapshot.vacant.value().map_or(&[][..], Vec::as_slice);
-    let place = |slot: &Arc<str>| Subject {
-        slot: slot.clone(),
-        endpoints: plimsoll_wire::snapshot::Endpoints::default(),
-        id: None,
-        incarnation: String::new(),
-    };
-    vacant.iter().map(|vacancy| place(&vacancy.slot)).collect()
+    vacant.iter().map(|vacancy| named(&vacancy.slot, None)).collect()
+}
+
+fn named(slot: &Arc<str>, id: Option<Arc<str>>) -> Subject {
+    Subject { slot: slot.clone(), endpoints: Default::default(), id, incarnation: String::new() }
 }
 
 fn foresee_unit(
     snapshot: &Snapshot,
-    profile: &Profile,
     unit: u32,
     size_after: u32,
-    shrinks: bool,
+    goes: bool,
     subject: Option<Subject>,
 ) -> Unit {
-    let phases = if shrinks { profile.shrink } else { profile.grow };
-    let name = subject.as_ref().map(|subject| &*subject.slot).filter(|slot| !slot.is_empty());
-    let name = name.unwrap_or("a member that is chosen then");
+    let slot = subject.as_ref().map(|subject| subject.slot.clone()).filter(|slot| !slot.is_empty());
+    let name = slot.clone().unwrap_or_else(|| "a member that is chosen then".into());
     let leads = subject.as_ref().is_some_and(|subject| leads_now(snapshot, subject));
-    // What never joined is struck from no membership.
-    let joined = subject.as_ref().is_none_or(|subject| subject.id.is_some());
-    let steps = phases.iter().map(|phase| {
-        let step = foresee_step(snapshot, phase, name, size_after, leads, shrinks);
-        if !shrinks || joined || phase.name != PhaseName::Deregister {
-            return step;
-        }
-        Step { does: format!("make sure that {name} is no member"), effect: None, ..step }
+    // What never joined has no id, and is removed from no membership.
+    let joined = !goes || subject.as_ref().is_none_or(|subject| subject.id.is_some());
+    let ahead =
+        Ahead { snapshot, subject: named(&name, joined.then(|| name.clone())), size_after, leads, goes };
+    let phases = if goes { &snapshot.profile.shrink } else { &snapshot.profile.grow };
+    let steps = step::of(phases).map(|(_, step, phase)| {
+        let step::Told { effect, does } = (step.tells)(step, &ahead);
+        let check = check(step, &ahead).kind();
+        Step { phase: step.name, does, effect, check, point_of_no_return: phase.no_return }
     });
     let steps = steps.collect();
-    let slot = subject.as_ref().map(|subject| subject.slot.clone()).filter(|slot| !slot.is_empty());
     Unit { unit, size_after, slot, member: subject.and_then(|subject| subject.id), steps }
+}
+
+/// Which check stands before a step's effect.
+fn check(step: &step::Step, ahead: &Ahead) -> Moment {
+    let ends = (step.foreseen)(&ahead.subject, ahead.size_after).is_some_and(|verb| verb.ends());
+    if ends { Moment::Destroy } else { Moment::Step }
 }
 
 fn leads_now(snapshot: &Snapshot, subject: &Subject) -> bool {
     let members = snapshot.members.value().map_or(&[][..], Vec::as_slice);
     members.iter().any(|member| crate::case::is_same(subject, member) && plan::leads(snapshot, member))
-}
-
-fn foresee_step(
-    snapshot: &Snapshot,
-    phase: &Phase,
-    name: &str,
-    size_after: u32,
-    leads: bool,
-    shrinks: bool,
-) -> Step {
-    let (effect, does) = words(snapshot, phase.name, name, size_after, leads, shrinks);
-    let check = phase.moment.kind();
-    Step { phase: phase.name.kind(), does, effect, check, point_of_no_return: phase.no_return }
-}
-
-/// What a phase does, with the words of its effect where that can be foreseen whole.
-fn words(
-    snapshot: &Snapshot,
-    phase: PhaseName,
-    name: &str,
-    size_after: u32,
-    leads: bool,
-    shrinks: bool,
-) -> (Option<&'static str>, String) {
-    let (slot, member): (Arc<str>, Arc<str>) = (Arc::from(name), Arc::from(name));
-    let safety = &snapshot.safety;
-    let effect = |verb: Verb| (Some(verb.kind()), describe(&verb));
-    match phase {
-        PhaseName::Register => {
-            effect(Verb::System(SystemVerb::Register { slot, endpoints: Default::default() }))
-        }
-        PhaseName::Start => effect(Verb::Platform(PlatformVerb::Start { slot, size_after, join: None })),
-        PhaseName::CatchUp => (
-            None,
-            format!(
-                "wait until {name} has {} of 1000 parts of the data, in {} reads in a row",
-                safety.promote_permille, safety.observations
-            ),
-        ),
-        PhaseName::Promote => effect(Verb::System(SystemVerb::Promote { member })),
-        PhaseName::Barrier => effect(Verb::System(SystemVerb::Barrier)),
-        PhaseName::Rebalance => effect(Verb::System(SystemVerb::Rebalance)),
-        PhaseName::Cordon => effect(Verb::System(SystemVerb::Cordon { member })),
-        PhaseName::MoveLeaders if leads => {
-            (Some("move-leader"), format!("move leadership from {name} to a member that is in sync"))
-        }
-        PhaseName::MoveLeaders => (None, format!("make sure that {name} leads nothing")),
-        PhaseName::Drain => effect(Verb::System(SystemVerb::Drain { member })),
-        PhaseName::Verify => {
-            (None, format!("wait until others have told for {} ms that {name} holds nothing", safety.hold_ms))
-        }
-        PhaseName::Deregister => effect(Verb::System(SystemVerb::Deregister { member })),
-        PhaseName::Stop => effect(Verb::Platform(PlatformVerb::Stop { slot, member, size_after })),
-        PhaseName::Settle => {
-            (None, format!("wait until {size_after} members have been whole for {} ms", safety.hold_ms))
-        }
-        PhaseName::PayDebts if shrinks => (Some("pay-debt"), format!("release what is kept for {name}")),
-        PhaseName::PayDebts => (Some("pay-debt"), "release what is owed".to_owned()),
-    }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 macro_rules! each_fact {
     ($snapshot:expr, $iter:ident, $values:ident, $fact:ident => $body:expr) => {{
         let Snapshot {
-            format_version: _, now: _, target: _, safety: _, history: _, plan: _, signals: _, state: _,
+            format_version: _, now: _, target: _, safety: _, profile: _, history: _, plan: _, signals: _, state: _,
             size, fingerprint, epoch, generation, owner, members, vacant, groups, operations, debts, facts,
         } = $snapshot;
         if let Fact::Known(Known { value, .. }) = members {

@@ -5,24 +5,28 @@ use plimsoll_core::change::Change;
 use plimsoll_core::cycle::{Effect, Event, Order};
 use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::observation::{Observation, Told};
-use plimsoll_core::profile::{self, Profile, SIM_QUORUM, SIM_SHARDED, Victim};
+use plimsoll_core::profile::{ETCD, SIM_QUORUM, SIM_SHARDED};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::journal::{Outcome, PlanState, PlanStatus, SystemVerb, Verb};
+use plimsoll_wire::profile::{Profile, Victim};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::workload::REFUSALS;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
-static ORDINALS: Profile = Profile { victim: Victim::HighestOrdinal, ..SIM_QUORUM };
+static ORDINALS: LazyLock<Arc<Profile>> =
+    LazyLock::new(|| Arc::new(Profile { victim: Victim::HighestOrdinal, ..Profile::clone(&SIM_QUORUM) }));
 
 fn read(path: &str) -> Value {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests"));
     serde_json::from_str(&std::fs::read_to_string(folder.join(path)).unwrap()).unwrap()
 }
 
-fn judged(change: &Change, snapshot: &Value, profile: &Profile) -> Judgement {
-    let snapshot: Snapshot = serde_json::from_value(snapshot.clone()).unwrap();
-    match judge(change, &snapshot, profile, true) {
+fn judged(change: &Change, snapshot: &Value, profile: &Arc<Profile>) -> Judgement {
+    let mut snapshot: Snapshot = serde_json::from_value(snapshot.clone()).unwrap();
+    snapshot.profile = profile.clone();
+    match judge(change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -45,7 +49,8 @@ fn votes_are_counted_in_every_state_on_the_way_and_not_at_the_end_alone() {
     assert!(told.cause().unwrap().detail.starts_with("before it comes to"), "{told:?}");
 }
 
-static ETCD_ON_ORDINALS: Profile = Profile { victim: Victim::HighestOrdinal, ..profile::ETCD };
+static ETCD_ON_ORDINALS: LazyLock<Arc<Profile>> =
+    LazyLock::new(|| Arc::new(Profile { victim: Victim::HighestOrdinal, ..Profile::clone(&ETCD) }));
 
 /// The second member from the end does not answer, on the others' word.
 fn dead_second(observation: &mut Observation) {

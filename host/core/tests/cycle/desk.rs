@@ -7,7 +7,7 @@ use plimsoll_core::cycle::{
     Command, Effect, Evaluated, Event, Order, PolicyRef, Spec, State, StoreError, step,
 };
 use plimsoll_core::observation::Observation;
-use plimsoll_core::profile::{self, Profile};
+use plimsoll_core::profile;
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::platform::PlatformSetup;
@@ -16,6 +16,7 @@ use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Intent, Journal, PlanState, PlanStatus, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
 use plimsoll_wire::record::{Body, Decision, Record};
 use plimsoll_wire::snapshot::{Behavior, Mode, Now};
@@ -84,10 +85,10 @@ pub(crate) fn hasty() -> Safety {
     }
 }
 
-pub(crate) fn spec(profile: &'static Profile, safety: Safety) -> Spec {
+pub(crate) fn spec(profile: &Arc<Profile>, safety: Safety) -> Spec {
     Spec {
         key: "default/db".into(),
-        profile,
+        profile: profile.clone(),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 1,
@@ -126,7 +127,7 @@ impl Desk {
     pub(crate) fn new(members: u32, spec: Spec) -> Self {
         let sim = Sim::new(Setup {
             seed: 11,
-            world: world(spec.profile, usize::try_from(members).unwrap()),
+            world: world(&spec.profile, usize::try_from(members).unwrap()),
             load: Load::new(Shape::Constant(600)),
             faults: FaultSetup::None,
             sample_ms: 15 * SECOND,

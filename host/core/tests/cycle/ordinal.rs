@@ -3,11 +3,14 @@
 use crate::desk::{Desk, hasty, spec};
 use plimsoll_core::cycle::Order;
 use plimsoll_core::observation::Told;
-use plimsoll_core::profile::{Profile, SIM_QUORUM, Victim};
+use plimsoll_core::profile::SIM_QUORUM;
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{PlanStatus, SystemVerb, Verb};
+use plimsoll_wire::profile::{Profile, Victim};
+use std::sync::{Arc, LazyLock};
 
-static ORDINALS: Profile = Profile { victim: Victim::HighestOrdinal, ..SIM_QUORUM };
+static ORDINALS: LazyLock<Arc<Profile>> =
+    LazyLock::new(|| Arc::new(Profile { victim: Victim::HighestOrdinal, ..Profile::clone(&SIM_QUORUM) }));
 
 /// A group of five in which the last one leads.
 fn desk() -> Desk {

@@ -2,7 +2,7 @@
 
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
-use plimsoll_core::{profile, workload};
+use plimsoll_core::workload;
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::workload::{IDENTITY, RIVALS};
@@ -26,8 +26,7 @@ fn with(base: &Value, name: &str, fact: Value) -> Snapshot {
 }
 
 fn judged(change: &Change, snapshot: &Snapshot) -> Judgement {
-    let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
-    match judge(change, snapshot, profile, true) {
+    match judge(change, snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -4,11 +4,11 @@ use crate::base;
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::progress::{Next, next};
-use plimsoll_core::profile::{self, Profile};
 use plimsoll_wire::journal::{Join, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::Violation;
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn parse(value: &Value) -> Snapshot {
     serde_json::from_value(value.clone()).unwrap()
@@ -19,9 +19,8 @@ fn said(rule: &str, value: &Value, verb: Verb) -> Option<Violation> {
     let snapshot = parse(value);
     let plan = Box::new(snapshot.plan.clone().unwrap());
     let subject = plan.subject.clone().unwrap();
-    let profile = profile::find(&snapshot.target.system, &snapshot.target.platform).unwrap();
     let change = Change::Effect { plan, subject, verb, undoing: false };
-    match judge(&change, &snapshot, profile, true) {
+    match judge(&change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement.violations.into_iter().find(|one| one.rule == rule),
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -91,14 +90,17 @@ fn the_planner_names_a_member_that_holds_the_group_and_leads_least_or_leaves_it_
     }
     let snapshot = parse(&value);
     let plan = snapshot.plan.clone().unwrap();
-    let asked = |profile: &'static Profile| match next(&snapshot, &plan, profile) {
-        Next::Do { verb, .. } => verb,
-        other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
+    let asked = |picks_leader| {
+        let mut snapshot = snapshot.clone();
+        Arc::make_mut(&mut snapshot.profile).picks_leader = picks_leader;
+        match next(&snapshot, &plan) {
+            Next::Do { verb, .. } => verb,
+            other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
+        }
     };
-    let told = Profile { picks_leader: false, ..profile::SIM_SHARDED.clone() };
     let longest = "n-0005 has been up longer, and holds another shard";
-    assert_eq!(asked(Box::leak(Box::new(told))), hand(Some("n-0003")), "{longest}");
-    assert_eq!(asked(&profile::SIM_SHARDED), hand(None));
+    assert_eq!(asked(false), hand(Some("n-0003")), "{longest}");
+    assert_eq!(asked(true), hand(None));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use plimsoll_core::judge::{Judged, judge};
 use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::plan::progress::{Next, next};
 use plimsoll_core::plan::victims;
-use plimsoll_core::profile::{self, PhaseName};
 use plimsoll_wire::journal::{PlanState, PlatformVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
@@ -52,7 +51,7 @@ fn stopping(value: &Value) -> Judgement {
     let verb =
         Verb::Platform(PlatformVerb::Stop { slot: subject.slot.clone(), member: "".into(), size_after: 5 });
     let change = Change::Effect { plan: Box::new(plan), subject, verb, undoing: false };
-    match judge(&change, &snapshot, &profile::SIM_QUORUM, true) {
+    match judge(&change, &snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }
@@ -64,18 +63,17 @@ fn what_never_joined_may_go_and_goes_first() {
     let told = asked(&value, 5, None);
     assert!(told.verdict <= Verdict::Clamp, "{told:?}");
     let snapshot: Snapshot = serde_json::from_value(value.clone()).unwrap();
-    let first = victims(&snapshot, &profile::SIM_QUORUM, 1);
+    let first = victims(&snapshot, 1);
     assert_eq!(&*first[0].slot, "db-5");
-    let shown = preview(&snapshot, &profile::SIM_QUORUM, Asked { to: 5, by: Wisher::Person, rests_on: None });
+    let shown = preview(&snapshot, Asked { to: 5, by: Wisher::Person, rests_on: None });
     let struck = &shown.plan.unwrap().units[0].steps[1];
     assert_eq!((&*struck.does, struck.effect), ("make sure that db-5 is no member", None));
     // Nothing is struck from the membership: the system never had it.
-    let phase = |phase| match next(&planned(&value, phase).0, &planned(&value, phase).1, &profile::SIM_QUORUM)
-    {
-        Next::Do { phase, .. } => phase,
+    let verb = |phase| match next(&planned(&value, phase).0, &planned(&value, phase).1) {
+        Next::Do { verb, .. } => verb.kind(),
         other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
     };
-    assert_eq!([phase(0), phase(3)], [PhaseName::Barrier, PhaseName::Stop]);
+    assert_eq!([verb(0), verb(3)], ["barrier", "stop"]);
     let told = stopping(&value);
     assert_eq!(told.verdict, Verdict::Allow, "{told:?}");
 }

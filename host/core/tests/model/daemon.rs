@@ -3,16 +3,18 @@
 use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, Spec, State, step};
 use plimsoll_core::pauses::Pauses;
-use plimsoll_core::profile::{ETCD_ON_ORDINALS, Profile};
+use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Intent, MembershipEffect, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Sizes};
 use plimsoll_wire::snapshot::{Behavior, Mode, Now};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The profile of an etcd in a StatefulSet, without the time that members must have been connected.
-static PROFILE: Profile = Profile { connected_ms: 0, ..ETCD_ON_ORDINALS };
+static PROFILE: LazyLock<Arc<Profile>> =
+    LazyLock::new(|| Arc::new(Profile { connected_ms: 0, ..Profile::clone(&ETCD_ON_ORDINALS) }));
 /// When a target is decided on again: exactly when time passes.
 pub(crate) const INTERVAL_MS: u64 = 60_000;
 
@@ -21,7 +23,7 @@ pub(crate) const INTERVAL_MS: u64 = 60_000;
 fn spec() -> Spec {
     Spec {
         key: "default/db".into(),
-        profile: &PROFILE,
+        profile: Arc::clone(&PROFILE),
         platform: "kube".to_owned(),
         mode: Mode::Enforce,
         min: 1,

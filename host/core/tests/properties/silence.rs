@@ -5,7 +5,7 @@ use crate::start::{Asked, STARTS, Start, WELL, parse, verdict};
 use crate::worse::unknown;
 use crate::{admits, verbs};
 use plimsoll_core::change::Change;
-use plimsoll_core::profile::Topic;
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::record::Judgement;
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ fn topic(at: &str) -> Option<Topic> {
 
 /// Whether a fact may be missing: the profile says that the system has no such thing.
 fn is_absent(start: &Start, at: &str) -> bool {
-    topic(at).is_some_and(|topic| start.profile.absent.contains(&topic))
+    topic(at).is_some_and(|topic| start.profile.lacks(topic))
 }
 
 /// Scenarios differ from the plain starts in one thing each: of their many members and groups the first ones will do.
@@ -201,8 +201,8 @@ fn is_read(start: &Start, changes: &[Change], at: &str) -> bool {
         .collect();
     let plain = parse(&start.value);
     changes.iter().any(|change| {
-        let before = verdict(change, &plain, start.profile);
-        snapshots.iter().any(|snapshot| verdict(change, snapshot, start.profile) != before)
+        let before = verdict(change, &plain);
+        snapshots.iter().any(|snapshot| verdict(change, snapshot) != before)
     })
 }
 
@@ -226,7 +226,7 @@ fn compare(start: &Start, changes: &[Change], at: &str) -> (usize, Vec<String>) 
         silences(at, fact).into_iter().map(|fact| (fact.clone(), with(fact))).collect();
     let (mut refused, mut holes) = (0, Vec::new());
     for change in changes {
-        let asked = |snapshot: &Snapshot| verdict(change, snapshot, start.profile);
+        let asked = |snapshot: &Snapshot| verdict(change, snapshot);
         let bars = |snapshot: &Snapshot| Some(asked(snapshot)).filter(|told| !admits(told, snapshot));
         let barred: Vec<Judgement> = bad.iter().filter_map(bars).collect();
         let Some(why) = barred.first() else { continue };

@@ -4,14 +4,14 @@
 use crate::worse::places;
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
-use plimsoll_core::profile::{self, Profile, Victim};
 use plimsoll_wire::journal::{Join, PlanState, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::record::{Judgement, Wisher};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// A saved snapshot, and the change that is about to happen in it, if there is one.
 pub(crate) struct Start {
@@ -19,7 +19,7 @@ pub(crate) struct Start {
     pub(crate) value: Value,
     /// Places of all known facts.
     pub(crate) facts: Vec<String>,
-    pub(crate) profile: &'static Profile,
+    pub(crate) profile: Arc<Profile>,
     own: Option<Own>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) static STARTS: LazyLock<Vec<Start>> = LazyLock::new(|| {
     let well = well.into_iter().map(|(name, own)| {
         let value = read(&format!("base/{name}.json"));
         let own = own.map(|verb| Own::Effect { verb, undoing: false });
-        start(name.to_owned(), value, own, &Value::Null)
+        start(name.to_owned(), value, own)
     });
     let names = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.to_str().unwrap().to_owned());
@@ -70,23 +70,10 @@ fn read(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
-fn start(name: String, value: Value, own: Option<Own>, differs: &Value) -> Start {
+fn start(name: String, value: Value, own: Option<Own>) -> Start {
     let mut facts = Vec::new();
     places(&value, "", &mut facts);
-    let target = parse(&value).target;
-    let known = profile::find(&target.system, &target.platform).unwrap();
-    let mut profile = known.clone();
-    if let Some(unit) = differs["unit"].as_u64() {
-        profile.unit = u32::try_from(unit).unwrap();
-    }
-    if differs["highestOrdinal"] == json!(true) {
-        profile.victim = Victim::HighestOrdinal;
-    }
-    if differs["leadersStay"] == json!(true) {
-        profile.shrink = &[];
-    }
-    // One for each scenario that differs, for as long as the tests run.
-    let profile = if differs.is_null() { known } else { Box::leak(Box::new(profile)) };
+    let profile = parse(&value).profile;
     Start { name, value, facts, profile, own }
 }
 
@@ -113,7 +100,7 @@ fn scenario(name: &str) -> Start {
         let verb = serde_json::from_value(effect["verb"].clone()).unwrap();
         Own::Effect { verb, undoing: effect["undoing"] == json!(true) }
     };
-    start(name.trim_end_matches(".json").to_owned(), value, Some(own), &told["profile"])
+    start(name.trim_end_matches(".json").to_owned(), value, Some(own))
 }
 
 /// A start, and either its own change or another size.
@@ -155,7 +142,7 @@ impl Asked {
     }
 
     pub(crate) fn judged(&self, snapshot: &Snapshot) -> Judgement {
-        verdict(&self.change(snapshot), snapshot, self.start().profile)
+        verdict(&self.change(snapshot), snapshot)
     }
 }
 
@@ -168,8 +155,8 @@ pub(crate) fn parse(value: &Value) -> Snapshot {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-pub(crate) fn verdict(change: &Change, snapshot: &Snapshot, profile: &Profile) -> Judgement {
-    match judge(change, snapshot, profile, true) {
+pub(crate) fn verdict(change: &Change, snapshot: &Snapshot) -> Judgement {
+    match judge(change, snapshot, true) {
         Judged::Verdict(judgement) => judgement,
         Judged::NeedFacts => panic!("the facts are direct"),
     }

@@ -115,7 +115,7 @@ impl Unguarded {
         Context {
             target: Target {
                 key: self.spec.key.clone(),
-                system: self.spec.profile.system.to_owned(),
+                system: self.spec.profile.system.to_string(),
                 platform: self.spec.platform.clone(),
                 mode: self.spec.mode,
                 min: self.spec.min,
@@ -124,6 +124,7 @@ impl Unguarded {
                 behavior: self.spec.behavior.clone(),
             },
             safety: self.spec.safety.clone(),
+            profile: self.spec.profile.clone(),
             owner: Fact::unknown(Gap::NotScraped, "nobody asks"),
             history: History { changes, ..History::default() },
             plan: None,
@@ -150,7 +151,7 @@ impl Unguarded {
             let join = Some(Join { existing: true, ..Join::default() });
             sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "unguarded");
         }
-        if self.spec.profile.moves_data {
+        if self.spec.profile.moves_data() {
             sim.act(&Verb::System(SystemVerb::Rebalance), "unguarded");
         }
     }

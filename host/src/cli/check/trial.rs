@@ -2,6 +2,7 @@
 //! Whether settings are right, and whether a signal that they name is there, only the policy itself knows.
 
 use crate::config::TargetConfig;
+use crate::daemon::assembly;
 use crate::platforms::sim;
 use crate::policy::Library;
 use plimsoll_sim::sim::SIGNALS;
@@ -48,14 +49,16 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
                 "observerUpMs": 86_400_000, "stableMs": 86_400_000, "reads": 1_000 })
     };
     let unknown = json!({ "state": "unknown", "reason": { "kind": "not-scraped" } });
+    let spec = assembly::spec(target, 0).ok()?;
     let document = json!({
         "formatVersion": FORMAT_VERSION,
         "now": { "monoMs": 1_000_000, "wallMs": WALL_MS, "boot": "check" },
         "target": {
-            "key": target.key.to_string(), "system": "etcd", "platform": "exec", "mode": target.mode,
+            "key": target.key.to_string(), "system": spec.profile.system, "platform": spec.platform, "mode": target.mode,
             "min": target.min_replicas, "max": target.max_replicas, "settings": settings, "behavior": target.behavior,
         },
         "safety": target.safety,
+        "profile": spec.profile,
         "size": known(target.min_replicas.into()),
         "fingerprint": unknown, "epoch": unknown, "generation": unknown, "owner": unknown, "members": unknown,
         "vacant": unknown, "groups": unknown, "operations": unknown, "debts": unknown,

@@ -143,7 +143,7 @@ impl Day {
             deciding,
             sim: &self.sim,
             status: &self.pilot.state().status(),
-            profile: self.pilot.state().spec().profile,
+            profile: &self.pilot.state().spec().profile,
             figures: self.teller.figures(),
             kills: self.pilot.kills(),
             points: &self.points,

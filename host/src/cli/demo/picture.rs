@@ -1,8 +1,8 @@
 //! What there is to see at one moment, as plain values: the screen is a function of it.
 
 use super::teller::{Figures, Line};
-use plimsoll_core::profile::Profile;
 use plimsoll_sim::sim::Sim;
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::Lifecycle;
 use plimsoll_wire::status::Status;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ pub(super) struct Sight<'a> {
     pub(super) deciding: &'a str,
     pub(super) sim: &'a Sim,
     pub(super) status: &'a Status,
-    pub(super) profile: &'static Profile,
+    pub(super) profile: &'a Profile,
     pub(super) figures: &'a Figures,
     pub(super) kills: u64,
     pub(super) points: &'a [(u64, u64)],
@@ -56,7 +56,7 @@ pub(super) struct Seat {
 pub(super) struct Course {
     pub(super) title: String,
     /// Each phase with its mark, and whether the system cannot take it back.
-    pub(super) phases: Vec<(char, &'static str, bool)>,
+    pub(super) phases: Vec<(char, std::sync::Arc<str>, bool)>,
     pub(super) waits: String,
 }
 
@@ -120,10 +120,10 @@ fn word(running: bool, lifecycle: Option<Lifecycle>, moving: bool) -> &'static s
     }
 }
 
-fn course(status: &Status, profile: &'static Profile) -> Option<Course> {
+fn course(status: &Status, profile: &Profile) -> Option<Course> {
     let plan = status.plan.as_ref()?;
     let (way, phases) =
-        if plan.to > plan.from { ("scale-out", profile.grow) } else { ("scale-in", profile.shrink) };
+        if plan.to > plan.from { ("scale-out", &profile.grow) } else { ("scale-in", &profile.shrink) };
     let at = usize::try_from(plan.phase).unwrap_or(usize::MAX);
     let mark = |index: usize| match index.cmp(&at) {
         std::cmp::Ordering::Less => '✓',
@@ -131,7 +131,7 @@ fn course(status: &Status, profile: &'static Profile) -> Option<Course> {
         std::cmp::Ordering::Greater => '·',
     };
     let phases =
-        phases.iter().enumerate().map(|(index, phase)| (mark(index), phase.name.kind(), phase.no_return));
+        phases.iter().enumerate().map(|(index, phase)| (mark(index), phase.step.clone(), phase.no_return));
     let seat = plan.subject.as_ref().map_or_else(String::new, |subject| format!(", {}", subject.slot));
     let units = plan.from.abs_diff(plan.to);
     let state = serde_json::to_value(plan.status).ok();

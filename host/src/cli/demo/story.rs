@@ -89,7 +89,7 @@ pub(super) fn spec() -> Spec {
         PolicyRef { name: POLICY.to_owned(), module: POLICY.to_owned(), on_error: OnError::Hold, settings };
     Spec {
         key: "demo/store".into(),
-        profile: &profile::SIM_SHARDED,
+        profile: std::sync::Arc::clone(&profile::SIM_SHARDED),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
         min: 3,

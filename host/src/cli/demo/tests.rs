@@ -29,7 +29,7 @@ fn crowded() -> Picture {
         plan: Some(Course {
             title: "scale-in 12 → 9, running, member 2 of 3, db-11".to_owned(),
             phases: ["cordon", "move-leaders", "drain", "verify", "stop", "settle", "pay-debts"]
-                .map(|name| ('▶', name, name == "stop"))
+                .map(|name| ('▶', name.into(), name == "stop"))
                 .to_vec(),
             waits: "something that takes very many words ".repeat(10),
         }),

@@ -167,7 +167,7 @@ fn system_form() -> Form {
 
 /// Whether its members vote.
 fn votes(kind: &systems::Kind) -> bool {
-    kind.profile.members_vote
+    (kind.profile)().members_vote
 }
 
 /// What the `spec` of a document may hold, as far as it can be said without the daemon's file. The server's language sees no

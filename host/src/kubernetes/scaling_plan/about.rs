@@ -5,9 +5,9 @@ use super::{MAX_ORDER, ORDERS_PREFIX};
 use crate::kubernetes::failure::clipped;
 use crate::kubernetes::stateful_autoscaler::{EndedPlan, Moment, camel, word};
 use plimsoll_core::explain::describe;
-use plimsoll_core::plan::{approval_content, phase_name, progress, units};
-use plimsoll_core::profile::{Phase, Profile};
+use plimsoll_core::plan::{approval_content, phase_name, progress, turns};
 use plimsoll_wire::journal::{Answered, Journal, Note, PlanState, PlanStatus};
+use plimsoll_wire::profile::{Phase, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -113,7 +113,7 @@ pub struct Pause {
 impl About {
     /// A journal in words; the phases are those of the profile.
     #[must_use]
-    pub fn of(journal: &Journal, profile: &'static Profile) -> Self {
+    pub fn of(journal: &Journal, profile: &Profile) -> Self {
         let mut about = match (&journal.plan, journal.history.last().map(EndedPlan::of)) {
             (Some(plan), _) => under_way(journal, plan, profile),
             (None, Some(ended)) => Self {
@@ -172,10 +172,10 @@ fn sentence(ended: &EndedPlan) -> String {
     ))
 }
 
-fn under_way(journal: &Journal, plan: &PlanState, profile: &'static Profile) -> About {
+fn under_way(journal: &Journal, plan: &PlanState, profile: &Profile) -> About {
     let phase = phase_name(plan, profile);
     let waits_for = waits_for(journal, plan, phase);
-    let count = units(plan, profile);
+    let count = turns(plan);
     let unit = format!("{} of {count}", count.min(plan.unit.saturating_add(1)));
     let member = plan.subject.as_ref().map(|subject| subject.slot.to_string());
     let place = member.as_ref().map_or_else(String::new, |member| format!(" ({member})"));
@@ -233,7 +233,7 @@ fn asked_by(journal: &Journal, plan: &PlanState) -> String {
 }
 
 /// The steps of the member that is under way, each with where it stands, and what follows.
-fn steps(plan: &PlanState, profile: &'static Profile) -> Vec<String> {
+fn steps(plan: &PlanState, profile: &Profile) -> Vec<String> {
     if plan.undoing {
         return vec!["undo: under way; the member is taken back".to_owned()];
     }
@@ -245,10 +245,10 @@ fn steps(plan: &PlanState, profile: &'static Profile) -> Vec<String> {
             Some(Ordering::Greater) | None => "to come",
         };
         let one_way = if phase.no_return { "; cannot be taken back from here on" } else { "" };
-        format!("{}: {stands}{one_way}", phase.name.kind())
+        format!("{}: {stands}{one_way}", phase.step)
     };
     let mut steps: Vec<String> = progress::phases(plan, profile).iter().enumerate().map(step).collect();
-    match units(plan, profile).saturating_sub(plan.unit.saturating_add(1)) {
+    match turns(plan).saturating_sub(plan.unit.saturating_add(1)) {
         0 => {}
         1 => steps.push("then one more member, in the same way".to_owned()),
         more => steps.push(format!("then {more} more members, one by one, in the same way")),

@@ -21,6 +21,7 @@ pub(in crate::platforms) static KIND: Kind = Kind {
         keys: RawExec::KEYS,
         read,
     },
+    part: plimsoll_core::profile::NAMED,
     is_own: false,
     has_claims: false,
     // On a machine that the others do not see.

@@ -42,6 +42,7 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
         },
         target: target(&from.target),
         safety: serde_json::to_string(&from.safety).map_err(|error| error.to_string())?,
+        profile: serde_json::to_string(&from.profile).map_err(|error| error.to_string())?,
         size: fact!(&from.size, FactU32, |size: &u32| *size),
         fingerprint: fact!(&from.fingerprint, FactString, String::clone),
         epoch: fact!(&from.epoch, FactString, String::clone),

@@ -4,8 +4,8 @@ use super::label;
 use crate::case::Case;
 use crate::groups::{self, called};
 use crate::invariant::{Finding, listed};
-use crate::profile::Topic;
 use plimsoll_wire::fact::{Fact, Gap};
+use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Group, GroupKind, Member, Snapshot};
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub(super) fn check(case: &Case) -> Finding {
 }
 
 fn topic_gaps(case: &Case, topic: Topic) -> Vec<Missing> {
-    if case.profile.absent.contains(&topic) {
+    if case.profile.lacks(topic) {
         return Vec::new();
     }
     match asked(topic) {
@@ -140,7 +140,7 @@ impl<'a> State<'a> {
             Self::Unknown(reason, "") => reason.kind().to_owned(),
             Self::Unknown(reason, detail) => format!("{}: {detail}", reason.kind()),
             // Only a profile may say that a system has no such thing.
-            Self::NotApplicable if case.profile.absent.contains(&topic) => return None,
+            Self::NotApplicable if case.profile.lacks(topic) => return None,
             Self::NotApplicable => "declared away, but not by the profile".to_owned(),
         };
         Some((name.into(), why))

@@ -1,116 +1,75 @@
-//! The way back of a unit that has not passed its point of no return.
+//! The way back of a unit that has not passed its point of no return (`decisions.md` D8).
 
-use super::{Met, Next, homeless, in_slot, met, row, rows, verb};
+use super::{Next, pending};
 use crate::change::Direction;
 use crate::plan;
-use crate::plan::unit_sizes;
-use crate::profile::{PhaseName, Profile};
-use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{PlanState, PlatformVerb, Subject, SystemVerb, Verb};
-use plimsoll_wire::snapshot::{Lifecycle, OperationKind, Snapshot};
-use std::sync::Arc;
+use crate::step::{self, Look, PAY_DEBTS, STOP, Undo};
+use plimsoll_wire::snapshot::Lifecycle;
 
-/// Takes a unit back that has not passed its point of no return (`decisions.md` D8).
-pub(super) fn undo(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: &Profile) -> Next {
-    if rows(snapshot).is_none() {
-        let why = "the member list is not known".to_owned();
-        return Next::Wait { phase: PhaseName::Settle, index: plan.phase, why };
+/// Takes a unit back.
+pub(super) fn undo(look: Look) -> Next {
+    if look.rows().is_none() {
+        return wait(&look, "the member list is not known".to_owned());
     }
-    let step = |phase, verb| Next::Do { phase, index: plan.phase, verb };
-    match plan::direction(plan) {
-        Some(Direction::Out) | None if !profile.registers_first => {
-            undo_join(snapshot, plan, subject, profile)
-        }
-        Some(Direction::Out) | None => {
-            let here = in_slot(snapshot, subject).or_else(|| homeless(snapshot, subject));
-            if let Some(id) = here.and_then(|row| row.id.value()) {
-                return step(
-                    PhaseName::Register,
-                    Verb::System(SystemVerb::Deregister { member: id.clone() }),
-                );
-            }
-            if in_slot(snapshot, subject).is_some() {
-                let (size_after, _) = unit_sizes(plan);
-                let member = subject.id.clone().unwrap_or_else(|| Arc::from(""));
-                return step(
-                    PhaseName::Start,
-                    Verb::Platform(PlatformVerb::Stop { slot: subject.slot.clone(), member, size_after }),
-                );
-            }
-            undo_debts(snapshot, plan, subject)
-        }
-        Some(Direction::In) => undo_shrink(snapshot, plan, subject),
+    match plan::direction(look.plan) {
+        Some(Direction::Out) | None if !look.snapshot.profile.registers_first => join_of_data(&look),
+        Some(Direction::Out) | None => join(&look),
+        Some(Direction::In) => leave(&look),
     }
+}
+
+fn wait(look: &Look, why: String) -> Next {
+    Next::Wait { step: "undo", index: look.plan.phase, why }
+}
+
+/// What is left of a step; none where nothing is.
+fn remains(look: &Look, name: &str) -> Option<Next> {
+    match step::find(name).map_or(Undo::Nothing, |step| (step.undo)(look)) {
+        Undo::Nothing => None,
+        Undo::Do(verb) => Some(Next::Do { index: look.plan.phase, verb }),
+        Undo::Wait(why) => Some(wait(look, why)),
+    }
+}
+
+/// A member that was registered leaves the membership first, then its process ends, as any member goes.
+fn join(look: &Look) -> Next {
+    let profile = &look.snapshot.profile;
+    let steps = profile.grow.iter().map(|phase| &*phase.step).chain([PAY_DEBTS]);
+    steps.into_iter().find_map(|name| remains(look, name)).unwrap_or(Next::Finished)
 }
 
 /// A member that joined by itself may have been given data: it goes like any other, up to its stop.
-fn undo_join(snapshot: &Snapshot, plan: &PlanState, subject: &Subject, profile: &Profile) -> Next {
-    let index = plan.phase;
-    for phase in profile.shrink {
-        if let Met::No(why) = met(snapshot, plan, subject, phase.name, index) {
-            let (size_before, _) = unit_sizes(plan);
-            return match verb(snapshot, plan, subject, profile, phase.name, false) {
-                Some(Verb::Platform(PlatformVerb::Stop { slot, member, .. })) => {
-                    let verb = Verb::Platform(PlatformVerb::Stop { slot, member, size_after: size_before });
-                    Next::Do { phase: phase.name, index, verb }
-                }
-                Some(verb) => Next::Do { phase: phase.name, index, verb },
-                None => Next::Wait { phase: phase.name, index, why },
-            };
+fn join_of_data(look: &Look) -> Next {
+    for (_, step, _) in step::of(&look.snapshot.profile.shrink) {
+        if let Some(next) = pending(look, step, look.plan.phase) {
+            return next;
         }
-        if phase.name == PhaseName::Stop {
+        if step.name == STOP {
             break;
         }
     }
-    undo_debts(snapshot, plan, subject)
+    remains(look, PAY_DEBTS).unwrap_or(Next::Finished)
 }
 
-/// What is kept for a member that never came to serve: it would stand in the way of everything that follows.
-fn undo_debts(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
-    let (phase, index) = (PhaseName::PayDebts, plan.phase);
-    match &snapshot.debts {
-        Fact::Known(known) => match known.value.iter().find(|debt| Some(&debt.member) == subject.id.as_ref())
-        {
-            Some(debt) => {
-                let verb = Verb::System(SystemVerb::PayDebt {
-                    member: debt.member.clone(),
-                    kind: debt.kind.clone(),
-                });
-                Next::Do { phase, index, verb }
-            }
-            None => Next::Finished,
-        },
-        Fact::Unknown { .. } => Next::Wait { phase, index, why: "debts are not known".to_owned() },
-        Fact::NotApplicable => Next::Finished,
-    }
-}
-
-fn undo_shrink(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> Next {
-    let Some(row) = row(snapshot, subject) else { return Next::Finished };
-    let Some(id) = row.id.value() else { return Next::Finished };
-    let step = |phase, verb| Next::Do { phase, index: plan.phase, verb };
-    let draining = snapshot.operations.value().is_some_and(|all| {
-        all.iter().any(|operation| operation.kind == OperationKind::Drain && *operation.scope == **id)
-    });
-    if draining {
-        return step(PhaseName::Drain, Verb::System(SystemVerb::CancelDrain { member: id.clone() }));
+/// A member that was to go serves again: its steps are taken back last first.
+fn leave(look: &Look) -> Next {
+    let Some(row) = look.row().filter(|row| row.id.value().is_some()) else { return Next::Finished };
+    let steps = look.snapshot.profile.shrink.iter().rev();
+    let steps = steps.filter(|phase| &*phase.step != PAY_DEBTS);
+    if let Some(next) = steps.into_iter().find_map(|phase| remains(look, &phase.step)) {
+        return next;
     }
     match row.lifecycle.value() {
-        Some(Lifecycle::Draining | Lifecycle::Drained) => {
-            step(PhaseName::Cordon, Verb::System(SystemVerb::Uncordon { member: id.clone() }))
-        }
         Some(Lifecycle::Serving) => Next::Finished,
         Some(
             Lifecycle::Provisioning
             | Lifecycle::Joining
             | Lifecycle::CatchingUp
+            | Lifecycle::Draining
+            | Lifecycle::Drained
             | Lifecycle::Removed
             | Lifecycle::Dead,
         )
-        | None => Next::Wait {
-            phase: PhaseName::Cordon,
-            index: plan.phase,
-            why: format!("{} does not serve again yet", subject.slot),
-        },
+        | None => wait(look, format!("{} does not serve again yet", look.subject.slot)),
     }
 }
