@@ -1,7 +1,7 @@
 //! Redundancy and placement: never the last copy, never too few.
 
 use super::evid::label;
-use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group};
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group, listed};
 use crate::case::Case;
 use crate::change::Moment;
 use crate::groups::{self, called, copy_on, heirs};
@@ -126,17 +126,23 @@ fn whole_before(case: &Case) -> Finding {
     if !case.removes() || undoes_or_finishes(case) {
         return Finding::Pass;
     }
-    let degraded = std::cell::Cell::new(0_u32);
-    let found = each_group(groups(case).iter(), "wait until the system has healed", |group| {
-        let say = lacking(case, group)?;
-        if say.is_some() {
-            degraded.set(degraded.get().saturating_add(group.count.get()));
+    let (mut degraded, mut said, mut unknown) = (0_u32, Vec::new(), None);
+    for group in groups(case) {
+        match lacking(case, group) {
+            Ok(Some(say)) => {
+                degraded = degraded.saturating_add(group.count.get());
+                said.push(say);
+            }
+            Ok(None) => {}
+            Err(detail) => unknown = unknown.or(Some(detail)),
         }
-        Ok(say.into_iter().collect())
-    });
-    match found {
-        Finding::Broken { .. } if degraded.get() <= case.snapshot.safety.max_degraded => Finding::Pass,
-        found => found,
+    }
+    match unknown {
+        _ if degraded > case.snapshot.safety.max_degraded => {
+            Finding::broken(listed(said, "; "), "wait until the system has healed")
+        }
+        Some(detail) => Finding::unknown(detail),
+        None => Finding::Pass,
     }
 }
 

@@ -38,8 +38,11 @@ fn folded(snapshot: &Snapshot) -> Snapshot {
     next
 }
 
+/// A rule with its verdict, and whether it could not be asked.
+type Said<'a> = BTreeSet<(&'a str, Verdict, bool)>;
+
 /// A judgement without the names in its sentences.
-fn said(judgement: &Judgement) -> (Verdict, Option<u32>, BTreeSet<(&str, Verdict, bool)>) {
+fn said(judgement: &Judgement) -> (Verdict, Option<u32>, Said<'_>) {
     let rules = judgement.violations.iter().map(|one| (&*one.rule, one.verdict, one.unknown));
     (judgement.verdict, judgement.size, rules.collect())
 }

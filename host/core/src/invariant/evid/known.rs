@@ -72,6 +72,9 @@ fn topic_gaps(case: &Case, topic: Topic) -> Vec<Missing> {
     }
 }
 
+/// What a fact of a member is called, and the fact.
+type OfMember = (&'static str, fn(&Member) -> State<'_>);
+
 /// Where a topic is looked up: what it is called, and its fact.
 enum Asked {
     /// One fact of the snapshot.
@@ -79,7 +82,7 @@ enum Asked {
     /// One of each group.
     Groups(&'static str, fn(&Group) -> State<'_>),
     /// Some of each member.
-    Members(&'static [(&'static str, fn(&Member) -> State<'_>)]),
+    Members(&'static [OfMember]),
 }
 
 /// The one place that knows which facts a topic is made of.
@@ -160,7 +163,7 @@ fn group_gaps(case: &Case, topic: Topic, name: &str, look: fn(&Group) -> State<'
     whole.into_iter().chain(none).chain(each).collect()
 }
 
-fn member_gaps(case: &Case, topic: Topic, looks: &[(&str, fn(&Member) -> State<'_>)]) -> Vec<Missing> {
+fn member_gaps(case: &Case, topic: Topic, looks: &[OfMember]) -> Vec<Missing> {
     // A member that is already out of the system has nothing to report any more.
     let listed = case.members().iter().filter(|member| member.id.value().is_some());
     let gaps = listed.flat_map(|member| {
