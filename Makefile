@@ -8,8 +8,12 @@ TESTS  = CARGO='$(CARGO)' scripts/run-tests.sh
 BUILD  = $(CARGO) build --locked --workspace --all-targets
 # The two together choose the features of the whole workspace, so that `make test` after `make demo` builds nothing twice.
 PROGRAMS = $(CARGO) build --locked -p plimsoll -p plimsoll-componentize
+# The simulator and nothing of Kubernetes or of a data system's client; `plimsoll-unified` keeps the large dependencies the
+# same as in a build of everything, so that `make test` after `make demo` does not build them a second time.
+DEMO     = $(CARGO) build --locked -p plimsoll -p plimsoll-unified --no-default-features
 
-LINT = set -e; $(CARGO) fmt --all --check; $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+LINT = set -e; $(CARGO) fmt --all --check; $(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
+	$(CARGO) clippy --locked -p plimsoll -p plimsoll-unified --no-default-features -- -D warnings
 
 # Kubernetes and Helm are built beside Rust, whose last steps leave a core idle; then what is named, and all that is tested.
 beside = set -e; \
@@ -20,10 +24,12 @@ beside = set -e; \
 
 .PHONY: demo test test-long bench policies install-plugin lint build clean cluster-up cluster-down
 
-## The whole loop on the built-in simulator, in under a minute after the build.
-demo: .setup-build
-	$(PROGRAMS)
-	scripts/build-policies.sh
+## The whole loop on the built-in simulator, in under a minute after the build. The program that it builds has no other
+## system: `make build` makes the whole one.
+demo: .setup-demo
+	@echo 'Building the demo. The first time takes some minutes; Cargo shows how far it is.'
+	$(DEMO)
+	DEMO=1 scripts/build-policies.sh
 	target/debug/plimsoll demo
 
 ## Everything, with a short sample of every long run.
@@ -79,7 +85,9 @@ clean:
 	rm -rf bin
 
 # Run every time: each looks first and does nothing when nothing is missing.
-.PHONY: .setup-build .setup-test
+.PHONY: .setup-demo .setup-build .setup-test
+.setup-demo:
+	scripts/setup.sh demo
 .setup-build:
 	scripts/setup.sh build
 .setup-test:

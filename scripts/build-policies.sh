@@ -6,7 +6,8 @@
 # Quick when nothing changed: cargo and go keep their own caches, and a file is replaced only by other bytes, so
 # that nobody who watches the folder is woken for nothing.
 #
-# CARGO names another cargo, CARGO_TARGET_DIR another build folder, POLICIES some policies only.
+# CARGO names another cargo, CARGO_TARGET_DIR another build folder, POLICIES some policies only. With DEMO=1 only the
+# program is built that the demo runs.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -39,6 +40,13 @@ place() {
 
 command -v rustc >/dev/null 2>&1 || fail "there is no rustc; install it from https://rustup.rs"
 need_target wasm32-wasip1
+if [ "${DEMO:-}" = 1 ]; then
+    mkdir -p "$out"
+    policy=target-utilization
+    "$cargo" build --locked --profile policy --target wasm32-wasip1 --bin "$policy" -p "plimsoll-policy-$policy"
+    place "$build/wasm32-wasip1/policy/$policy.wasm" "$out/$policy.wasm"
+    exit 0
+fi
 need_target wasm32-unknown-unknown
 need_target wasm32-wasip2
 mkdir -p "$out" "$guests"

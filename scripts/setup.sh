@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a build (`setup.sh build`) or the tests (`setup.sh test`) need and this machine does not have.
+# Installs what the demo (`setup.sh demo`), a build (`build`) or the tests (`test`) need and this machine does not have.
 # Looks first: on a machine that has everything it does nothing and asks nobody.
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,10 +17,12 @@ need() { # program or file, Debian package
     missing="$missing $2"
 }
 
-# protoc and its own .proto files compile etcd's interface.
-need protoc protobuf-compiler
-need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
 need cc gcc
+if [ "$what" != demo ]; then
+    # protoc and its own .proto files compile etcd's interface.
+    need protoc protobuf-compiler
+    need /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
+fi
 if [ "$what" = test ]; then
     need etcd etcd-server
     need prometheus prometheus
@@ -55,8 +57,10 @@ if [ -n "$missing" ]; then
 fi
 
 command -v cargo >/dev/null 2>&1 || fail "there is no cargo; install Rust 1.95 or later from https://rustup.rs"
-command -v go >/dev/null 2>&1 || say "there is no go: the example policy in Go and the test cluster's Kubernetes are not built, and the tests that need them fail"
-for target in wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown; do
+targets=wasm32-wasip1
+[ "$what" = demo ] || targets="$targets wasm32-wasip2 wasm32-unknown-unknown"
+[ "$what" = demo ] || command -v go >/dev/null 2>&1 || say "there is no go: the example policy in Go and the test cluster's Kubernetes are not built, and the tests that need them fail"
+for target in $targets; do
     [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && continue
     command -v rustup >/dev/null 2>&1 || fail "the Rust target $target is missing and there is no rustup to add it"
     say "adding the Rust target $target"

@@ -4,6 +4,8 @@
 //! Reads name no `resourceVersion`: they are quorum reads, never served from a cache that may be old.
 
 mod access;
+#[cfg_attr(not(feature = "kubernetes"), path = "kubernetes/no_client.rs")]
+mod client;
 mod failure;
 pub mod lease;
 pub mod managed;
@@ -25,14 +27,12 @@ pub use scalable::Scalable;
 
 use crate::lead::{Lead, NOT_LEADING};
 use access::Way;
+use client::{Client, Incoming};
 use failure::Answered;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Bytes;
 use hyper::{Method, Request, header};
-use kube_client::client::Body;
 use newest::Newest;
-/// What a response brings.
-type Incoming = Body;
-use kube_client::Client;
 use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -135,7 +135,7 @@ impl ApiServer {
     }
 
     async fn by(way: Way) -> Result<Self, AccessError> {
-        let client = way.connect().await?;
+        let client = Client::connect(&way).await?;
         let link = Mutex::new(Link { client, estranged: 0, anew: None, busy_until: None });
         let deadlines = Deadlines { read: READ_DEADLINE, write: WRITE_DEADLINE, list: LIST_DEADLINE };
         Ok(Self {
@@ -164,7 +164,7 @@ impl ApiServer {
     /// One without a wire between: whoever answers is in this process, and its time is not ours.
     #[cfg(test)]
     pub(crate) fn over(answers: axum::Router) -> Self {
-        let client = Client::new(answers, "default");
+        let client = Client::over(answers);
         let link = Mutex::new(Link { client, estranged: 0, anew: None, busy_until: None });
         let deadlines = Deadlines { read: READ_DEADLINE, write: WRITE_DEADLINE, list: LIST_DEADLINE };
         let way = Way::Daemons(Access { kubeconfig: None, context: None });
@@ -287,7 +287,7 @@ impl ApiServer {
         let request = request(&Method::GET, path, None)?;
         let opened = match tokio::time::timeout(self.deadlines.list, client.send(request)).await {
             Err(_) => Err(Failure::unknown("no answer in time")),
-            Ok(Err(error)) => Err(failure::of_transport(&error)),
+            Ok(Err(failure)) => Err(failure),
             Ok(Ok(response)) if response.status().is_success() => Ok(response.into_body()),
             Ok(Ok(response)) => {
                 let answered = tokio::time::timeout(self.deadlines.list, answer(response)).await;
@@ -343,7 +343,7 @@ impl ApiServer {
         if let Err(failure @ Failure::Unauthorized { .. }) = answer {
             tracing::error!("{failure} ({ESTRANGED} times); reading the credentials anew");
         }
-        match self.way.connect().await {
+        match Client::connect(&self.way).await {
             Ok(client) => self.link().client = client,
             Err(error) => tracing::error!("{error}"),
         }
@@ -367,7 +367,7 @@ fn page_path(path: &str, selector: &str, from: &str) -> Result<String, Failure> 
     Ok(format!("{}?{}", url.path(), url.query().unwrap_or_default()))
 }
 
-fn request(method: &Method, path: &str, body: Option<(&str, &Value)>) -> Result<Request<Body>, Failure> {
+fn request(method: &Method, path: &str, body: Option<(&str, &Value)>) -> Result<Request<Bytes>, Failure> {
     let mut builder = Request::builder()
         .method(method)
         .uri(path)
@@ -376,15 +376,15 @@ fn request(method: &Method, path: &str, body: Option<(&str, &Value)>) -> Result<
     let body = match body {
         Some((kind, value)) => {
             builder = builder.header(header::CONTENT_TYPE, kind);
-            Body::from(value.to_string().into_bytes())
+            Bytes::from(value.to_string())
         }
-        None => Body::empty(),
+        None => Bytes::new(),
     };
     builder.body(body).map_err(|error| Failure::not_sent(error.to_string()))
 }
 
-async fn exchange(client: Client, request: Request<Body>) -> Result<Value, Failure> {
-    answer(client.send(request).await.map_err(|error| failure::of_transport(&error))?).await
+async fn exchange(client: Client, request: Request<Bytes>) -> Result<Value, Failure> {
+    answer(client.send(request).await?).await
 }
 
 async fn answer(response: hyper::Response<Incoming>) -> Result<Value, Failure> {

@@ -2,6 +2,12 @@
 //!
 //! The modules stand in the order in which a decision passes through them.
 
+// A build without some kinds leaves what only they would use.
+#![cfg_attr(
+    not(all(feature = "etcd", feature = "kubernetes", feature = "postgres")),
+    allow(dead_code, unreachable_code)
+)]
+
 pub(crate) mod chance;
 pub mod clock;
 pub mod config;

@@ -3,6 +3,7 @@
 //! One more platform is a folder here and a line in [`KINDS`]: documents, schema and assembly walk that table.
 
 pub mod exec;
+#[cfg(feature = "kubernetes")]
 pub mod kube;
 pub mod sim;
 
@@ -23,7 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Every kind of platform, in the order in which messages and the reference name them.
-pub static KINDS: &[&Kind] = &[&exec::KIND, &sim::KIND, &kube::KIND];
+pub static KINDS: &[&Kind] = &[
+    &exec::KIND,
+    &sim::KIND,
+    #[cfg(feature = "kubernetes")]
+    &kube::KIND,
+];
 
 /// A target's platform.
 pub trait Platform: Any + fmt::Debug + Send + Sync {

@@ -4,7 +4,9 @@
 //! One more system is a folder here and a line in [`KINDS`]: documents, schema, assembly and `set-aside` walk that table.
 
 pub mod connection;
+#[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod sim;
 
@@ -23,7 +25,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Every kind of system, in the order in which messages and the reference name them.
-pub static KINDS: &[&Kind] = &[&etcd::KIND, &sim::QUORUM, &sim::SHARDED];
+pub static KINDS: &[&Kind] = &[
+    #[cfg(feature = "etcd")]
+    &etcd::KIND,
+    &sim::QUORUM,
+    &sim::SHARDED,
+];
+
+/// The words for kinds that this program was built without.
+pub(crate) static LEFT_OUT: &[&str] = &[
+    #[cfg(not(feature = "etcd"))]
+    "etcd",
+];
 
 /// The driver of one target's system.
 pub trait System: fmt::Debug + Send + Sync {

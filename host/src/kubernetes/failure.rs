@@ -163,29 +163,6 @@ fn is_too_new(status: &Value) -> bool {
     causes.iter().any(|cause| cause["reason"] == "ResourceVersionTooLarge")
 }
 
-/// What it means that there was no answer at all.
-pub(super) fn of_transport(error: &kube_client::Error) -> Failure {
-    let message = chain(error);
-    let unauthenticated = matches!(error, kube_client::Error::Auth(_));
-    let unconnected = if let kube_client::Error::Service(inner) = error {
-        let inner = inner.downcast_ref::<hyper_util::client::legacy::Error>();
-        inner.is_some_and(hyper_util::client::legacy::Error::is_connect)
-    } else {
-        false
-    };
-    if unauthenticated || unconnected { Failure::not_sent(message) } else { Failure::unknown(message) }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// Foreign text for a message: escaped and cut.
 pub(super) fn clipped(text: &str) -> String {
     let mut out = String::new();

@@ -117,6 +117,13 @@ fn reached_systems() -> impl Iterator<Item = (&'static systems::Kind, &'static R
 
 pub(super) fn system(name: &str, raw: &Any, base: &Path, sink: &mut Sink) -> Option<System> {
     let mut map = Map::of(&raw.node, raw.at.clone(), sink)?;
+    if let Some(kind) = map.field::<Scalar>("kind", &mut Sink::new("")).get()
+        && systems::LEFT_OUT.contains(&&*kind.text)
+    {
+        let message = format!("this program was built without {}", quote(&kind.text));
+        sink.add(&kind.at, message, "build the whole one: `make build`");
+        return None;
+    }
     let (kind, reach) = chosen(&map, reached_systems().map(|one| (one.0.word, one)).collect(), sink)?;
     let others = reached_systems().map(|(kind, _)| (kind.word, kind.keys));
     own_keys(&mut map, &[&COMMON, RawConnection::KEYS, kind.keys], "system", others, sink);
