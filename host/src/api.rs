@@ -3,7 +3,7 @@
 mod read;
 mod serve;
 
-use crate::daemon::Published;
+use crate::published::Published;
 use axum::Router;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};

@@ -32,8 +32,8 @@ pub use log::{Appended, AuditLog};
 pub use read::{Entry, EntryBody, ReadError, newest, read, read_snapshot};
 pub use verify::{ExpectedHead, Soundness, VerifyReport, verify};
 
-use crate::chance;
 use crate::disk::Held;
+use crate::machine;
 use std::io;
 
 /// The limits of an audit log.
@@ -78,7 +78,7 @@ impl Default for AuditConfig {
             // A plan that begins with this much can write all that it will have to say.
             min_free_bytes: 64 << 20,
             wall_ms: || jiff::Timestamp::now().as_millisecond(),
-            new_log: chance::uuid,
+            new_log: machine::uuid,
         }
     }
 }

@@ -12,13 +12,11 @@ mod policies;
 mod report;
 mod signals;
 mod trouble;
-mod view;
 mod wakes;
 
+use crate::published::Published;
 pub(crate) use cluster::listed;
-pub use lease::Standing;
 pub use report::{EVENT_KINDS, Kind as EventKind};
-pub use view::{PolicyView, Published, View};
 
 use crate::config::{self, Change, Configuration, DaemonConfig, LogLevel, TargetConfig, TargetKey};
 use anyhow::Context;
@@ -334,7 +332,11 @@ impl Daemon {
             tracing::info!("no longer wrong: {line}");
         }
         self.told = self.troubles.lines();
-        self.published.set_problems(self.told.clone(), &self.troubles);
+        self.published.set_problems(
+            self.told.clone(),
+            self.troubles.refused(),
+            self.troubles.unbuilt.clone(),
+        );
     }
 
     /// Tries again what could not be built (a file that was missing may be there now), and ends pauses.

@@ -3,7 +3,7 @@
 //! Without a lease it always may. With one it may while the lease is younger than the renew deadline on the monotonic
 //! clock, and what it sends at the last moment has to have ended before anybody else can hold the lease.
 
-use crate::clock::Clock;
+use crate::machine::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

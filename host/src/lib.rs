@@ -8,12 +8,11 @@
     allow(dead_code, unreachable_code)
 )]
 
-pub(crate) mod chance;
-pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod kubernetes;
 pub mod lead;
+pub mod machine;
 pub mod tombstone;
 pub(crate) mod yaml;
 
@@ -30,7 +29,9 @@ pub mod api;
 pub mod cli;
 pub mod daemon;
 pub mod metrics;
+pub mod published;
 pub mod reference;
+pub mod view;
 
 #[cfg(test)]
 mod sieve;

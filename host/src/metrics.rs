@@ -7,7 +7,7 @@ mod text;
 
 pub use known::{METRICS, Metric};
 
-use crate::daemon::{PolicyView, View};
+use crate::view::{PolicyView, View};
 use known::{
     BUILD_INFO, CONDITION, CONFIGURATION_PROBLEMS, DECISIONS, EFFECTS, EVALUATIONS, FAILURES, FUEL,
     LAST_DECISION, LEADING, LEASE_TRANSITIONS, LEASE_UNANSWERED, MEMBERS_DECIDED, MEMBERS_GHOST, MEMBERS_MAX,

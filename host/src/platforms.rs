@@ -8,8 +8,8 @@ pub mod kube;
 pub mod sim;
 
 use crate::actuate::{Alike, Licence, Pending};
-use crate::clock::Clock;
 use crate::kubernetes::{ApiServer, Scalable};
+use crate::machine::Clock;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::Map;
 use plimsoll_core::observation::PlatformReport;

@@ -1,7 +1,7 @@
 //! `plimsoll set-aside`: what runs in a pod before its member does.
 
 use super::{Went, output};
-use crate::chance;
+use crate::machine;
 use crate::systems::{self, Data, Identity};
 use crate::tombstone::{self, Said};
 use anyhow::Context as _;
@@ -125,7 +125,7 @@ impl SetAside {
 
     /// Gives the data that is here, or that is to come, a name of its own.
     fn give_name(&self) -> anyhow::Result<String> {
-        let name = chance::uuid().context("asking the kernel for a name")?;
+        let name = machine::uuid().context("asking the kernel for a name")?;
         // As etcd itself would make it.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
         made.with_context(|| self.data_dir.display().to_string())?;

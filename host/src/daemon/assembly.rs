@@ -4,13 +4,13 @@ use super::hands::{Hands, RECORDERS, Site, Tools};
 use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
-use crate::clock::Clock;
 use crate::collect::{
     BatchBy, Collector, Credentials, SeriesWatch, SignalDefinition, SourceConfig, TakenAway,
 };
 use crate::config::{self, DaemonConfig, TargetConfig};
 use crate::kubernetes::{Access, ApiServer};
 use crate::lead::Lead;
+use crate::machine::Clock;
 use crate::platforms;
 use crate::policy::{Launch, Library, LibraryConfig};
 use crate::systems;

@@ -6,13 +6,13 @@ mod look;
 pub(super) use look::{Look, Sight};
 
 use super::Daemon;
-use super::view::Autoscaler;
 use crate::config::{DaemonConfig, Kubernetes, Namespaces, Origin, Problems, TargetConfig};
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
 use crate::kubernetes::stateful_autoscaler::Moment;
 use crate::kubernetes::watch::{Keep, Watched};
 use crate::kubernetes::{ApiServer, Failure, scaling_plan, stateful_autoscaler};
 use crate::platforms::Workload;
+use crate::view::Autoscaler;
 use plimsoll_core::cycle::{Event, Order, Written};
 use plimsoll_wire::status::OutsideWish;
 use std::collections::{BTreeMap, BTreeSet};

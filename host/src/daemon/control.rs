@@ -1,7 +1,7 @@
 //! The control socket: everything that changes something goes through it, and only the daemon's own user can
 //! open it (`decisions.md` D28). One JSON document a line, one answer a line.
 
-use super::view::Published;
+use crate::published::Published;
 pub use plimsoll_core::cycle::Order;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

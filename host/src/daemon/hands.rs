@@ -3,10 +3,10 @@
 use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
 use crate::actuate::{Licence, Membership};
 use crate::audit::AuditLog;
-use crate::clock::Clock;
 use crate::collect::{Collector, SignalDefinition, TakenAway};
 use crate::kubernetes::ApiServer;
 use crate::lead::{Lead, NOT_LEADING};
+use crate::machine::Clock;
 use crate::metrics::Counters;
 use crate::platforms::Platform;
 use crate::platforms::exec::SharedLists;

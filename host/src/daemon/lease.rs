@@ -1,14 +1,14 @@
 //! Which of several daemons leads (`decisions.md` D20): the lease is asked, told and counted here; what is asked and
 //! what follows is decided in `plimsoll_core::lease`.
 
-use crate::clock::Clock;
 use crate::config::Lease;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::lease::LeaseObject;
 use crate::lead::Lead;
+use crate::machine::Clock;
+use crate::view::Standing;
 use plimsoll_core::cycle::{Event, Role};
 use plimsoll_core::lease::{Action, Candidate, Heard, Holder, Terms, elect};
-use serde::Serialize;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,27 +21,6 @@ const LONGEST_CALL: Duration = crate::kubernetes::WRITE_DEADLINE;
 
 /// A wait that does not end.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
-
-/// How this daemon stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Standing {
-    /// Whether it leads.
-    pub leads: bool,
-    /// Who does, in words.
-    pub leader: String,
-    /// Who this daemon is.
-    pub identity: String,
-    /// Which lease, as `namespace/name`.
-    pub lease: String,
-    /// How often this daemon has come to lead.
-    pub elected: u64,
-    /// How often it has lost the lead without having given it back.
-    pub deposed: u64,
-    /// Why the lease could not be read or written last time, if it could not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-}
 
 /// What tells who leads, as long as the daemon runs.
 #[derive(Debug)]
@@ -278,7 +257,7 @@ fn leader(candidate: &Candidate, leads: bool, us: &str) -> String {
 
 /// This very process: the machine's name is for people, the rest tells it from every other one that ever had it.
 fn identity() -> std::io::Result<String> {
-    Ok(format!("{}_{}", std::fs::read_to_string(HOST_NAME)?.trim(), crate::chance::uuid()?))
+    Ok(format!("{}_{}", std::fs::read_to_string(HOST_NAME)?.trim(), crate::machine::uuid()?))
 }
 
 /// Any number. The standard library draws one for its hash maps.

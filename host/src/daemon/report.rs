@@ -9,11 +9,12 @@ pub use event::{EVENT_KINDS, Kind};
 
 use super::cluster::{Cluster, Watches};
 use super::hands::Tools;
-use super::view::{Autoscaler, Published};
-use crate::clock::Clock;
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
 use crate::kubernetes::stateful_autoscaler::{ExternalWish, Moment, PLURAL, Seen, Status};
 use crate::kubernetes::{ApiServer, Claim, Failure, Write, wish};
+use crate::machine::Clock;
+use crate::published::Published;
+use crate::view::Autoscaler;
 use plimsoll_wire::status as wire;
 use record::Recorder;
 use serde_json::{Value, json};

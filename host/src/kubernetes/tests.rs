@@ -163,7 +163,7 @@ async fn a_kubeconfig_that_is_not_there_is_told_with_where_to_look() {
 #[tokio::test]
 async fn a_daemon_that_does_not_lead_reads_everything_and_writes_nothing_but_the_lease() {
     let server = Scripted::answering(vec![Reply::Json(200, json!({}))]).await;
-    let clock = crate::clock::Clock::new().unwrap();
+    let clock = crate::machine::Clock::new().unwrap();
     let lead = crate::lead::Lead::by_lease(clock.clone(), Duration::from_secs(10));
     let client = server.client().await.led_by(lead.clone());
     let body = json!({});

@@ -9,7 +9,7 @@ mod chronicle;
 
 use super::{Kind, Opening, Platform, Settings, Source};
 use crate::actuate::{Licence, Pending};
-use crate::clock::Clock;
+use crate::machine::Clock;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Map, Scalar, raw};
 use chronicle::{Call, Chronicle};

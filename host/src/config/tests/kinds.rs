@@ -2,10 +2,10 @@
 
 use super::{API_VERSION, DaemonConfig, TargetConfig, daemon_from, targets_from};
 use crate::actuate::Pending;
-use crate::clock::Clock;
 use crate::config::{LoadedTargets, spec_schema};
 use crate::daemon::assembly;
 use crate::lead::Lead;
+use crate::machine::Clock;
 use crate::platforms::{self, Source};
 use crate::systems::{self, Identity};
 use crate::yaml::problem::Sink;

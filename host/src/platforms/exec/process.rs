@@ -20,8 +20,7 @@ impl Process {
     /// The process that has this number now; `None` if none runs.
     pub(super) fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(Self { pid, start_ticks: start_ticks(&stat)?, boot: boot.trim().to_owned() })
+        Some(Self { pid, start_ticks: start_ticks(&stat)?, boot: crate::machine::boot_id().ok()? })
     }
 
     /// Whether it still runs.

@@ -1,10 +1,15 @@
-//! The one place that reads clocks for decisions (`decisions.md` D3).
+//! What the kernel tells of the machine: its clocks, which boot this is, and names that nothing else has.
 
 use plimsoll_wire::snapshot::Now;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 
-/// The machine's clocks.
+/// Where the kernel tells which boot this is.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+/// Where it tells a name that nothing else has.
+const UUID: &str = "/proc/sys/kernel/random/uuid";
+
+/// The machine's clocks: the one place that reads them for decisions (`decisions.md` D3).
 #[derive(Clone, Debug)]
 pub struct Clock {
     boot: Arc<str>,
@@ -16,8 +21,7 @@ impl Clock {
     /// # Errors
     /// When the kernel does not tell which boot this is.
     pub fn new() -> std::io::Result<Self> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        Ok(Self { boot: Arc::from(boot.trim()) })
+        Ok(Self { boot: Arc::from(boot_id()?) })
     }
 
     /// Now. The monotonic part goes on while the machine is suspended, as the systems that we watch see it.
@@ -25,6 +29,22 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now { mono_ms: millis(ClockId::Boottime), wall_ms: wall(), boot: self.boot.clone() }
     }
+}
+
+/// The id of this boot.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub(crate) fn boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string(BOOT)?.trim().to_owned())
+}
+
+/// A random UUID.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub(crate) fn uuid() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string(UUID)?.trim().to_owned())
 }
 
 fn millis(clock: ClockId) -> u64 {

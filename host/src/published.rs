@@ -1,69 +1,12 @@
-//! What the daemon shows: an immutable view that readers take without stopping the loop.
+//! Where the newest view is: readers take it without stopping the loop.
 
-use super::lease::Standing;
-use super::trouble::Troubles;
 use crate::metrics::Counters;
 use crate::policy::{Library, Stopped, Trouble};
+use crate::view::{Autoscaler, PolicyView, Standing, View};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::status::Status;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// Everything that is shown.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Every target's status, by name.
-    pub targets: BTreeMap<Arc<str>, Arc<Status>>,
-    /// Every target's newest snapshot.
-    pub snapshots: BTreeMap<Arc<str>, Arc<Snapshot>>,
-    /// How this daemon stands; none where it is the only one.
-    pub standing: Option<Standing>,
-    /// What is wrong with the configuration as it is on disk, and with what was to be built from it.
-    pub problems: Vec<String>,
-    /// Those of the problems for which nobody should rely on us yet: what a document or the daemon's file says is not
-    /// in force. None until the files have been read.
-    pub refused: Option<Vec<String>>,
-    /// Targets whose documents are right and which could not be built all the same, each with the reason.
-    pub unbuilt: BTreeMap<Arc<str>, String>,
-    /// The documents that are objects of the cluster, by name.
-    pub(super) autoscalers: Arc<BTreeMap<Arc<str>, Arc<Autoscaler>>>,
-}
-
-/// A document that is an object of the cluster, as it was read last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Autoscaler {
-    /// Which object.
-    pub(super) uid: String,
-    /// Which of its generations.
-    pub(super) generation: Option<i64>,
-    /// Why it is not used, if it is not.
-    pub(super) refused: Option<String>,
-    /// Whether sizes may be wished through it.
-    pub(super) external_wish: bool,
-    /// Where the workload tells which pods are its members.
-    pub(super) scale: Option<String>,
-}
-
-/// How one policy stands, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyView {
-    /// Its name: the file's, without `.wasm`.
-    pub name: String,
-    /// SHA-256 of the running module; absent if none runs.
-    pub module: Option<String>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// What is wrong with the file in the directory, if something is.
-    pub trouble: Option<String>,
-    /// The version that stands beside the running one and does not decide yet, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<String>,
-    /// The targets that went back to an earlier version, each with that one's digest and the reason.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub rolled_back: BTreeMap<Arc<str>, String>,
-}
 
 /// The place where the newest view is.
 #[derive(Clone)]
@@ -143,7 +86,7 @@ impl Published {
         change(Arc::make_mut(&mut place));
     }
 
-    pub(super) fn set(&self, status: Status, snapshot: Option<Arc<Snapshot>>) {
+    pub(crate) fn set(&self, status: Status, snapshot: Option<Arc<Snapshot>>) {
         self.change(|view| {
             let key = status.target.clone();
             let before = view.targets.get(&key).and_then(|before| before.trouble.clone());
@@ -155,26 +98,31 @@ impl Published {
         });
     }
 
-    pub(super) fn set_standing(&self, standing: Option<Standing>) {
+    pub(crate) fn set_standing(&self, standing: Option<Standing>) {
         self.change(|view| view.standing = standing);
     }
 
-    pub(super) fn remove(&self, key: &str) {
+    pub(crate) fn remove(&self, key: &str) {
         self.change(|view| {
             view.targets.remove(key);
             view.snapshots.remove(key);
         });
     }
 
-    pub(super) fn set_autoscalers(&self, autoscalers: BTreeMap<Arc<str>, Arc<Autoscaler>>) {
+    pub(crate) fn set_autoscalers(&self, autoscalers: BTreeMap<Arc<str>, Arc<Autoscaler>>) {
         self.change(|view| view.autoscalers = Arc::new(autoscalers));
     }
 
-    pub(super) fn set_problems(&self, problems: Vec<String>, troubles: &Troubles) {
+    pub(crate) fn set_problems(
+        &self,
+        problems: Vec<String>,
+        refused: Vec<String>,
+        unbuilt: BTreeMap<Arc<str>, String>,
+    ) {
         self.change(|view| {
             view.problems = problems;
-            view.refused = Some(troubles.refused());
-            view.unbuilt.clone_from(&troubles.unbuilt);
+            view.refused = Some(refused);
+            view.unbuilt = unbuilt;
         });
     }
 }
