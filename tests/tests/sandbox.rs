@@ -63,6 +63,7 @@ async fn a_native_probe_in_the_guests_place_is_refused_everywhere() {
 }
 
 /// What becomes of a module that is bad to look at.
+#[expect(clippy::too_many_lines, reason = "a table of modules")]
 #[tokio::test]
 async fn bad_modules_are_refused_by_name() {
     let good = answering(&wish("3"));
@@ -209,6 +210,7 @@ async fn bad_modules_are_refused_by_name() {
 }
 
 /// What becomes of a guest that is bad to run.
+#[expect(clippy::too_many_lines, reason = "a table of modules")]
 #[tokio::test]
 async fn bad_guests_cost_one_decision() {
     let run = |body: &str| program("", body);

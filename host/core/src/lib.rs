@@ -4,6 +4,8 @@
 //! the same events give the same effects. The modules stand in the order in which a decision passes
 //! through them.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+
 pub mod observation;
 pub mod profile;
 

@@ -29,6 +29,8 @@
 //!
 //! Integers decide: milliseconds, bytes, thousandths. Nothing reads a clock, and every draw comes from the seed.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+
 pub mod clients;
 pub mod faults;
 pub mod load;

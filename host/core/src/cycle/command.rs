@@ -2,7 +2,7 @@
 
 use super::{Chore, Effect, State, rest, stamp};
 use crate::plan;
-use plimsoll_wire::journal::{Approved, Asked, Note, PlanStatus};
+use plimsoll_wire::journal::{Approved, Asked, Journal, Note, PlanStatus};
 use plimsoll_wire::record::Body;
 use plimsoll_wire::snapshot::Now;
 
@@ -132,21 +132,31 @@ pub(super) fn apply(
             Ok((format!("{key}: plan {} {how}", plan.id), plan.id.to_string()))
         }
         Order::Approve { content } => {
-            let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no plan to approve")) };
-            if plan.status != PlanStatus::AwaitingApproval {
-                return Err(format!("{key}: plan {} waits for no approval", plan.id));
-            }
-            if plan::approval_content(plan) != *content {
-                return Err(format!(
-                    "{key}: the plan has changed since you looked; look again and approve that"
-                ));
-            }
-            plan.status = PlanStatus::Running;
-            plan.progressed = stamp(now);
-            let text = format!("{key}: plan {} is approved", plan.id);
-            journal.memory.approved = Some(Approved { content: content.clone(), note });
+            let approved = approve(journal, now, &key, content, note)?;
             state.next_look_ms = mono;
-            Ok((text, content.clone()))
+            Ok(approved)
         }
     }
+}
+
+/// A plan that waits for a person goes on, if it is still what the person saw.
+fn approve(
+    journal: &mut Journal,
+    now: &Now,
+    key: &str,
+    content: &str,
+    note: Note,
+) -> Result<(String, String), String> {
+    let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no plan to approve")) };
+    if plan.status != PlanStatus::AwaitingApproval {
+        return Err(format!("{key}: plan {} waits for no approval", plan.id));
+    }
+    if plan::approval_content(plan) != content {
+        return Err(format!("{key}: the plan has changed since you looked; look again and approve that"));
+    }
+    plan.status = PlanStatus::Running;
+    plan.progressed = stamp(now);
+    let text = format!("{key}: plan {} is approved", plan.id);
+    journal.memory.approved = Some(Approved { content: content.to_owned(), note });
+    Ok((text, content.to_owned()))
 }
