@@ -15,16 +15,14 @@ mod watch;
 
 pub use daemon::{
     Audit, DaemonConfig, Kubernetes, Lease, Log, LogFormat, LogLevel, Namespaces, Platform, PolicyHost,
-    PrometheusSource, System,
+    Source, System,
 };
 pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use object::{Objects, Unseen};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
-pub use target::{
-    Origin, Pause, Pauses, PolicyConfig, SeriesConfig, SignalConfig, Stops, TargetConfig, TargetKey,
-};
+pub use target::{Origin, Pause, Pauses, PolicyConfig, SignalConfig, Stops, TargetConfig, TargetKey};
 pub use watch::Watch;
 
 #[cfg(test)]

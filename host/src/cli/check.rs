@@ -5,6 +5,7 @@ mod trial;
 use super::output::{self, Form, Format};
 use super::progress::Progress;
 use super::{Went, block_on};
+use crate::collect::Credentials;
 use crate::config::{self, DaemonConfig, SignalConfig, TargetConfig};
 use crate::policy::{Library, PolicyStatus};
 use serde::Serialize;
@@ -103,8 +104,13 @@ fn look(config: &Path) -> anyhow::Result<Report> {
 
 /// Files that are read with each question, by the key that names them.
 fn needed(daemon: &DaemonConfig) -> Vec<(String, &Path)> {
-    let sources = daemon.sources.values();
-    let tokens = sources.map(|source| (format!("sources.{}.tokenFile", source.name), &source.token_file));
+    let tokens = daemon.sources.values().map(|source| {
+        let file = match &source.config.credentials {
+            Credentials::Bearer { file } => Some(file),
+            Credentials::None | Credentials::Basic { .. } => None,
+        };
+        (format!("sources.{}.tokenFile", source.config.name), file)
+    });
     let systems = daemon.systems.values().flat_map(|system| {
         let identity = system.connection.identity.as_ref();
         let files = [
@@ -115,8 +121,7 @@ fn needed(daemon: &DaemonConfig) -> Vec<(String, &Path)> {
         ];
         files.into_iter().map(|(key, file)| (format!("systems.{}.{key}", system.name), file))
     });
-    let all = tokens.map(|(key, file)| (key, file.as_ref())).chain(systems);
-    all.filter_map(|(key, file)| Some((key, file?.as_path()))).collect()
+    tokens.chain(systems).filter_map(|(key, file)| Some((key, file?.as_path()))).collect()
 }
 
 fn look_at_policies(
@@ -157,7 +162,7 @@ fn look_at_policies(
     }
     for target in targets {
         for (index, policy) in target.policies.iter().enumerate() {
-            let name = policy.module.trim_end_matches(".wasm");
+            let name = &*policy.asked.module;
             let place = format!("spec.policies[{index}].module");
             let (wrong, hint) = match found.iter().find(|status| status.name == name) {
                 Some(status) if is_sound(status) => continue,
@@ -171,10 +176,7 @@ fn look_at_policies(
     }
     report.policies = found.iter().filter(|status| is_sound(status)).count();
     let is_used = |name: &str| {
-        targets
-            .iter()
-            .flat_map(|target| &target.policies)
-            .any(|policy| policy.module.trim_end_matches(".wasm") == name)
+        targets.iter().flat_map(|target| &target.policies).any(|policy| policy.asked.module == name)
     };
     for status in found.iter().filter(|status| !is_sound(status) && !is_used(&status.name)) {
         report.warnings.push(Note::new(
@@ -227,9 +229,8 @@ impl Report {
     }
 
     fn look_at_signal(&mut self, target: &TargetConfig, signal: &SignalConfig) {
-        let definition = crate::daemon::assembly::definition(signal, &target.key.name);
-        let path = format!("spec.signals[{}].query", signal.name);
-        for warning in crate::collect::lint(&definition) {
+        let path = format!("spec.signals[{}].query", signal.definition.name);
+        for warning in crate::collect::lint(&signal.definition) {
             self.warnings.push(Note::new(&target.file, signal.line, &path, &warning, ""));
         }
     }

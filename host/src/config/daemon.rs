@@ -12,6 +12,7 @@ pub use kubernetes::Kubernetes;
 pub use lease::Lease;
 
 use super::target::TargetKey;
+use crate::collect::SourceConfig;
 use crate::platforms;
 use crate::policy::{Allowances, Sandbox};
 use crate::systems::{self, connection::Connection};
@@ -48,7 +49,7 @@ pub struct DaemonConfig {
     /// How often a target is looked at, where its document does not say.
     pub interval: Duration,
     /// Where signals come from, by name.
-    pub sources: BTreeMap<String, Arc<PrometheusSource>>,
+    pub sources: BTreeMap<String, Arc<Source>>,
     /// Where members run, by name.
     pub platforms: BTreeMap<String, Arc<Platform>>,
     /// How systems are spoken to, by name.
@@ -86,17 +87,9 @@ impl Namespaces {
 
 /// A Prometheus, or what speaks its HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrometheusSource {
-    /// Its name.
-    pub name: String,
-    /// The address below which `/api/v1/query_range` lies; http or https.
-    pub url: String,
-    /// How long one query may take.
-    pub deadline: Duration,
-    /// A file with a bearer token, read anew for every request.
-    pub token_file: Option<PathBuf>,
-    /// A file with the certificates of the authorities that are trusted instead of the built-in ones.
-    pub ca_file: Option<PathBuf>,
+pub struct Source {
+    /// Where it is, and who we are to it.
+    pub config: SourceConfig,
     /// Whose documents may query it.
     pub namespaces: Namespaces,
 }

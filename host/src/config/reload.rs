@@ -399,5 +399,5 @@ fn is_open(target: &TargetConfig, daemon: &DaemonConfig) -> bool {
     let source = |name: &String| daemon.sources.get(name).is_some_and(|now| now.namespaces.allow(namespace));
     platform.is_some_and(|open| open.allow(namespace))
         && system
-        && target.signals.iter().all(|signal| source(&signal.source))
+        && target.signals.iter().all(|signal| source(&signal.definition.source))
 }

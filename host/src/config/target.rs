@@ -10,13 +10,12 @@ mod sketch;
 
 pub(super) use document::{form, read};
 pub use pause::{Pause, Pauses};
-pub use series::SeriesConfig;
 pub use signal::SignalConfig;
 pub use sketch::Stops;
 pub(super) use sketch::identity;
 
 use super::daemon::{Platform, System};
-use plimsoll_core::combine::OnError;
+use plimsoll_core::cycle::PolicyRef;
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::{Behavior, Mode};
 use std::fmt;
@@ -96,12 +95,6 @@ pub enum Origin {
 pub struct PolicyConfig {
     /// The line where it stands.
     pub line: usize,
-    /// What it is called in this target.
-    pub name: String,
-    /// The file name of its module in the policies' directory.
-    pub module: String,
-    /// What its failure means.
-    pub on_error: OnError,
-    /// Its own settings.
-    pub settings: serde_json::Value,
+    /// Whom the core asks.
+    pub asked: PolicyRef,
 }

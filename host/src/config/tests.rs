@@ -154,7 +154,7 @@ fn settings_reach_a_policy_as_json() {
         "a": 1, "b": 1.5, "c": "yes", "d": true, "e": "2", "f": ["x", 16, -3], "g": null, "h": "1.2.3",
         "i": {"j": 1000.0}
     });
-    assert_eq!(loaded.targets[0].policies[0].settings, expected);
+    assert_eq!(loaded.targets[0].policies[0].asked.settings, expected);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn everything_that_the_reference_file_comments_out_can_be_used() {
         connection.identity.is_some() && connection.login.is_some()
     });
     let kubernetes = config.kubernetes.as_ref().expect("a Kubernetes");
-    assert_eq!(kubernetes.context.as_deref(), Some("production"));
+    assert_eq!(kubernetes.access.context.as_deref(), Some("production"));
     assert!(kubernetes.namespaces.allow("default") && !kubernetes.namespaces.allow("billing"));
     let exec = commands(&config, "vms");
     let Listing::Each(list) = &exec.list else { panic!("for one target") };
@@ -244,8 +244,9 @@ fn everything_that_the_example_comments_out_can_be_used() {
     assert_eq!(pauses.scale_in.as_deref(), Some("ann: backup"));
     assert_eq!(pauses.scale_out.as_deref(), Some("bob: no budget"));
     assert_eq!(pauses.size, Some((5, "ann: campaign".to_owned())));
-    assert_eq!(target.signals[0].aggregation, Some(Aggregation::Sum));
-    assert_eq!(target.signals[0].batch_by.as_deref(), Some("cluster"));
+    assert_eq!(target.signals[0].definition.aggregation, Some(Aggregation::Sum));
+    let batch = target.signals[0].definition.batch_by.as_ref();
+    assert_eq!(batch.map(|batch| (&*batch.label, &*batch.value)), Some(("cluster", "orders")));
     assert_eq!(target.safety.scale_in, Some(true));
 }
 

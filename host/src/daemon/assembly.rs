@@ -4,22 +4,20 @@ use super::hands::{Hands, RECORDERS, Site, Tools};
 use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
-use crate::collect::{
-    BatchBy, Collector, Credentials, SeriesWatch, SignalDefinition, SourceConfig, TakenAway,
-};
-use crate::config::{self, DaemonConfig, TargetConfig};
-use crate::kubernetes::{Access, ApiServer};
+use crate::collect::{Collector, TakenAway};
+use crate::config::{DaemonConfig, TargetConfig};
+use crate::kubernetes::ApiServer;
 use crate::lead::Lead;
 use crate::machine::Clock;
 use crate::platforms;
 use crate::policy::{Launch, Library, LibraryConfig};
 use crate::systems;
+use crate::yaml::value::millis;
 use anyhow::{Context, anyhow, bail};
-use plimsoll_core::cycle::{PolicyRef, Spec};
+use plimsoll_core::cycle::Spec;
 use plimsoll_core::profile;
 use plimsoll_wire::profile::Profile;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// How often a running plan is looked at, in milliseconds: at most one direct read a second.
@@ -96,8 +94,7 @@ fn election(
 pub(crate) async fn kubernetes(daemon: &DaemonConfig, lead: Lead) -> anyhow::Result<Option<Arc<ApiServer>>> {
     let Some(kubernetes) = &daemon.kubernetes else { return Ok(None) };
     crate::collect::install_crypto();
-    let access = Access { kubeconfig: kubernetes.kubeconfig.clone(), context: kubernetes.context.clone() };
-    Ok(Some(Arc::new(ApiServer::open(access).await?.led_by(lead))))
+    Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.led_by(lead))))
 }
 
 /// How policies are run, as the daemon's file says; nothing is cached or remembered.
@@ -116,16 +113,7 @@ pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
 #[must_use]
 pub fn collector(daemon: &DaemonConfig) -> Collector {
     crate::collect::install_crypto();
-    let sources = daemon.sources.values().map(|source| SourceConfig {
-        credentials: match &source.token_file {
-            Some(file) => Credentials::Bearer { file: file.clone() },
-            None => Credentials::None,
-        },
-        ca_file: source.ca_file.clone(),
-        deadline: source.deadline,
-        ..SourceConfig::new(&source.name, &source.url)
-    });
-    Collector::of(sources.collect()).0
+    Collector::of(daemon.sources.values().map(|source| source.config.clone()).collect()).0
 }
 
 /// What the core is told of a target at a moment, in milliseconds since 1970: pauses end by themselves.
@@ -145,7 +133,7 @@ pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
         max: target.max_replicas,
         behavior: target.behavior.clone(),
         safety: target.safety.clone(),
-        policies: target.policies.iter().map(policy).collect(),
+        policies: target.policies.iter().map(|policy| policy.asked.clone()).collect(),
         held: target.pauses.held_at(wall_ms),
         pauses: target.pauses.at(wall_ms),
         interval_ms: millis(target.interval),
@@ -153,20 +141,11 @@ pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
     })
 }
 
-fn policy(policy: &config::PolicyConfig) -> PolicyRef {
-    PolicyRef {
-        name: policy.name.clone(),
-        module: policy.module.trim_end_matches(".wasm").to_owned(),
-        on_error: policy.on_error,
-        settings: policy.settings.clone(),
-    }
-}
-
 /// What carries a target's effects out, at a site.
 #[must_use]
 pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: Arc<Profile>) -> Hands {
     let key: Arc<str> = Arc::from(target.key.to_string());
-    let signals = target.signals.iter().map(|signal| definition(signal, &target.key.name)).collect();
+    let signals = target.signals.iter().map(|signal| signal.definition.clone()).collect();
     Hands::new(key, tools.clone(), site, signals, profile)
 }
 
@@ -203,35 +182,4 @@ pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyh
         platform: &*platform,
     })?;
     Ok(Site::new(platform, system))
-}
-
-/// What a signal of a document asks its source.
-#[must_use]
-pub fn definition(signal: &config::SignalConfig, target: &str) -> SignalDefinition {
-    SignalDefinition {
-        name: signal.name.clone(),
-        source: signal.source.clone(),
-        query: signal.query.clone(),
-        window_ms: millis(signal.window),
-        step_ms: millis(signal.step),
-        max_age_ms: millis(signal.max_age),
-        min_coverage_permille: signal.coverage_permille,
-        aggregation: signal.aggregation,
-        counter: signal.counter,
-        batch_by: signal
-            .batch_by
-            .as_ref()
-            .map(|label| BatchBy { label: label.clone(), value: target.to_owned() }),
-        series: SeriesWatch {
-            query: signal.series.query.clone(),
-            expect: signal.series.expect,
-            forget_ms: millis(signal.series.forget),
-        },
-        taken_away_ms: None,
-        optional: signal.optional,
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -162,6 +162,11 @@ impl Scalar {
     }
 }
 
+/// A duration as the machines count it.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Field<Scalar> {
     /// A path; a relative one starts at `base`.
     pub(crate) fn path(&self, base: &Path, sink: &mut Sink) -> Option<PathBuf> {

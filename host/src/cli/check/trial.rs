@@ -9,7 +9,6 @@ use plimsoll_sim::sim::SIGNALS;
 use plimsoll_wire::{Answer, FORMAT_VERSION, Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a policy says of its settings. The words are the policies' contract: `docs/policies.md`.
 const SETTINGS: [&str; 2] = ["BadSettings", "NoMetrics"];
@@ -23,11 +22,11 @@ pub(super) async fn all(library: &Library, targets: &[TargetConfig]) -> Vec<(usi
     let mut found = Vec::new();
     for (at, target) in targets.iter().enumerate() {
         for (index, policy) in target.policies.iter().enumerate() {
-            let name = policy.module.trim_end_matches(".wasm");
+            let name = &*policy.asked.module;
             // What is not loaded is told as that.
             let is_loaded =
                 |status: &crate::policy::PolicyStatus| status.name == name && status.module.is_some();
-            let Some(snapshot) = snapshot(target, &policy.settings) else { continue };
+            let Some(snapshot) = snapshot(target, &policy.asked.settings) else { continue };
             if !library.status().iter().any(is_loaded) {
                 continue;
             }
@@ -69,14 +68,14 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
 
 /// The signals of the document, and those that a simulated world has by itself.
 fn signals(target: &TargetConfig) -> serde_json::Map<String, Value> {
-    let signal = |name: &str, step: Duration| {
-        let step_ms = i64::try_from(step.as_millis()).unwrap_or(1_000);
+    let signal = |name: &str, step_ms: u64| {
+        let step_ms = i64::try_from(step_ms).unwrap_or(1_000);
         let sample = |back: i64| json!({ "atMs": WALL_MS - back * step_ms, "value": 1.0 });
         let samples: Vec<Value> = (0..SAMPLES).rev().map(sample).collect();
         let signal = json!({ "state": "ok", "ageMs": 0, "coveragePermille": 1_000, "samples": samples });
         (name.to_owned(), signal)
     };
     let is_simulated = target.platform.kind.word == sim::WORD;
-    let own = SIGNALS.iter().filter(|_| is_simulated).map(|name| signal(name, Duration::from_secs(1)));
-    own.chain(target.signals.iter().map(|one| signal(&one.name, one.step))).collect()
+    let own = SIGNALS.iter().filter(|_| is_simulated).map(|name| signal(name, 1_000));
+    own.chain(target.signals.iter().map(|one| signal(&one.definition.name, one.definition.step_ms))).collect()
 }

@@ -3,12 +3,12 @@
 use super::lease::{RawLease, fences, lease};
 use super::reach::namespaces;
 use super::{Lease, Namespaces, Platform};
-use crate::kubernetes::Scalable;
+use crate::kubernetes::{Access, Scalable};
 use crate::platforms;
 use crate::yaml::problem::{Sink, quote};
 use crate::yaml::raw::{Field, List, Scalar, raw};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 raw! {
@@ -34,10 +34,8 @@ raw! {
 /// A Kubernetes: its workloads may be targets, and the journals are in it (`decisions.md` D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubernetes {
-    /// The kubeconfig; none for a daemon in a pod, which has its service account mounted.
-    pub kubeconfig: Option<PathBuf>,
-    /// Which of its contexts; none for the current one.
-    pub context: Option<String>,
+    /// Where it is, and who we are there.
+    pub access: Access,
     /// Whose documents may name a workload; each only those of its own namespace.
     pub namespaces: Namespaces,
     /// Whether the `StatefulAutoscaler` objects of these namespaces are targets, beside those of files.
@@ -65,8 +63,10 @@ pub(super) fn kubernetes(
         );
     }
     Kubernetes {
-        kubeconfig: raw.kubeconfig.path(base, sink),
-        context: raw.context.get().map(|context| context.text(sink)),
+        access: Access {
+            kubeconfig: raw.kubeconfig.path(base, sink),
+            context: raw.context.get().map(|context| context.text(sink)),
+        },
         namespaces: namespaces(&raw.namespaces, sink),
         autoscalers: raw.autoscalers.get().is_some_and(|switch| switch.switch(sink)),
         lease: raw.lease.get().map(|raw| lease(raw, sink)),

@@ -1,8 +1,8 @@
 //! Whom the daemon may ask and what it may run: sources, platforms, systems.
 
 use super::connection::{RawConnection, connection};
-use super::{Namespaces, Platform, PrometheusSource, System};
-use crate::collect::MAX_DEADLINE;
+use super::{Namespaces, Platform, System};
+use crate::collect::{Credentials, MAX_DEADLINE, SourceConfig};
 use crate::platforms::{self, ReadSettings, Source};
 use crate::systems::{self, connection::Reach};
 use crate::yaml::problem::{Sink, quote};
@@ -38,18 +38,22 @@ pub(super) fn namespaces(field: &Field<List<Scalar>>, sink: &mut Sink) -> Namesp
     Namespaces::Only(list.items.iter().map(|item| item.name(sink)).collect())
 }
 
-pub(super) fn source(name: &str, raw: &RawSource, base: &Path, sink: &mut Sink) -> PrometheusSource {
+pub(super) fn source(name: &str, raw: &RawSource, base: &Path, sink: &mut Sink) -> super::Source {
     if let Some(kind) = raw.kind.get() {
         kind.choice(&[("prometheus", ())], (), sink);
     }
     let url = raw.url.required(&raw.at, "url", "write it like `http://127.0.0.1:9090`", sink);
-    PrometheusSource {
-        name: name.to_owned(),
-        url: url.map(|url| address(url, sink)).unwrap_or_default(),
-        // Prometheus itself gives up after two minutes; a cycle cannot wait for that long.
-        deadline: raw.deadline.wait(5 * SECOND, SECOND / 10..=MAX_DEADLINE, sink),
-        token_file: raw.token_file.path(base, sink),
-        ca_file: raw.ca_file.path(base, sink),
+    let address = url.map(|url| address(url, sink)).unwrap_or_default();
+    let usual = SourceConfig::new(name, address);
+    let token = raw.token_file.path(base, sink);
+    super::Source {
+        config: SourceConfig {
+            // Prometheus itself gives up after two minutes; a cycle cannot wait for that long.
+            deadline: raw.deadline.wait(usual.deadline, SECOND / 10..=MAX_DEADLINE, sink),
+            credentials: token.map_or(Credentials::None, |file| Credentials::Bearer { file }),
+            ca_file: raw.ca_file.path(base, sink),
+            ..usual
+        },
         namespaces: namespaces(&raw.namespaces, sink),
     }
 }

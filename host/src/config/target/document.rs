@@ -17,6 +17,7 @@ use crate::yaml::tree::Node;
 use crate::yaml::value::json;
 use crate::yaml::words::is_off;
 use plimsoll_core::combine::{OUTSIDE, OnError};
+use plimsoll_core::cycle::PolicyRef;
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::Mode;
 use std::collections::BTreeSet;
@@ -247,7 +248,10 @@ fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Si
     let metadata = raw.metadata.required(&raw.at, "metadata", "write `metadata: {name: ...}`", sink);
     let key = metadata.map(|metadata| key(metadata, sink));
     let spec = raw.spec.required(&raw.at, "spec", "what to scale stands below it", sink)?;
-    let namespace = key.as_ref().map_or("default", |key| key.namespace.as_str());
+    // One that could not be read was reported; the rest is read all the same.
+    let nowhere = || TargetKey { namespace: "default".to_owned(), name: String::new() };
+    let place = key.clone().unwrap_or_else(nowhere);
+    let namespace = place.namespace.as_str();
     let platform = platform(spec, namespace, daemon, sink);
     let system = system(spec, platform.as_deref(), namespace, daemon, sink);
     let safety = safety(&spec.safety, sink);
@@ -259,7 +263,7 @@ fn convert(raw: &RawTarget, origin: Origin, daemon: &DaemonConfig, sink: &mut Si
     let external_wish = external_wish(spec, origin, sink);
     let set_aside = set_aside(spec, platform.as_deref(), system.as_deref(), sink);
     let policies = policies(spec, mode, external_wish, sink);
-    let signals = signals(&spec.signals, namespace, daemon, sink);
+    let signals = signals(&spec.signals, &place, daemon, sink);
     let behavior = behavior(&spec.behavior, sink);
     let interval = spec.interval.get().map_or(daemon.interval, |interval| interval.duration(INTERVAL, sink));
     Some(TargetConfig {
@@ -538,10 +542,11 @@ fn policy(raw: &RawPolicy, seen: &mut BTreeSet<String>, sink: &mut Sink) -> Poli
     {
         sink.add(&any.at, "must be a map", "write `key: value` lines below it, indented");
     }
-    PolicyConfig {
-        line: module.map_or(raw.at.line, |module| module.at.line),
+    let asked = PolicyRef {
         name: unique_name(&raw.name, &raw.at, seen, sink),
-        module: module.map(|module| module.module(sink)).unwrap_or_default(),
+        module: module
+            .map(|module| module.module(sink).trim_end_matches(".wasm").to_owned())
+            .unwrap_or_default(),
         on_error: raw
             .on_error
             .get()
@@ -551,7 +556,8 @@ fn policy(raw: &RawPolicy, seen: &mut BTreeSet<String>, sink: &mut Sink) -> Poli
         } else {
             settings
         },
-    }
+    };
+    PolicyConfig { line: module.map_or(raw.at.line, |module| module.at.line), asked }
 }
 
 /// A name that no other item of the list has.

@@ -1,9 +1,11 @@
 //! `spec.signals[].series`: how many series are to be behind a signal.
 
+use crate::collect::SeriesWatch;
 use crate::yaml::form;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Field, Scalar, raw};
 use crate::yaml::unit;
+use crate::yaml::value::millis;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,17 +17,6 @@ const EXPECT: RangeInclusive<u32> = 0..=100_000;
 const FORGET: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 /// Longer than a member is away for an ordinary restart, shorter than a night.
 const USUAL_FORGET: Duration = Duration::from_secs(3_600);
-
-/// How many series are to be behind a signal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeriesConfig {
-    /// PromQL that counts them; worked out of the signal's query where it is absent.
-    pub query: Option<String>,
-    /// How many there have to be; absent for as many as there were at most.
-    pub expect: Option<u32>,
-    /// For how long it is remembered how many there were.
-    pub forget: Duration,
-}
 
 raw! {
     /// `series` as it is written.
@@ -42,13 +33,13 @@ raw! {
 }
 
 /// What is asked about a signal's series.
-pub(super) fn series(field: &Field<RawSeries>, sink: &mut Sink) -> SeriesConfig {
+pub(super) fn series(field: &Field<RawSeries>, sink: &mut Sink) -> SeriesWatch {
     let raw = field.get();
-    SeriesConfig {
+    SeriesWatch {
         query: raw.and_then(|raw| raw.query.get()).map(|query| super::signal::promql(query, sink)),
         expect: raw.and_then(|raw| raw.expect.get()).map(|expect| expect.count(EXPECT, sink)),
-        forget: raw
-            .and_then(|raw| raw.forget.get())
-            .map_or(USUAL_FORGET, |forget| forget.duration(FORGET, sink)),
+        forget_ms: millis(
+            raw.and_then(|raw| raw.forget.get()).map_or(USUAL_FORGET, |forget| forget.duration(FORGET, sink)),
+        ),
     }
 }

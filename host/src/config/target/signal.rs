@@ -2,14 +2,16 @@
 
 mod brackets;
 
-use super::series::{RawSeries, SeriesConfig};
-use crate::collect::Aggregation;
+use super::TargetKey;
+use super::series::RawSeries;
+use crate::collect::{Aggregation, BatchBy, SignalDefinition};
 use crate::config::daemon::DaemonConfig;
 use crate::config::named;
 use crate::yaml::form::{self, Form};
 use crate::yaml::problem::{Sink, quote};
 use crate::yaml::raw::{Field, List, Scalar, raw};
 use crate::yaml::unit;
+use crate::yaml::value::millis;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -47,30 +49,8 @@ const AGGREGATIONS: [(&str, Aggregation); 4] = [
 pub struct SignalConfig {
     /// The line where its query stands.
     pub line: usize,
-    /// What policies call it.
-    pub name: String,
-    /// Which source of the daemon's file answers.
-    pub source: String,
-    /// The PromQL.
-    pub query: String,
-    /// How far back it is read.
-    pub window: Duration,
-    /// The distance between samples.
-    pub step: Duration,
-    /// How old the newest sample may be.
-    pub max_age: Duration,
-    /// Which part of the window must have samples, in thousandths.
-    pub coverage_permille: u32,
-    /// How several series become one; absent where one is expected.
-    pub aggregation: Option<Aggregation>,
-    /// Whether the query gives a bare counter, which may only rise.
-    pub counter: bool,
-    /// The label by which one query can serve many targets.
-    pub batch_by: Option<String>,
-    /// How many series are to be behind it.
-    pub series: SeriesConfig,
-    /// Whether a shrink may go without it.
-    pub optional: bool,
+    /// What the source is asked, and on which terms the answer counts.
+    pub definition: SignalDefinition,
 }
 
 raw! {
@@ -114,10 +94,10 @@ pub(super) fn form() -> Form {
     form::named_list(signal, MAX_SIGNALS)
 }
 
-/// The signals of a document in `namespace`.
+/// The signals of a target's document.
 pub(super) fn signals(
     field: &Field<List<RawSignal>>,
-    namespace: &str,
+    target: &TargetKey,
     daemon: &DaemonConfig,
     sink: &mut Sink,
 ) -> Vec<SignalConfig> {
@@ -127,53 +107,53 @@ pub(super) fn signals(
         sink.add(&list.at, format!("has more than {MAX_SIGNALS} signals"), hint);
     }
     let mut seen = BTreeSet::new();
-    list.items.iter().take(MAX_SIGNALS).map(|raw| signal(raw, namespace, daemon, &mut seen, sink)).collect()
+    list.items.iter().take(MAX_SIGNALS).map(|raw| signal(raw, target, daemon, &mut seen, sink)).collect()
 }
 
 fn signal(
     raw: &RawSignal,
-    namespace: &str,
+    target: &TargetKey,
     daemon: &DaemonConfig,
     seen: &mut BTreeSet<String>,
     sink: &mut Sink,
 ) -> SignalConfig {
     let before = sink.len();
-    let signal = SignalConfig {
-        line: raw.query.get().map_or(raw.at.line, |query| query.at.line),
+    let source = named(
+        &raw.source,
+        &raw.at,
+        "source",
+        "sources",
+        &daemon.sources,
+        &target.namespace,
+        |s| &s.namespaces,
+        sink,
+    );
+    let label = raw.batch_by.get().map(|label| label_name(label, sink));
+    let definition = SignalDefinition {
         name: super::document::unique_name(&raw.name, &raw.at, seen, sink),
-        source: named(
-            &raw.source,
-            &raw.at,
-            "source",
-            "sources",
-            &daemon.sources,
-            namespace,
-            |s| &s.namespaces,
-            sink,
-        )
-        .map(|source| source.name.clone())
-        .unwrap_or_default(),
+        source: source.map(|source| source.config.name.clone()).unwrap_or_default(),
         query: raw
             .query
             .required(&raw.at, "query", "write PromQL", sink)
             .map(|query| promql(query, sink))
             .unwrap_or_default(),
-        window: raw.window.get().map_or(USUAL_WINDOW, |window| window.duration(WINDOW, sink)),
-        step: raw.step.get().map_or(USUAL_STEP, |step| step.duration(STEP, sink)),
-        max_age: raw.max_age.get().map_or(USUAL_MAX_AGE, |age| age.duration(MAX_AGE, sink)),
-        coverage_permille: raw.coverage.get().map_or(USUAL_COVERAGE, |part| coverage(part, sink)),
+        window_ms: millis(raw.window.wait(USUAL_WINDOW, WINDOW, sink)),
+        step_ms: millis(raw.step.wait(USUAL_STEP, STEP, sink)),
+        max_age_ms: millis(raw.max_age.wait(USUAL_MAX_AGE, MAX_AGE, sink)),
+        min_coverage_permille: raw.coverage.get().map_or(USUAL_COVERAGE, |part| coverage(part, sink)),
         aggregation: raw.aggregation.get().map(|word| word.choice(&AGGREGATIONS, Aggregation::Sum, sink)),
         counter: raw.counter.get().is_some_and(|counter| counter.switch(sink)),
-        batch_by: raw.batch_by.get().map(|label| label_name(label, sink)),
+        batch_by: label.map(|label| BatchBy { label, value: target.name.clone() }),
         series: super::series::series(&raw.series, sink),
+        taken_away_ms: None,
         optional: raw.optional.get().is_some_and(|optional| optional.switch(sink)),
     };
     // What was not read would only repeat the problem.
     if sink.len() == before {
-        fits(raw, &signal, sink);
+        fits(raw, &definition, sink);
     }
     bare_counter(raw, sink);
-    signal
+    SignalConfig { line: raw.query.get().map_or(raw.at.line, |query| query.at.line), definition }
 }
 
 fn coverage(scalar: &Scalar, sink: &mut Sink) -> u32 {
@@ -206,8 +186,8 @@ fn label_name(scalar: &Scalar, sink: &mut Sink) -> String {
 }
 
 /// What the collector could not ask is refused when it is read: there is one reader of signals.
-fn fits(raw: &RawSignal, signal: &SignalConfig, sink: &mut Sink) {
-    for problem in crate::daemon::assembly::definition(signal, &signal.name).problems() {
+fn fits(raw: &RawSignal, definition: &SignalDefinition, sink: &mut Sink) {
+    for problem in definition.problems() {
         let (key, field) = match problem.field {
             "window" => ("window", &raw.window),
             "aggregation" => ("aggregation", &raw.aggregation),

@@ -75,7 +75,7 @@ fn names_that_others_take_for_something_else_are_refused_with_the_hint() {
         }
     }
     let quoted = EXAMPLE_TARGET.replace("name: load", "name: \"no\"");
-    assert_eq!(read_targets(quoted.as_bytes()).0.targets[0].policies[0].name, "no");
+    assert_eq!(read_targets(quoted.as_bytes()).0.targets[0].policies[0].asked.name, "no");
 }
 
 #[test]

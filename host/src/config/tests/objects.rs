@@ -82,7 +82,7 @@ fn an_object_is_read_like_a_file_and_what_others_added_is_let_be() {
     assert_eq!(&*target.file, "StatefulAutoscaler shop/db");
     assert_eq!(target.approve.as_deref(), Some("cluster c from 5 to 3"));
     assert_eq!(target.pauses.scale_in.as_ref().map(|pause| &*pause.why), Some("ann: backup"));
-    assert_eq!(target.policies[0].settings, json!({ "deep": [1, null, { "x": 0.5 }] }));
+    assert_eq!(target.policies[0].asked.settings, json!({ "deep": [1, null, { "x": 0.5 }] }));
     assert!(target.external_wish && target.safety.allow_even);
     // A file without a directory of files is no problem: nobody named one.
     assert!(!loaded.complete);
