@@ -4,12 +4,14 @@
 //! Reads name no `resourceVersion`: they are quorum reads, never served from a cache that may be old.
 
 mod access;
-#[cfg_attr(not(feature = "kubernetes"), path = "kubernetes/no_client.rs")]
+#[cfg(feature = "kubernetes")]
 mod client;
 mod failure;
 pub mod lease;
 pub mod managed;
 mod newest;
+#[cfg(not(feature = "kubernetes"))]
+mod no_client;
 mod scalable;
 pub mod scaling_plan;
 #[cfg(test)]
@@ -27,12 +29,15 @@ pub use scalable::Scalable;
 
 use crate::lead::{Lead, NOT_LEADING};
 use access::Way;
+#[cfg(feature = "kubernetes")]
 use client::{Client, Incoming};
 use failure::Answered;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, header};
 use newest::Newest;
+#[cfg(not(feature = "kubernetes"))]
+use no_client::{Client, Incoming};
 use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
