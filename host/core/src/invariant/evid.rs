@@ -2,6 +2,7 @@
 
 mod contradiction;
 mod known;
+mod replaceable;
 mod signal;
 
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, first_group, listed};
@@ -12,7 +13,7 @@ use crate::quorum;
 use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact};
 use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
-use plimsoll_wire::profile::Topic;
+use plimsoll_wire::profile::{Evidence, Topic};
 use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
 use std::collections::BTreeSet;
 
@@ -153,6 +154,9 @@ fn positive(case: &Case) -> Finding {
         };
     }
     let Some(id) = &subject.id else { return never_joined(case, &subject.slot) };
+    if is_replaceable(case) {
+        return replaceable::check(case);
+    }
     match case.snapshot.members.known() {
         None => Finding::unknown("the member list"),
         Some(list) if quorum::member(&list.value, id).is_some() => Finding::broken(
@@ -204,7 +208,14 @@ fn authority(case: &Case) -> Finding {
     Finding::Pass
 }
 
+fn is_replaceable(case: &Case) -> bool {
+    case.profile.evidence == Evidence::Replaceable
+}
+
 fn settled(case: &Case) -> Finding {
+    if ends_member(case) && is_replaceable(case) {
+        return replaceable::settled(case);
+    }
     if !ends_member(case) || !case.profile.moves_data() {
         return Finding::Pass;
     }

@@ -6,6 +6,7 @@ use crate::snapshot::is_serving;
 use crate::workload;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{JOIN, Join, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::profile::Evidence;
 use plimsoll_wire::snapshot::{Lifecycle, OperationKind, PlacementState, Role, Snapshot};
 use std::sync::Arc;
 
@@ -73,8 +74,13 @@ fn is_registered(look: &Look) -> bool {
     look.in_slot().is_some_and(|row| row.id.value().is_some()) || look.homeless().is_some()
 }
 
+/// Where a member is registered for as long as it runs, its process ends first.
 fn unregister(look: &Look) -> Undo {
     let here = look.in_slot().or_else(|| look.homeless());
+    let runs = here.is_some_and(|row| row.incarnation.value().is_some());
+    if runs && look.snapshot.profile.evidence == Evidence::Replaceable {
+        return Undo::Nothing;
+    }
     match here.and_then(|row| row.id.value()) {
         Some(id) => Undo::Do(SystemVerb::Deregister { member: id.clone() }.into()),
         None => Undo::Nothing,
@@ -146,10 +152,11 @@ fn caught_up(look: &Look) -> Met {
     Met::Yes
 }
 
+/// A member is what it came to be once it learns no more: it votes, confirms, or just serves.
 fn promoted(look: &Look) -> Met {
     let Some(row) = look.in_slot() else { return Met::no("not started") };
-    let votes = row.roles.value().is_some_and(|roles| roles.contains(&Role::Voter));
-    Met::when(votes && is_serving(row), || format!("{} does not vote and serve yet", look.subject.slot))
+    let learnt = row.roles.value().is_some_and(|roles| !roles.is_empty() && !roles.contains(&Role::Learner));
+    Met::when(learnt && is_serving(row), || format!("{} does not vote and serve yet", look.subject.slot))
 }
 
 fn promote(look: &Look) -> Option<Verb> {
