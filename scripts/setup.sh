@@ -25,6 +25,9 @@ if [ "$what" != demo ]; then
 fi
 if [ "$what" = test ]; then
     need etcd etcd-server
+    # Its programs are not in the path: Debian keeps one set for each version.
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+    need prometheus-postgres-exporter prometheus-postgres-exporter
     need prometheus prometheus
     need jq jq
     need openssl openssl
@@ -50,6 +53,13 @@ if [ -n "$missing" ]; then
     # Servers are started by the tests, on ports of their own: none is to start by itself.
     policy=/usr/sbin/policy-rc.d
     [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' | $run tee "$policy" >/dev/null; $run chmod +x "$policy"; own=yes; }
+    # Debian's PostgreSQL would found a cluster of its own, which starts with the machine.
+    case $missing in
+        *postgresql*)
+            $run mkdir -p /etc/postgresql-common/createcluster.d
+            echo 'create_main_cluster = false' | $run tee /etc/postgresql-common/createcluster.d/plimsoll.conf >/dev/null
+            ;;
+    esac
     # shellcheck disable=SC2086  # a list of packages
     DEBIAN_FRONTEND=noninteractive $run apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing >/tmp/plimsoll-setup.log 2>&1 \
         || { tail -20 /tmp/plimsoll-setup.log >&2; fail "apt-get failed"; }

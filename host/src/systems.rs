@@ -28,6 +28,8 @@ use std::time::Duration;
 pub static KINDS: &[&Kind] = &[
     #[cfg(feature = "etcd")]
     &etcd::KIND,
+    #[cfg(feature = "postgres")]
+    &postgres::KIND,
     &sim::QUORUM,
     &sim::SHARDED,
 ];
@@ -36,6 +38,8 @@ pub static KINDS: &[&Kind] = &[
 pub(crate) static LEFT_OUT: &[&str] = &[
     #[cfg(not(feature = "etcd"))]
     "etcd",
+    #[cfg(not(feature = "postgres"))]
+    "postgres",
 ];
 
 /// The driver of one target's system.

@@ -1,5 +1,9 @@
 //! The daemon as its users run it: a process with a configuration directory, asked over its control socket.
 
+pub(crate) mod gate;
+
+pub use gate::Misbehaviour;
+
 use crate::etcd::Rig;
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
@@ -11,7 +15,6 @@ use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,33 +32,8 @@ pub struct Daemon {
     within: Vec<String>,
 }
 
-/// What a command of the platform may do wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misbehaviour {
-    /// It never ends.
-    Hang,
-    /// It succeeds, and prints what nobody asked for.
-    Junk,
-    /// It takes two seconds more than it must.
-    Slow,
-}
-
 /// The target that most of this is about.
 const TARGET: &str = "default/etcd";
-
-/// What stands before the platform's commands: it does what a file beside it says, else it is not there.
-const GATE: &str = r#"#!/bin/sh
-eval "command=\${$#}"
-at="${0%/*}/gate-$command"
-read -r how 2>/dev/null <"$at" || exec "$@"
-rm -f "$at-ended"; : >"$at-began"
-case $how in
-hang) while :; do sleep 1000; done ;;
-junk) echo 'Segmentation fault (core dumped)'; exit 0 ;;
-slow) sleep 2; "$@"; status=$?; : >"$at-ended"; exit $status ;;
-esac
-exec "$@"
-"#;
 
 /// What the daemon is to do with a rig.
 #[derive(Clone, Debug)]
@@ -117,9 +95,7 @@ impl Daemon {
         for folder in ["policies", "targets", "state"] {
             std::fs::create_dir_all(home.join(folder))?;
         }
-        let gate = home.join("gate");
-        std::fs::write(&gate, GATE)?;
-        std::fs::set_permissions(&gate, std::fs::Permissions::from_mode(0o755))?;
+        let gate = gate::put(&home)?;
         std::fs::write(home.join("plimsoll.yaml"), daemon_file(rig, prometheus, &gate))?;
         let daemon = Self { home, process: None, starts: 0, target: TARGET.to_owned(), within: Vec::new() };
         daemon.wish(wishes)?;

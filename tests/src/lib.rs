@@ -16,6 +16,7 @@ pub mod metrics_api;
 pub mod moment;
 pub mod outage;
 pub mod playground;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod requests;

@@ -8,7 +8,6 @@
 mod alarm;
 mod call;
 mod conduct;
-mod connection;
 mod conninfo;
 #[cfg(test)]
 mod fixture;
@@ -16,82 +15,138 @@ mod handover;
 mod lsn;
 mod metered;
 mod names;
+mod profile;
 mod reading;
 mod report;
+mod session;
 mod statement;
 mod survey;
 mod view;
 
-use crate::actuate::Licence;
+use super::connection::{Connection, Purpose, Reach};
+use super::{Kind, Opening, Settings, System};
+use crate::actuate::{Licence, Pending};
 use crate::lead::{Lead, NOT_LEADING};
+use crate::yaml::problem::Sink;
+use crate::yaml::raw::{Map, Scalar, raw};
 use call::Decision;
 use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_wire::journal::{Outcome, SystemVerb};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use survey::{Answer, Endpoint, Survey};
 use tokio::time::Instant;
 
-/// How the members of a PostgreSQL cluster are reached. It stands in the daemon's file, never in a target.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct PostgresConfig {
-    /// A PEM file with the certificates that sign the members' certificates. With it, connections are TLS; without it, not.
-    pub ca: Option<PathBuf>,
-    /// A PEM file with the client's certificate; only together with `key`.
-    pub cert: Option<PathBuf>,
-    /// A PEM file with the client's private key; only together with `cert`.
-    pub key: Option<PathBuf>,
-    /// The role to log in as.
-    pub username: String,
-    /// A file that holds the role's password; white space at its end is ignored. Only with `ca`, or on loopback.
-    pub password_file: Option<PathBuf>,
+/// The word for it in documents.
+const WORD: &str = "postgres";
+
+/// PostgreSQL 13 to 18.
+pub(super) static KIND: Kind = Kind {
+    word: WORD,
+    about: "PostgreSQL 13 to 18: a primary with standbys, synchronous or not.",
+    profile: profile::profile,
+    only_on: None,
+    reach: Some(Reach {
+        example: "{kind: postgres, caFile: /etc/postgres/ca.pem, username: plimsoll, passwordFile: /etc/postgres/password}",
+        purposes: &[
+            Purpose { word: "client", schemes: SCHEMES, port: 5432, lasting: false },
+            Purpose { word: "peer", schemes: SCHEMES, port: 5432, lasting: true },
+        ],
+    }),
+    keys: &["database", "role", "synchronous"],
+    read,
+    data: None,
+};
+
+/// Whether TLS is used is the connection's matter, not the address's.
+const SCHEMES: [&str; 2] = ["", ""];
+
+raw! {
+    struct RawPostgres {
+        database: Scalar = "database",
+        role: Scalar = "role",
+        synchronous: Scalar = "synchronous",
+    }
+}
+
+/// What the daemon's file says of a PostgreSQL cluster beside its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// The role to log in as without a password; `username` and `passwordFile` take its place.
+    pub role: String,
     /// The database to connect to.
     pub database: String,
     /// Whether new standbys become synchronous candidates where commits wait for some.
     pub synchronous: bool,
 }
 
-impl Default for PostgresConfig {
+impl Default for PostgresSettings {
     fn default() -> Self {
-        Self {
-            ca: None,
-            cert: None,
-            key: None,
-            username: "plimsoll".to_owned(),
-            password_file: None,
-            database: "postgres".to_owned(),
-            synchronous: true,
-        }
+        Self { role: "plimsoll".to_owned(), database: "postgres".to_owned(), synchronous: true }
     }
 }
 
-/// How long one member may take to answer a reading, everything included, where the owner says nothing.
-const READ_DEADLINE: Duration = Duration::from_secs(3);
+fn read(map: &Map<'_>, sink: &mut Sink) -> Arc<dyn Settings> {
+    let (raw, usual) = (RawPostgres::pick(map, sink), PostgresSettings::default());
+    Arc::new(PostgresSettings {
+        role: raw.role.get().map_or(usual.role, |role| role.text(sink)),
+        database: raw.database.get().map_or(usual.database, |database| database.text(sink)),
+        synchronous: raw.synchronous.get().map_or(usual.synchronous, |flag| flag.switch(sink)),
+    })
+}
+
+impl Settings for PostgresSettings {
+    fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn System>> {
+        let driver = Postgres::new(opening.connection.clone(), self.clone());
+        Ok(Box::new(driver.led_by(opening.lead.clone())))
+    }
+}
+
 /// How long a verb may take: a hand-over ends sessions, waits for the successor and for its promotion.
 const VERB_DEADLINE: Duration = Duration::from_secs(90);
 
 /// The driver of one PostgreSQL cluster.
 #[derive(Debug)]
 pub struct Postgres {
-    config: PostgresConfig,
-    read_deadline: Duration,
+    access: Access,
     /// Whether this daemon may still act, asked before the calls of a verb.
     lead: Lead,
+}
+
+/// How a server is logged in to.
+#[derive(Clone, Debug)]
+struct Access {
+    connection: Connection,
+    settings: PostgresSettings,
+}
+
+impl System for Postgres {
+    fn observe<'a>(&'a self, platform: &'a PlatformReport) -> Pending<'a, SystemReport> {
+        Box::pin(async {
+            let survey = self.survey(platform).await;
+            report::assemble(&survey, platform, self.access.settings.synchronous)
+        })
+    }
+
+    fn verb_deadline(&self) -> Duration {
+        VERB_DEADLINE
+    }
+
+    fn act<'a>(
+        &'a self,
+        licence: &'a Licence,
+        verb: &'a SystemVerb,
+        platform: &'a PlatformReport,
+    ) -> Pending<'a, Outcome> {
+        Box::pin(self.carry_out(licence, verb, platform))
+    }
 }
 
 impl Postgres {
     /// A driver; it connects when it is used.
     #[must_use]
-    pub fn new(config: PostgresConfig) -> Self {
-        Self { config, read_deadline: READ_DEADLINE, lead: Lead::alone() }
-    }
-
-    /// The same with another deadline for one member's answer.
-    #[must_use]
-    pub fn reading_within(mut self, deadline: Duration) -> Self {
-        self.read_deadline = deadline;
-        self
+    pub fn new(connection: Connection, settings: PostgresSettings) -> Self {
+        Self { access: Access { connection, settings }, lead: Lead::alone() }
     }
 
     /// The same, for a daemon that acts only while it leads.
@@ -101,40 +156,23 @@ impl Postgres {
         self
     }
 
-    /// How long a verb may take.
-    #[must_use]
-    pub fn verb_deadline(&self) -> Duration {
-        VERB_DEADLINE
-    }
-
-    /// Reads every member at its own address and puts the answers together.
-    pub async fn observe(&self, platform: &PlatformReport) -> SystemReport {
-        let survey = self.survey(platform).await;
-        report::assemble(&survey, platform, self.config.synchronous)
-    }
-
     /// Carries out one verb, once.
     ///
     /// The members are read first, so that a verb whose end is reached already is not sent again. What was sent and not
     /// answered is [`Outcome::Unknown`].
-    pub async fn act(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
-        let deadline = Instant::now() + licence.deadline;
+    async fn carry_out(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
+        let (deadline, access) = (Instant::now() + licence.deadline, &self.access);
         let survey = self.survey(platform).await;
-        let decision = call::decide(verb, &survey, platform, self.config.synchronous);
         // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
-        match decision {
+        match call::decide(verb, &survey, platform, access.settings.synchronous) {
             Decision::Settled(outcome) => outcome,
             _ if !self.lead.holds() => call::not_sent(NOT_LEADING),
-            Decision::Send { at, statement } => {
-                connection::send(&self.config, &at, &statement, deadline).await
-            }
+            Decision::Send { at, statement } => session::send(access, &at, &statement, deadline).await,
             Decision::SetNames { at, guard, expected, value } => {
-                conduct::set_names(&self.config, &at, &guard, (&expected, &value), deadline).await
+                conduct::set_names(access, &at, &guard, (&expected, &value), deadline).await
             }
-            Decision::HandOver(handover) => {
-                conduct::hand_over(&self.config, &self.lead, &handover, deadline).await
-            }
-            Decision::Release(release) => match conduct::release(&self.config, &release, deadline).await {
+            Decision::HandOver(handover) => conduct::hand_over(access, &self.lead, &handover, deadline).await,
+            Decision::Release(release) => match conduct::release(access, &release, deadline).await {
                 Ok(()) => Outcome::Applied,
                 Err(message) => Outcome::Unknown { message },
             },
@@ -145,11 +183,11 @@ impl Postgres {
     async fn survey(&self, platform: &PlatformReport) -> Survey {
         let mut asked = tokio::task::JoinSet::new();
         for slot in platform.slots.value().into_iter().flatten() {
-            let (config, within) = (self.config.clone(), self.read_deadline);
+            let access = self.access.clone();
             let (place, endpoints) = (slot.slot.clone(), slot.endpoints.clone());
             asked.spawn(async move {
                 let reading = match Endpoint::of(&endpoints) {
-                    Ok(at) => connection::read(&config, &at, within).await,
+                    Ok(at) => session::read(&access, &at).await,
                     Err(why) => Err(why),
                 };
                 Answer { place, endpoints, reading }

@@ -1,11 +1,11 @@
 //! Carries out what was decided at several servers. It decides nothing but that a step took too long.
 
-use super::PostgresConfig;
+use super::Access;
 use super::call::not_sent;
-use super::connection::{Failure, MOVED_ON, PAUSE, Session};
 use super::handover::{Handover, Other, Release, standby_guard};
 use super::lsn::Lsn;
 use super::reading::Row;
+use super::session::{Failure, MOVED_ON, PAUSE, Session};
 use super::statement::{self, CONNINFO, Guard, READ_ONLY, SYNC_NAMES};
 use super::survey::Endpoint;
 use crate::lead::{Lead, NOT_LEADING};
@@ -24,14 +24,14 @@ const RELEASE: Duration = Duration::from_secs(15);
 
 /// Changes the set of synchronous candidates, where it still is the one that this was decided on.
 pub(super) async fn set_names(
-    config: &PostgresConfig,
+    access: &Access,
     at: &Endpoint,
     guard: &Guard,
     change: (&str, &str),
     deadline: Instant,
 ) -> Outcome {
     let (expected, value) = change;
-    let session = match Session::guarded(config, at, guard, deadline).await {
+    let session = match Session::guarded(access, at, guard, deadline).await {
         Ok(session) => session,
         Err(why) => return not_sent(&why),
     };
@@ -48,28 +48,28 @@ pub(super) async fn set_names(
 
 /// Hands the primary over. Until the successor is promoted everything is taken back that cannot be finished.
 pub(super) async fn hand_over(
-    config: &PostgresConfig,
+    access: &Access,
     lead: &Lead,
     handover: &Handover,
     deadline: Instant,
 ) -> Outcome {
     // What is left of the time once the primary has been released, should it come to that.
     let until = deadline - RELEASE.min(deadline.saturating_duration_since(Instant::now()) / 2);
-    let from = match Session::guarded(config, &handover.from, &handover.guard, until).await {
+    let from = match Session::guarded(access, &handover.from, &handover.guard, until).await {
         Ok(session) => session,
         Err(why) => return not_sent(&why),
     };
     let guard = handover.standby_guard();
-    let to = match Session::guarded(config, &handover.to, &guard, until).await {
+    let to = match Session::guarded(access, &handover.to, &guard, until).await {
         Ok(session) => session,
         Err(why) => return not_sent(&format!("{}: {why}", handover.name)),
     };
     let ready = async {
         prepare(&to, handover).await?;
-        fence(config, &from, handover, until).await?;
+        fence(access, &from, handover, until).await?;
         prove(&from, handover).await?;
         for other in &handover.others {
-            repoint(config, other, &guard, until).await?;
+            repoint(access, other, &guard, until).await?;
         }
         await_followers(&to, handover).await;
         prove(&from, handover).await?;
@@ -88,7 +88,7 @@ pub(super) async fn hand_over(
         },
     };
     drop((from, to));
-    match release(config, &handover.release, deadline).await {
+    match release(access, &handover.release, deadline).await {
         Ok(()) => Outcome::Refused { message: format!("{} was not promoted: {why}", handover.name) },
         Err(left) => Outcome::Unknown {
             message: format!(
@@ -113,17 +113,12 @@ async fn prepare(to: &Session, handover: &Handover) -> Result<(), String> {
 }
 
 /// New transactions read only, and no session is left that began before.
-async fn fence(
-    config: &PostgresConfig,
-    from: &Session,
-    handover: &Handover,
-    until: Instant,
-) -> Result<(), String> {
+async fn fence(access: &Access, from: &Session, handover: &Handover, until: Instant) -> Result<(), String> {
     from.set(READ_ONLY, "on").await.map_err(Failure::words)?;
     let end = until.min(Instant::now() + STEP);
     // What a new session sees is what every session has that begins after it.
     let moment = loop {
-        let fresh = Session::open(config, &handover.from, end).await?;
+        let fresh = Session::open(access, &handover.from, end).await?;
         if fresh.value(&statement::show(READ_ONLY)).await.map_err(Failure::words)? == "on" {
             break fresh.value(statement::CLOCK).await.map_err(Failure::words)?;
         }
@@ -135,7 +130,7 @@ async fn fence(
             return Ok(());
         }
         from.rows(&statement::end_sessions(&moment)).await.map_err(Failure::words)?;
-        pause(end, &format!("{left} sessions that began before the fence do not end (those of superusers have to end themselves)"))
+        pause(end, &format!("{left} sessions that may still write do not end (superusers have to end their transactions themselves)"))
             .await?;
     }
 }
@@ -170,14 +165,9 @@ fn is_on_disk(written: Lsn, flushed: Lsn) -> bool {
     open == 0 || (flushed.0.is_multiple_of(PAGE) && open <= LONGEST_HEADER)
 }
 
-async fn repoint(
-    config: &PostgresConfig,
-    other: &Other,
-    guard: &Guard,
-    until: Instant,
-) -> Result<(), String> {
+async fn repoint(access: &Access, other: &Other, guard: &Guard, until: Instant) -> Result<(), String> {
     let named = |why: String| format!("{}: {why}", other.name);
-    let session = Session::guarded(config, &other.at, guard, until).await.map_err(named)?;
+    let session = Session::guarded(access, &other.at, guard, until).await.map_err(named)?;
     session.set(CONNINFO, &other.conninfo).await.map_err(|failure| named(failure.words()))
 }
 
@@ -194,33 +184,29 @@ async fn await_followers(to: &Session, handover: &Handover) {
 }
 
 /// Lets a fenced primary take writes again, and leaves nothing of the hand-over behind.
-pub(super) async fn release(
-    config: &PostgresConfig,
-    release: &Release,
-    deadline: Instant,
-) -> Result<(), String> {
-    let primary = Session::guarded(config, &release.at, &release.guard, deadline).await?;
+pub(super) async fn release(access: &Access, release: &Release, deadline: Instant) -> Result<(), String> {
+    let primary = Session::guarded(access, &release.at, &release.guard, deadline).await?;
     primary.rows(&statement::reset(READ_ONLY)).await.map_err(Failure::words)?;
     primary.rows(statement::RELOAD).await.map_err(Failure::words)?;
     let guard = standby_guard(&release.guard);
     for other in &release.others {
-        repoint(config, other, &guard, deadline).await?;
+        repoint(access, other, &guard, deadline).await?;
     }
     for (at, name) in &release.slots {
-        drop_prepared(config, at, name, &guard, deadline).await?;
+        drop_prepared(access, at, name, &guard, deadline).await?;
     }
     Ok(())
 }
 
 /// Its follower leaves it within a moment, and a slot in use is refused.
 async fn drop_prepared(
-    config: &PostgresConfig,
+    access: &Access,
     at: &Endpoint,
     name: &str,
     guard: &Guard,
     deadline: Instant,
 ) -> Result<(), String> {
-    let session = Session::open(config, at, deadline).await?;
+    let session = Session::open(access, at, deadline).await?;
     let end = deadline.min(Instant::now() + STEP);
     let count = format!(
         "SELECT count(*)::text AS value FROM pg_replication_slots WHERE slot_name = {}",

@@ -225,7 +225,8 @@ impl<'a> View<'a> {
         };
         SystemGroup {
             id: GROUP.into(),
-            kind: GroupKind::Data,
+            // The primary's slots say who the members are: who leads it leads the cluster.
+            kind: GroupKind::Control,
             model: GroupModel::AsyncPrimary,
             target_copies: copies.clone(),
             min_ack: copies,
@@ -302,18 +303,15 @@ impl<'a> View<'a> {
             };
         };
         match peer(self.cluster.primary.endpoints) {
-            Ok((host, port)) => {
-                let peer = self.cluster.primary.endpoints.get("peer");
-                let payload = json!({
-                    "state": "existing",
+            Ok((host, port)) => self.leader.tells(Join {
+                existing: true,
+                contacts: self.cluster.primary.endpoints.get("peer").cloned().into_iter().collect(),
+                payload: json!({
                     "name": newcomer.name,
                     "slotName": newcomer.name,
                     "primary": { "host": host, "port": port },
-                    "peer": peer,
-                });
-                let contacts = peer.into_iter().cloned().collect();
-                self.leader.tells(Join { existing: true, contacts, payload })
-            }
+                }),
+            }),
             Err(why) => Told::gap(Gap::Error, format!("of the primary {}: {why}", self.cluster.primary.name)),
         }
     }

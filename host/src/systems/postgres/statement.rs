@@ -95,31 +95,32 @@ pub(super) fn show(parameter: &str) -> String {
 
 /// Makes this daemon the only one that changes anything here. The lock ends with the session.
 pub(super) const LOCK: &str =
-    "SELECT CASE WHEN pg_try_advisory_lock(7738150063, 1886219885) THEN 'true' ELSE 'false' END AS value";
+    "SELECT CASE WHEN pg_try_advisory_lock(7738150063188621) THEN 'true' ELSE 'false' END AS value";
 
 /// A moment after which sessions begin under the fence.
 pub(super) const CLOCK: &str = "SELECT clock_timestamp()::text AS value";
 
 /// Ends sessions that began before a moment: their transactions may still write. Those of superusers only a superuser ends.
 pub(super) fn end_sessions(before: &str) -> String {
+    let before = literal(before);
     format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid \
-         WHERE {} AND NOT rolsuper",
-        older(before)
+         WHERE {OTHERS} AND NOT rolsuper AND backend_start < {before}::timestamptz"
     )
 }
 
-/// How many of them are left.
+/// How many of them are left, and how many superusers have a transaction open that began before. A superuser's next one
+/// begins under the fence.
 pub(super) fn count_sessions(before: &str) -> String {
-    format!("SELECT count(*)::text AS value FROM pg_stat_activity WHERE {}", older(before))
-}
-
-fn older(before: &str) -> String {
+    let before = literal(before);
     format!(
-        "backend_type = 'client backend' AND pid <> pg_backend_pid() AND backend_start < {}::timestamptz",
-        literal(before)
+        "SELECT count(*)::text AS value FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid \
+         WHERE {OTHERS} AND CASE WHEN rolsuper THEN xact_start < {before}::timestamptz \
+         ELSE backend_start < {before}::timestamptz END"
     )
 }
+
+const OTHERS: &str = "backend_type = 'client backend' AND pid <> pg_backend_pid()";
 
 /// What the primary has written, what of it is on its disk, and what a standby has confirmed and replayed.
 pub(super) fn positions(standby: &str) -> String {

@@ -1,32 +1,33 @@
 //! Talking to one server: a connection with bounds, statements, and what an answer means.
 
-use super::PostgresConfig;
+use super::Access;
 use super::metered::Metered;
 use super::reading::{self, Reading, Row, Side};
 use super::statement::{self, Guard};
 use super::survey::Endpoint;
+use crate::systems::connection::Pems;
 use anyhow::Context as _;
 use plimsoll_wire::journal::Outcome;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::Severity;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// All that one session may be sent; a reading of a thousand rows has less than a tenth of it.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
-/// The longest password file.
-const PASSWORD_BYTES: usize = 4096;
 /// The longest message that is passed on; the journal keeps no more.
 const MESSAGE_BYTES: usize = 1024;
 /// For how long standbys are given to confirm what was on the primary's disk when the reading began.
 const CONFIRM: Duration = Duration::from_millis(500);
+/// How long another session of this daemon's kind is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How often a server is asked again.
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
 /// Nothing of the database that we are in is looked up by name, and a literal is what it says.
@@ -71,12 +72,8 @@ impl Drop for Session {
 
 impl Session {
     /// Connects; new each time, since what was opened to an address says nothing about who listens there now.
-    pub(super) async fn open(
-        config: &PostgresConfig,
-        at: &Endpoint,
-        deadline: Instant,
-    ) -> Result<Self, String> {
-        match tokio::time::timeout_at(deadline, connect(config, at)).await {
+    pub(super) async fn open(access: &Access, at: &Endpoint, deadline: Instant) -> Result<Self, String> {
+        match tokio::time::timeout_at(deadline, connect(access, at)).await {
             Ok(Ok((client, task))) => Ok(Self { client, task, deadline }),
             Ok(Err(error)) => Err(clipped(&format!("{error:#}"))),
             Err(_) => Err("no connection in time".to_owned()),
@@ -85,14 +82,19 @@ impl Session {
 
     /// A session with the server that a guard is for, as the only daemon that changes anything there.
     pub(super) async fn guarded(
-        config: &PostgresConfig,
+        access: &Access,
         at: &Endpoint,
         guard: &Guard,
         deadline: Instant,
     ) -> Result<Self, String> {
-        let session = Self::open(config, at, deadline).await?;
-        if session.value(statement::LOCK).await.map_err(Failure::words)? != "true" {
-            return Err("another daemon is changing this server".to_owned());
+        let session = Self::open(access, at, deadline).await?;
+        // A session of ours that has just ended holds it for a moment longer.
+        let end = deadline.min(Instant::now() + LOCK_WAIT);
+        while session.value(statement::LOCK).await.map_err(Failure::words)? != "true" {
+            if Instant::now() + PAUSE >= end {
+                return Err("another daemon is changing this server".to_owned());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         if session.rows(&statement::check(guard)).await.map_err(Failure::words)?.is_empty() {
             return Err(MOVED_ON.to_owned());
@@ -139,12 +141,9 @@ impl Session {
 pub(super) const MOVED_ON: &str = "the server is not in the state any more in which it was read";
 
 /// Reads one server.
-pub(super) async fn read(
-    config: &PostgresConfig,
-    at: &Endpoint,
-    within: Duration,
-) -> Result<Reading, String> {
-    let session = Session::open(config, at, Instant::now() + within).await?;
+pub(super) async fn read(access: &Access, at: &Endpoint) -> Result<Reading, String> {
+    let within = access.connection.deadline;
+    let session = Session::open(access, at, Instant::now() + within).await?;
     let ask = async |statement: &str| session.rows(statement).await.map_err(Failure::words);
     let version = reading::version(&ask(reading::VERSION).await?)?;
     let own = reading::own(&ask(&reading::own_question(version)).await?)?;
@@ -168,13 +167,8 @@ pub(super) async fn read(
 }
 
 /// Sends one statement that names its own condition, once.
-pub(super) async fn send(
-    config: &PostgresConfig,
-    at: &Endpoint,
-    statement: &str,
-    deadline: Instant,
-) -> Outcome {
-    let session = match Session::open(config, at, deadline).await {
+pub(super) async fn send(access: &Access, at: &Endpoint, statement: &str, deadline: Instant) -> Outcome {
+    let session = match Session::open(access, at, deadline).await {
         Ok(session) => session,
         Err(why) => return super::call::not_sent(&why),
     };
@@ -218,31 +212,29 @@ fn clipped(text: &str) -> String {
     text.get(..text.floor_char_boundary(MESSAGE_BYTES)).unwrap_or_default().to_owned()
 }
 
-async fn connect(
-    config: &PostgresConfig,
-    at: &Endpoint,
-) -> anyhow::Result<(Client, tokio::task::JoinHandle<()>)> {
+async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, tokio::task::JoinHandle<()>)> {
+    let pems = access.connection.pems()?;
     let mut settings = tokio_postgres::Config::new();
-    settings.user(&config.username).dbname(&config.database).application_name("plimsoll").options(OPTIONS);
-    if let Some(path) = &config.password_file {
-        anyhow::ensure!(
-            config.ca.is_some() || is_loopback(&at.host),
-            "`passwordFile` needs `ca`: without TLS, whoever answers at {} could ask for the password in the clear",
-            at.host
-        );
-        settings.password(password(path)?);
-    }
+    settings.dbname(&access.settings.database).application_name("plimsoll").options(OPTIONS);
+    match &access.connection.login {
+        None => settings.user(&access.settings.role),
+        Some(login) => {
+            anyhow::ensure!(
+                pems.is_some() || is_loopback(&at.host),
+                "`passwordFile` needs `caFile`: without TLS, whoever answers at {} could ask for the password in the clear",
+                at.host
+            );
+            settings.user(&login.username).password(login.password()?)
+        }
+    };
     let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
     stream.set_nodelay(true)?;
     let stream = Metered::new(stream, MOST_BYTES);
     let plain = |error: Error| anyhow::anyhow!(words(&error));
-    if config.ca.is_some() {
+    if let Some(pems) = pems {
         let name = at.server_name.as_deref().unwrap_or(&at.host);
-        let mut tls = MakeRustlsConnect::new(tls(config)?);
-        let tls =
-            <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Metered<TcpStream>>>::make_tls_connect(
-                &mut tls, name,
-            )?;
+        let mut tls = MakeRustlsConnect::new(tls(&pems)?);
+        let tls = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, name)?;
         settings.ssl_mode(SslMode::Require);
         let (client, connection) = settings.connect_raw(stream, tls).await.map_err(plain)?;
         return Ok((client, tokio::spawn(async move { drop(connection.await) })));
@@ -256,41 +248,23 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn tls(config: &PostgresConfig) -> anyhow::Result<rustls::ClientConfig> {
-    let ca = config.ca.as_deref().context("no `ca`")?;
+fn tls(pems: &Pems) -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(ca, "ca")? {
-        roots.add(certificate).with_context(|| format!("`ca` {}", ca.display()))?;
+    for certificate in certificates(&pems.ca).context("`caFile`")? {
+        roots.add(certificate).context("`caFile`")?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
-    match (&config.cert, &config.key) {
-        (Some(cert), Some(key)) => {
-            let chain = certificates(cert, "cert")?;
-            let secret =
-                PrivateKeyDer::from_pem_file(key).with_context(|| format!("`key` {}", key.display()))?;
-            Ok(builder.with_client_auth_cert(chain, secret)?)
-        }
-        (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(_), None) => anyhow::bail!("`cert` is given without `key`"),
-        (None, Some(_)) => anyhow::bail!("`key` is given without `cert`"),
-    }
+    let Some((chain, key)) = &pems.identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(chain).context("`certFile`")?;
+    let key = PrivateKeyDer::from_pem_slice(key).context("`keyFile`")?;
+    Ok(builder.with_client_auth_cert(chain, key)?)
 }
 
-fn certificates(path: &Path, what: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let name = || format!("`{what}` {}", path.display());
-    let found = CertificateDer::pem_file_iter(path).with_context(name)?;
-    let found = found.collect::<Result<Vec<_>, _>>().with_context(name)?;
-    anyhow::ensure!(!found.is_empty(), "{} holds no certificate", name());
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!found.is_empty(), "it holds no certificate");
     Ok(found)
-}
-
-/// Read at each use, so that a rotated password is taken up.
-fn password(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("reading `passwordFile` {}", path.display()))?;
-    anyhow::ensure!(text.len() <= PASSWORD_BYTES, "`passwordFile` {} is longer than 4 KiB", path.display());
-    Ok(text.trim_end().to_owned())
 }

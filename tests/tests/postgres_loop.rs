@@ -1,0 +1,120 @@
+//! The whole loop on real servers: a real Prometheus scrapes real PostgreSQL members, a Wasm policy wishes by the rows that
+//! clients read, the judge checks, the plan is carried out, and every acknowledged commit is still there at the end.
+//!
+//! On the way the daemon is killed (`SIGKILL`): once in each direction, with `PLIMSOLL_LONG=1` in more phases. Its successor
+//! finishes the same plan.
+
+use anyhow::Context as _;
+use plimsoll_tests::daemon::{Daemon, Misbehaviour};
+use plimsoll_tests::moment::Moment;
+use plimsoll_tests::postgres::load::Load;
+use plimsoll_tests::postgres::watch::Watch;
+use plimsoll_tests::postgres::{Rig, Wishes};
+use plimsoll_wire::journal::PlanStatus;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// One member for every 60 rows a second.
+fn wishes() -> Wishes {
+    Wishes {
+        module: "target-utilization",
+        settings: "{signal: reads, target: 60, type: AverageValue, window: 8s}",
+        safety: Vec::new(),
+    }
+}
+
+/// What is to be hit in the first and in the second unit of a plan that grows, and of one that shrinks.
+fn aims() -> [[Vec<Moment>; 2]; 2] {
+    use Moment::{After, Before, While};
+    if std::env::var("PLIMSOLL_LONG").is_ok_and(|value| value == "1") {
+        return [
+            [vec![Before("register"), While("start", "add")], vec![Before("promote"), After("promote")]],
+            [vec![Before("cordon"), While("stop", "remove")], vec![After("cordon"), Before("pay-debt")]],
+        ];
+    }
+    [[vec![While("start", "add")], Vec::new()], [vec![While("stop", "remove")], Vec::new()]]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn follows_the_reads_out_and_in_through_kills_and_loses_no_commit() -> anyhow::Result<()> {
+    let mut rig = Rig::start(2, 5).await?;
+    let prometheus = rig.prometheus().await?;
+    let load = Load::start(&rig, 20, 30);
+    let watch = Watch::start(&rig);
+    let mut daemon = rig.daemon(&prometheus, &wishes())?;
+    daemon.start()?;
+    daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
+    let [out, back] = aims();
+    let none = || [Vec::new(), Vec::new()];
+    for (reads, size, moments) in [(220, 4, out), (30, 2, back), (220, 4, none())] {
+        load.set_reads(reads);
+        pursue(&mut daemon, size, moments).await?;
+    }
+    let found = watch.finish().await?;
+    println!("{} polls; sets {:?}; {:#?}", found.polls, found.sets, found.violations);
+    assert!(found.violations.is_empty());
+    assert_eq!(found.primaries, ["p1"]);
+    assert!(found.sets.iter().any(|set| set == "ANY 1 (p2)") && found.sets.len() >= 7, "{:?}", found.sets);
+    let failed = load.failed();
+    let (acknowledged, lost) = load.finish().await?;
+    println!("{acknowledged} commits acknowledged, {failed} unanswered, {} lost", lost.len());
+    assert!(acknowledged > 0 && lost.is_empty(), "{lost:?}");
+    // Nothing is left of those that went.
+    let slots =
+        "SELECT string_agg(slot_name || ' ' || active, ', ' ORDER BY slot_name) FROM pg_replication_slots";
+    assert_eq!(rig.ask("p1", slots).await?, "p2 true, p3 true, p4 true");
+    daemon.kill()?;
+    daemon.audit_is_sound()
+}
+
+/// Waits until the target has a size, by one plan, and kills the daemon at each moment on the way.
+async fn pursue(daemon: &mut Daemon, size: u32, moments: [Vec<Moment>; 2]) -> anyhow::Result<()> {
+    let before = daemon.journal()?.map_or(0, |journal| journal.history.len());
+    for (unit, moments) in (0..).zip(moments) {
+        for moment in moments {
+            strike(daemon, unit, moment).await?;
+        }
+    }
+    let reached = daemon
+        .until(&format!("{size} members"), PATIENCE, |status| {
+            status.plan.is_none() && status.size == Some(size) && status.history.len() > before
+        })
+        .await?;
+    let ended = reached.history.last().context("no ended plan")?;
+    assert_eq!((ended.ended_at, ended.status), (size, PlanStatus::Done), "{ended:#?}");
+    Ok(())
+}
+
+/// Kills the daemon at a moment of a unit, and starts it again.
+async fn strike(daemon: &mut Daemon, unit: u32, moment: Moment) -> anyhow::Result<()> {
+    if let Moment::While(_, command) = moment {
+        daemon.misbehave(command, Misbehaviour::Slow)?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let journal = daemon.journal()?;
+        let at_work = match moment {
+            Moment::While(_, command) => daemon.is_in(command),
+            Moment::Before(_) | Moment::After(_) | Moment::In(..) => true,
+        };
+        let here = |journal: &plimsoll_wire::journal::Journal| {
+            journal.plan.as_ref().is_some_and(|plan| plan.unit == unit) && moment.is(journal)
+        };
+        if at_work && journal.as_ref().is_some_and(here) {
+            break;
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "{moment:?} of unit {unit} was missed: {journal:#?}\n{}",
+            daemon.tail()
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    daemon.kill()?;
+    println!("unit {unit}: killed {moment:?}");
+    if let Moment::While(_, command) = moment {
+        daemon.behave(command)?;
+    }
+    daemon.start()
+}

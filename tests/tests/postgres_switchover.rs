@@ -1,0 +1,107 @@
+//! The member that goes has become the primary meanwhile: the daemon hands over first, and no acknowledged commit is lost.
+//!
+//! Followers go before the primary, so a person makes it so: the daemon is killed once its plan has chosen whom it takes away,
+//! and that one takes over by hand before the next daemon goes on with the plan.
+
+use anyhow::Context as _;
+use plimsoll_tests::postgres::load::Load;
+use plimsoll_tests::postgres::watch::Watch;
+use plimsoll_tests::postgres::{Rig, Wishes};
+use plimsoll_tests::process::wait_until;
+use plimsoll_wire::journal::PlanStatus;
+use plimsoll_wire::record::Body;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(400);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()> {
+    let rig = Rig::start(4, 5).await?;
+    let wishes = Wishes { module: "hold", settings: "{}", safety: Vec::new() };
+    let mut daemon = rig.daemon("http://127.0.0.1:9", &wishes)?;
+    daemon.start()?;
+    daemon
+        .until("an idle target", PATIENCE, |status| status.size == Some(4) && status.plan.is_none())
+        .await?;
+    let load = Load::start(&rig, 20, 20);
+    let victim = choose(&mut daemon)?;
+    println!("{victim} is to go");
+    assert_ne!(victim, "p1", "followers go first");
+    take_over(&rig, &victim).await?;
+    let watch = Watch::start(&rig);
+    daemon.start()?;
+    let reached = daemon
+        .until("three members", PATIENCE, |status| status.plan.is_none() && status.size == Some(3))
+        .await?;
+    let ended = reached.history.last().context("no ended plan")?;
+    assert_eq!((ended.ended_at, ended.status), (3, PlanStatus::Done), "{ended:#?}");
+    let moved = daemon.records()?.into_iter().any(
+        |record| matches!(&record.body, Body::Intent { intent, .. } if intent.verb.kind() == "move-leader"),
+    );
+    assert!(moved, "the plan handed over");
+    assert!(rig.list()?.members.iter().all(|entry| entry.slot != victim));
+    let found = watch.finish().await?;
+    println!("{} polls; primaries {:?}; sets {:?}", found.polls, found.primaries, found.sets);
+    assert!(found.violations.is_empty(), "{found:#?}");
+    assert_eq!(found.primaries.len(), 2);
+    assert_eq!(found.primaries.first(), Some(&victim));
+    let (acknowledged, lost) = load.finish().await?;
+    println!("{acknowledged} commits acknowledged, {} lost", lost.len());
+    assert!(acknowledged > 0 && lost.is_empty(), "{lost:?}");
+    daemon.kill()?;
+    daemon.audit_is_sound()
+}
+
+/// Has the daemon choose whom it takes away, and kills it before that member is stopped.
+fn choose(daemon: &mut plimsoll_tests::daemon::Daemon) -> anyhow::Result<String> {
+    daemon.order(json!({ "verb": "scale", "members": 3 }))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        anyhow::ensure!(Instant::now() < deadline, "nobody was chosen: {}", daemon.tail());
+        let plan = daemon.journal()?.and_then(|journal| journal.plan);
+        if let Some(subject) = plan.and_then(|plan| plan.subject) {
+            daemon.kill()?;
+            let plan = daemon.journal()?.and_then(|journal| journal.plan).context("the plan is over")?;
+            anyhow::ensure!(!plan.point_of_no_return, "it was too late: {plan:#?}");
+            return Ok(subject.slot.to_string());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A switchover as a person does it: the primary stops cleanly, the other is promoted, and all follow it.
+async fn take_over(rig: &Rig, next: &str) -> anyhow::Result<()> {
+    let port = rig.port(next)?;
+    let others: Vec<String> =
+        rig.list()?.members.into_iter().map(|entry| entry.slot).filter(|slot| slot != next).collect();
+    rig.stop("p1")?;
+    for slot in &others {
+        rig.order(next, &[&format!("SELECT pg_create_physical_replication_slot('{slot}', true)")]).await?;
+    }
+    let names = format!("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({})'", others.join(", "));
+    rig.order(next, &[&names, "SELECT pg_reload_conf()", "SELECT pg_promote(true, 60)"]).await?;
+    for slot in &others {
+        let conninfo = format!("user=replicator application_name={slot} host=127.0.0.1 port={port}");
+        if slot == "p1" {
+            // It comes back as a standby of the next one.
+            let data = rig.data(slot);
+            let lines = format!("primary_conninfo = '{conninfo}'\nprimary_slot_name = '{slot}'\n");
+            let auto = data.join("postgresql.auto.conf");
+            let kept = std::fs::read_to_string(&auto)?;
+            std::fs::write(&auto, format!("{kept}{lines}"))?;
+            plimsoll_tests::postgres::put(&data.join("standby.signal"), "")?;
+            rig.restart(slot)?;
+        } else {
+            let set = format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'");
+            rig.order(slot, &[&set, "SELECT pg_reload_conf()"]).await?;
+        }
+    }
+    wait_until("all follow the next one", PATIENCE, async || {
+        let count =
+            rig.ask(next, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").await?;
+        anyhow::ensure!(count == others.len().to_string(), "{count} follow");
+        Ok(())
+    })
+    .await
+}
