@@ -347,9 +347,9 @@ pub async fn session(port: u16, database: &str) -> anyhow::Result<Client> {
 /// When there is no answer in time.
 pub async fn values(client: &Client, question: &str) -> anyhow::Result<Vec<String>> {
     let answer = tokio::time::timeout(Duration::from_secs(3), client.simple_query(question)).await??;
-    let first = |message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.try_get(0).ok().flatten().unwrap_or_default().to_owned()),
-        _ => None,
+    let first = |message| {
+        let SimpleQueryMessage::Row(row) = message else { return None };
+        Some(row.try_get(0).ok().flatten().unwrap_or_default().to_owned())
     };
     Ok(answer.into_iter().filter_map(first).collect())
 }

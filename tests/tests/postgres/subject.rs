@@ -96,7 +96,9 @@ impl Subject {
     pub(crate) async fn refused(&self, verb: SystemVerb) -> anyhow::Result<String> {
         match self.act(verb.clone()).await? {
             Outcome::Refused { message } => Ok(message),
-            other => anyhow::bail!("{} was not refused: {other:?}", verb.kind()),
+            other @ (Outcome::Applied | Outcome::Unknown { .. }) => {
+                anyhow::bail!("{} was not refused: {other:?}", verb.kind())
+            }
         }
     }
 
@@ -147,6 +149,6 @@ pub(crate) fn placement<'a>(report: &'a SystemReport, name: &str) -> Option<&'a 
 pub(crate) fn detail<T: std::fmt::Debug>(told: &Told<T>) -> String {
     match told {
         Told::Gap { detail, .. } => detail.clone(),
-        other => panic!("{other:?} is no gap"),
+        Told::Value { .. } | Told::NotApplicable => panic!("{told:?} is no gap"),
     }
 }

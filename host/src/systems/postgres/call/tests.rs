@@ -12,24 +12,20 @@ fn call(survey: &Survey, verb: SystemVerb) -> Decision {
 }
 
 fn refused(decision: Decision) -> String {
-    match decision {
-        Decision::Settled(Outcome::Refused { message }) => message,
-        other => panic!("{other:?} is no refusal"),
-    }
+    let Decision::Settled(Outcome::Refused { message }) = decision else {
+        panic!("{decision:?} is no refusal")
+    };
+    message
 }
 
 fn sent(decision: Decision) -> (String, String) {
-    match decision {
-        Decision::Send { at, statement } => (at.host, statement),
-        other => panic!("{other:?} sends no statement"),
-    }
+    let Decision::Send { at, statement } = decision else { panic!("{decision:?} sends no statement") };
+    (at.host, statement)
 }
 
 fn names(decision: Decision) -> (String, String) {
-    match decision {
-        Decision::SetNames { expected, value, .. } => (expected, value),
-        other => panic!("{other:?} sets no names"),
-    }
+    let Decision::SetNames { expected, value, .. } = decision else { panic!("{decision:?} sets no names") };
+    (expected, value)
 }
 
 fn register(place: &str) -> SystemVerb {

@@ -22,7 +22,7 @@ fn placement(report: &SystemReport, name: &str) -> SystemPlacement {
 fn detail<T: std::fmt::Debug>(told: &Told<T>) -> &str {
     match told {
         Told::Gap { detail, .. } => detail,
-        other => panic!("{other:?} is no gap"),
+        Told::Value { .. } | Told::NotApplicable => panic!("{told:?} is no gap"),
     }
 }
 

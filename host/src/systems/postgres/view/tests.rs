@@ -5,14 +5,13 @@ use crate::systems::postgres::fixture::{
 
 fn standby(survey: &Survey, members: u16, name: &str) -> Standby {
     let cluster = conclude(survey, &platform(members)).expect("they agree");
-    match &cluster.member(name).expect("a member").part {
-        Part::Standby(standby) => standby.clone(),
-        other => panic!("{name} is {other:?}"),
-    }
+    let part = &cluster.member(name).expect("a member").part;
+    let Part::Standby(standby) = part else { panic!("{name} is {part:?}") };
+    standby.clone()
 }
 
 fn doubt(survey: &Survey) -> Doubt {
-    conclude(survey, &platform(3)).err().expect("nobody may conclude anything")
+    conclude(survey, &platform(3)).expect_err("nobody may conclude anything")
 }
 
 #[test]
