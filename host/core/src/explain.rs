@@ -1,5 +1,6 @@
 //! A record in sentences.
 
+use crate::count::count;
 use plimsoll_wire::journal::{Outcome, PlanStatus, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::Mode;
@@ -64,7 +65,7 @@ fn status(status: PlanStatus) -> &'static str {
 
 fn decide(decision: &Decision) -> Vec<String> {
     let mut lines = vec![match decision.size {
-        Some(size) => format!("There were {size} members."),
+        Some(size) => format!("There were {}.", count(size, "member")),
         None => "How many members there were was not known.".to_owned(),
     }];
     lines.extend(decision.answers.iter().map(policy));
@@ -125,7 +126,7 @@ fn conclusion(decision: &Decision) -> String {
             format!("Would go from {from} to {to}; this target is in dry run, so nothing was done.")
         }
         (Some(to), Some(_), None) if decision.ghost.is_some() && decision.mode == Mode::Dryrun => {
-            format!("There would be {to} members by now; nothing more would be done ({reason}).")
+            format!("There would be {} by now; nothing more would be done ({reason}).", count(to, "member"))
         }
         (_, _, _) => format!("Nothing was changed ({reason})."),
     }
@@ -139,7 +140,7 @@ pub fn describe(verb: &Verb) -> String {
             format!("register a new member for {slot}, without a vote")
         }
         Verb::Platform(PlatformVerb::Start { slot, size_after, .. }) => {
-            format!("start {slot}, making {size_after} members")
+            format!("start {slot}, making {}", count(size_after, "member"))
         }
         Verb::System(SystemVerb::Promote { member }) => format!("give member {member} its vote"),
         Verb::System(SystemVerb::MoveLeader { group, from, to: Some(to) }) => {
@@ -153,11 +154,11 @@ pub fn describe(verb: &Verb) -> String {
         Verb::System(SystemVerb::Drain { member }) => format!("drain member {member}"),
         Verb::System(SystemVerb::CancelDrain { member }) => format!("take the drain of member {member} back"),
         Verb::System(SystemVerb::Deregister { member }) => {
-            format!("strike member {member} from the membership")
+            format!("remove member {member} from the membership")
         }
         Verb::System(SystemVerb::Barrier) => "commit one write".to_owned(),
         Verb::Platform(PlatformVerb::Stop { slot, size_after, .. }) => {
-            format!("stop {slot}, leaving {size_after} members")
+            format!("stop {slot}, leaving {}", count(size_after, "member"))
         }
         Verb::System(SystemVerb::Rebalance) => "spread the data".to_owned(),
         Verb::System(SystemVerb::PayDebt { member, kind }) => {

@@ -18,6 +18,7 @@ pub mod combine;
 
 pub mod case;
 pub mod change;
+pub mod count;
 pub mod invariant;
 pub mod judge;
 pub mod lease;

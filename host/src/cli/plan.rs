@@ -5,6 +5,7 @@ use super::output::{self, Form, cell, line, number, or_dash, rfc3339};
 use super::{Went, snapshot, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
+use plimsoll_core::count::count;
 use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
 use plimsoll_wire::record::{Verdict, Wisher};
 use plimsoll_wire::snapshot::Mode;
@@ -113,13 +114,14 @@ impl Plan {
         self.form.show(&document, || {
             let size = number(status.size);
             format!(
-                "{}: {size} members, and nobody wishes another size: {}.\n{}Ask about one with `--to N`.\n",
+                "{}: {}, and nobody wishes another size: {}.\n{}Ask about one with `--to N`.\n",
                 status.target,
+                count(size, "member"),
                 cell(&why),
                 match status.mode {
                     Mode::Enforce | Mode::Dryrun => mode(status.mode),
                     Mode::Off => "The target is in mode off: nothing is decided, and nothing is done.\n",
-                },
+                }
             )
         })?;
         Ok(Went::Fine)
@@ -167,7 +169,7 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
     let (target, system) = (cell(&preview.target), cell(&preview.system));
     let _ = writeln!(text, "{target} ({system}), seen {}", rfc3339(wall_ms));
     let ghost = preview.ghost.map(|ghost| format!(" ({ghost}, had dry run acted)")).unwrap_or_default();
-    let _ = write!(text, "{size} members{ghost}, {} wished: {verdict}", preview.wished);
+    let _ = write!(text, "{}{ghost}, {} wished: {verdict}", count(size, "member"), preview.wished);
     if let (true, Some(to)) = (preview.judgement.verdict <= Verdict::Clamp, preview.judgement.size) {
         let word = if to == preview.wished { "decided" } else { "is the limit" };
         let _ = write!(text, ", {to} {word}");
@@ -214,10 +216,10 @@ fn nothing(preview: &Preview) -> String {
     let cause = judgement.cause().map(|cause| format!("{} ({})", cell(&cause.kind), cell(&cause.rule)));
     match (counted, judgement.size, cause) {
         (Some(from), _, _) if from == preview.wished && preview.ghost.is_some() => {
-            format!("Nothing would be done: there would be {from} members by now.")
+            format!("Nothing would be done: there would be {} by now.", count(from, "member"))
         }
         (Some(from), _, _) if from == preview.wished => {
-            format!("Nothing would be done: there are {from} members already.")
+            format!("Nothing would be done: there are {} already.", count(from, "member"))
         }
         (Some(from), Some(to), _) if preview.admitted => format!("Would go from {from} to {to}."),
         (_, Some(to), Some(cause)) if judgement.verdict == Verdict::Clamp => {

@@ -3,6 +3,7 @@
 use super::child::digest;
 use super::fault::{Failure, Flaw, Rejection, one_line};
 use super::version::Version;
+use plimsoll_core::count::count;
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::proposal::Answer;
 use serde::Deserialize;
@@ -170,7 +171,7 @@ impl Case {
 impl std::fmt::Display for Expect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.answer {
-            Expected::Members(members) => write!(f, "{members} members")?,
+            Expected::Members(members) => write!(f, "{}", count(members, "member"))?,
             Expected::Hold => f.write_str("a hold")?,
             Expected::Refusal => f.write_str("a refusal")?,
         }

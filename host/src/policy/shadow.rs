@@ -3,6 +3,7 @@
 
 use super::fault::{Failure, Flaw, Rejection};
 use super::versions::{Release, is_its_own};
+use plimsoll_core::count::count;
 use plimsoll_wire::proposal::Answer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -112,9 +113,10 @@ impl fmt::Display for ShadowStatus {
 /// What an answer comes to, in a few words.
 fn wish(result: &Result<Answer, Failure>) -> String {
     match result {
-        Ok(Answer::Proposal(proposal)) => {
-            proposal.sizes.members.map_or_else(|| "a hold".to_owned(), |members| format!("{members} members"))
-        }
+        Ok(Answer::Proposal(proposal)) => proposal
+            .sizes
+            .members
+            .map_or_else(|| "a hold".to_owned(), |members| format!("{}", count(members, "member"))),
         Ok(Answer::Refusal { refusal }) => format!("the refusal {}", refusal.reason.code),
         Err(failure) => format!("the failure {}", failure.fault),
     }

@@ -72,7 +72,7 @@ async fn a_scale_in_waits_for_the_very_content_that_was_shown() -> anyhow::Resul
     // How the plan goes on is the matter of the etcd example; here it is enough that it began.
     let began = wait_until("a first effect", PATIENCE, async || {
         let explained = lab.run(&["explain", "default/demo", "--last", "1000"]).out;
-        for told in ["ann said approve: cluster ", "About to strike member "] {
+        for told in ["ann said approve: cluster ", "About to remove member "] {
             anyhow::ensure!(explained.contains(told), "{told}\n{explained}");
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What people say: it goes through the same door as everything else, and is durable before it is answered.
 
 use super::{Chore, Effect, State, rest, stamp};
+use crate::count::count;
 use crate::plan;
 use plimsoll_wire::journal::{Approved, Asked, Journal, Note, PlanStatus};
 use plimsoll_wire::record::Body;
@@ -114,7 +115,7 @@ pub(super) fn apply(
             journal.memory.attempt.take_if(|attempt| attempt.given_up > 0);
             journal.memory.asked = Some(Asked { members: *members, note });
             state.next_decision_ms = mono;
-            Ok((format!("{key} is asked to have {members} members"), members.to_string()))
+            Ok((format!("{key} is asked to have {}", count(members, "member")), members.to_string()))
         }
         Order::Cancel => {
             let Some(plan) = &mut journal.plan else { return Err(format!("{key} has no running plan")) };

@@ -2,6 +2,7 @@
 
 use super::{ADMISSION, Finding, Invariant, Severity};
 use crate::case::Case;
+use crate::count::count;
 use plimsoll_wire::profile::Topic;
 
 /// The rules of this family.
@@ -59,7 +60,7 @@ fn min(case: &Case) -> Finding {
     if profile.members_vote {
         let votes = safety.tolerance.saturating_mul(2).saturating_add(1);
         if votes > floor.0 {
-            floor = (votes, format!("{votes} voters survive {} losses", safety.tolerance));
+            floor = (votes, format!("{} survive {}", count(votes, "voter"), count(safety.tolerance, "loss")));
         }
     }
     if !profile.lacks(Topic::Copies) {
@@ -67,7 +68,7 @@ fn min(case: &Case) -> Finding {
         let copies = groups.iter().filter_map(|group| group.target_copies.value()).max();
         let least = copies.map_or(0, |copies| copies.saturating_add(safety.spare));
         if let Some(copies) = copies.filter(|_| least > floor.0) {
-            floor = (least, format!("groups want {copies} copies"));
+            floor = (least, format!("groups want {}", count(copies, "copy")));
         }
     }
     Finding::Clamp {

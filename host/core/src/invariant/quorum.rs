@@ -4,6 +4,7 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group, first_group, listed};
 use crate::case::Case;
 use crate::change::Moment;
+use crate::count::count;
 use crate::groups::{self, called, copy_on};
 use crate::quorum::{Standing, is_alive};
 use crate::step;
@@ -255,10 +256,10 @@ fn tolerance(case: &Case) -> Finding {
         }
         Finding::broken(
             format!(
-                "{name} with {} voters, {} of them alive, would survive {} further losses",
-                after.size(),
+                "{name} with {}, {} of them alive, would survive {}",
+                count(after.size(), "voter"),
                 after.have(),
-                left.max(0)
+                count(left.max(0), "further loss")
             ),
             format!("{least} must be survivable; bring failed members back, or keep more members"),
         )

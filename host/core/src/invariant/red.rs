@@ -4,6 +4,7 @@ use super::evid::label;
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, each_group, listed};
 use crate::case::Case;
 use crate::change::Moment;
+use crate::count::count;
 use crate::groups::{self, called, copy_on, heirs};
 use crate::quorum::is_alive;
 use crate::snapshot::never_joined;
@@ -115,7 +116,8 @@ fn copies_fit(case: &Case) -> Finding {
         let name = called(group);
         let copies = group.target_copies.value().ok_or_else(|| format!("how many copies {name} wants"))?;
         let short = left < usize::try_from(copies.saturating_add(spare)).unwrap_or(usize::MAX);
-        let say = || format!("{name} wants {copies} copies and {spare} spare, {left} members remain");
+        let say =
+            || format!("{name} wants {} and {spare} spare, {left} members remain", count(copies, "copy"));
         Ok(short.then(say).into_iter().collect())
     })
 }
@@ -162,7 +164,7 @@ fn lacking(case: &Case, group: &Group) -> Result<Option<String>, String> {
     });
     let missing = bad.count();
     if missing > 0 {
-        return Ok(Some(format!("{name} has {missing} copies that are not whole")));
+        return Ok(Some(format!("{name} has {} that are not whole", count(missing, "copy"))));
     }
     let there = placements.iter().filter(|placement| placement.weight > 0).count();
     let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));

@@ -3,6 +3,7 @@
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity};
 use crate::case::Case;
 use crate::change::{Change, Direction};
+use crate::count::count;
 use crate::{plan, workload};
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
@@ -200,7 +201,7 @@ fn unit(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let size = if case.to > case.from { case.to - rest } else { case.to.saturating_add(rest) };
-    Finding::Clamp { least: size, most: size, detail: format!("a unit is {unit} members") }
+    Finding::Clamp { least: size, most: size, detail: format!("a unit is {}", count(unit, "member")) }
 }
 
 /// At most max(one legal transition, a part of the members) in 24 hours (`decisions.md` D6).
@@ -224,7 +225,7 @@ fn fraction(case: &Case) -> Finding {
     Finding::Clamp {
         least: case.from.saturating_sub(allowed),
         most: u32::MAX,
-        detail: format!("{removed} members went within 24 hours; {allowed} more may go"),
+        detail: format!("{} went within 24 hours; {allowed} more may go", count(removed, "member")),
     }
 }
 
@@ -238,5 +239,9 @@ fn growth(case: &Case) -> Finding {
     let legal = plan::legal_above(case.from, case.profile, safety).unwrap_or(case.from);
     let most = u32::try_from(part).unwrap_or(u32::MAX).max(legal);
     let from = case.from;
-    Finding::Clamp { least: 0, most, detail: format!("from {from} members one plan goes to {most} at most") }
+    Finding::Clamp {
+        least: 0,
+        most,
+        detail: format!("from {} one plan goes to {most} at most", count(from, "member")),
+    }
 }

@@ -7,6 +7,7 @@ use super::door::{Door, Kind, MANAGER, Target};
 use super::order::{Wait, silence};
 use crate::kubernetes::{stateful_autoscaler, wish};
 use anyhow::bail;
+use plimsoll_core::count::count;
 use serde_json::{Value, json};
 
 /// It is one answer beside those of the policies, and passes every rule; it stands until it is taken away.
@@ -85,7 +86,7 @@ impl Scale {
         let object = door.until(Kind::Autoscaler, target, deadline, came).await?;
         let what = members.map_or_else(
             || "the wish is taken away".to_owned(),
-            |members| format!("{members} members are wished"),
+            |members| format!("{} are wished", count(members, "member")),
         );
         let told = match object {
             Some(object) => object["status"]["message"].as_str().unwrap_or_default().to_owned(),

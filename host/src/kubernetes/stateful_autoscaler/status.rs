@@ -2,6 +2,7 @@
 
 use super::condition::{self, Told};
 use super::news::keep_old_news;
+use plimsoll_core::count::count;
 use plimsoll_wire::journal::{Ended, PlanState, PlanStatus};
 use plimsoll_wire::record::{PolicyAnswer, Verdict, Violation};
 use plimsoll_wire::snapshot::Mode;
@@ -454,19 +455,25 @@ fn sentence(target: &wire::Status) -> String {
         let waits = if target.waiting_for.is_empty() { "" } else { ", waits for " };
         return clipped(&format!("{what}{waits}{}", target.waiting_for));
     }
-    let Some(last) = &target.last_decision else { return format!("{size} members; nothing is decided yet") };
+    let Some(last) = &target.last_decision else {
+        return format!("{}; nothing is decided yet", count(size, "member"));
+    };
     let base = target.ghost_size.filter(|_| target.mode == Mode::Dryrun).or(target.size);
     let would = if target.mode == Mode::Enforce { "" } else { " (not carried out)" };
     match (last.wish.members, last.decided) {
         (_, Some(decided)) if Some(decided) != base => {
-            format!("{size} members, decided for {decided}{would}: {}", last.reason)
+            format!("{}, decided for {decided}{would}: {}", count(size, "member"), last.reason)
         }
         (Some(wish), _) if Some(wish) != base => {
             let detail = last.judgement.cause().map_or("", |cause| &*cause.detail);
             let colon = if detail.is_empty() { "" } else { ": " };
-            clipped(&format!("{size} members stay, {wish} were wished: {}{colon}{detail}", last.reason))
+            clipped(&format!(
+                "{} stay, {wish} were wished: {}{colon}{detail}",
+                count(size, "member"),
+                last.reason
+            ))
         }
-        (Some(_) | None, _) => format!("{size} members stay: {}", last.reason),
+        (Some(_) | None, _) => format!("{} stay: {}", count(size, "member"), last.reason),
     }
 }
 
