@@ -105,8 +105,8 @@ fn a_snapshot_that_is_none_is_told_with_its_place() {
             "DIR/s.json: target.mode: `dry-run` is none of off, dryrun, enforce; `plimsoll schema snapshot` tells",
         ),
         (
-            &good.replacen("\"sim-quorum\"", "\"sybase\"", 1),
-            "target.system: there is no profile for the system \"sybase\"",
+            &good.replacen("\"step\": \"stop\"", "\"step\": \"vanish\"", 1),
+            "DIR/s.json: profile: shrink: vanish is not one of register, start",
         ),
     ];
     for (content, told) in cases {
