@@ -171,7 +171,7 @@ impl Case {
 impl std::fmt::Display for Expect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.answer {
-            Expected::Members(members) => write!(f, "{}", count(members, "member"))?,
+            Expected::Members(members) => f.write_str(&count(members, "member"))?,
             Expected::Hold => f.write_str("a hold")?,
             Expected::Refusal => f.write_str("a refusal")?,
         }

@@ -113,10 +113,9 @@ impl fmt::Display for ShadowStatus {
 /// What an answer comes to, in a few words.
 fn wish(result: &Result<Answer, Failure>) -> String {
     match result {
-        Ok(Answer::Proposal(proposal)) => proposal
-            .sizes
-            .members
-            .map_or_else(|| "a hold".to_owned(), |members| format!("{}", count(members, "member"))),
+        Ok(Answer::Proposal(proposal)) => {
+            proposal.sizes.members.map_or_else(|| "a hold".to_owned(), |members| count(members, "member"))
+        }
         Ok(Answer::Refusal { refusal }) => format!("the refusal {}", refusal.reason.code),
         Err(failure) => format!("the failure {}", failure.fault),
     }
