@@ -152,7 +152,12 @@ fn parse(text: &str, name: &str) -> anyhow::Result<Snapshot> {
         Some(_) => bail!("{name}: formatVersion: this version of Plimsoll reads {FORMAT_VERSION} only"),
         None => bail!("{name}: formatVersion: is missing; {hint}"),
     }
-    snapshot::read(document).map_err(|misfit| anyhow!("{name}: {misfit}; {hint}"))
+    let snapshot = snapshot::read(document).map_err(|misfit| anyhow!("{name}: {misfit}; {hint}"))?;
+    // An unknown step, or one that is missing, would be left out of the plan in silence.
+    match plimsoll_core::profile::flaws(&snapshot.profile) {
+        flaws if flaws.is_empty() => Ok(snapshot),
+        flaws => bail!("{name}: profile: {}", flaws.join("; ")),
+    }
 }
 
 fn at(name: &str, error: &serde_json::Error) -> String {

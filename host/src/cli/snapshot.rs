@@ -19,18 +19,12 @@ pub(super) fn read(mut document: Value) -> Result<Snapshot, String> {
     let misfits = FORM.misfits(&document);
     let strange = misfits.iter().any(form::Misfit::is_unknown_key);
     match serde_json::from_value(document) {
-        Ok(snapshot) if !strange => sound(snapshot),
+        Ok(snapshot) if !strange => Ok(snapshot),
         // What is read all the same, such as `Pods` for members, is no mistake.
         Ok(_) => Err(told(misfits.iter().filter(|misfit| misfit.is_unknown_key()))),
         Err(error) if misfits.is_empty() => Err(error.to_string()),
         Err(_) => Err(told(misfits.iter())),
     }
-}
-
-/// A snapshot whose profile leads to a plan that can end: an unknown step, or one that is missing, would be left out silently.
-fn sound(snapshot: Snapshot) -> Result<Snapshot, String> {
-    let flaws = plimsoll_core::profile::flaws(&snapshot.profile);
-    if flaws.is_empty() { Ok(snapshot) } else { Err(format!("profile: {}", flaws.join("; "))) }
 }
 
 fn told<'a>(misfits: impl Iterator<Item = &'a form::Misfit>) -> String {

@@ -122,7 +122,7 @@ pub struct Phase {
     /// The step's word, such as `drain`.
     pub step: Arc<str>,
     /// Whether the system cannot take its effect back.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub no_return: bool,
 }
 
