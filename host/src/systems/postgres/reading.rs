@@ -117,6 +117,13 @@ pub(super) struct Keep {
     pub(super) wal: Option<String>,
 }
 
+impl Keep {
+    /// Whether it waits for its first user. A lost slot has no position either, and can never be used again.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.pid.is_none() && self.restart.is_none() && self.wal.as_deref() != Some("lost")
+    }
+}
+
 /// Everything that one server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reading {

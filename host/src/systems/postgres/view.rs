@@ -241,7 +241,7 @@ fn part(primary: &Primary, name: &str, answer: &Answer) -> Result<Part, String> 
     if !keep.physical || keep.temporary {
         return Err(format!("the replication slot {name} of the primary is not a lasting physical one"));
     }
-    if side.is_none() && keep.pid.is_none() && keep.restart.is_none() {
+    if side.is_none() && keep.is_fresh() {
         return Ok(Part::Registered);
     }
     Ok(Part::Standby(standby(primary, name, keep, answer)))
@@ -320,7 +320,7 @@ fn keeps_of_vacant(cluster: &mut Cluster, vacant: &BTreeMap<String, Arc<str>>) {
     static NONE: Endpoints = Endpoints::new();
     for keep in cluster.primary.reading.keeps.iter().filter(|keep| keep.physical && !keep.temporary) {
         let Some(place) = vacant.get(&keep.name) else { continue };
-        if keep.restart.is_some() || keep.pid.is_some() {
+        if !keep.is_fresh() {
             cluster.owed.push(Owed { name: keep.name.clone(), on: None });
             continue;
         }

@@ -184,3 +184,23 @@ fn places_that_would_share_a_slot_are_a_conflict() {
     survey.answers[2].place = "rack 1/p3".into();
     assert_eq!(doubt(&survey).gap, Gap::Unparsable);
 }
+
+#[test]
+fn a_slot_that_is_lost_is_never_taken_for_one_that_waits_for_its_first_user() {
+    let lost = |number| Keep { pid: None, restart: None, wal: Some("lost".to_owned()), ..keep(number) };
+    let mut survey = healthy(3);
+    silence(&mut survey, 3);
+    let primary = of(&mut survey, 1);
+    primary.keeps.retain(|keep| keep.name != "p3");
+    primary.followers.retain(|row| row.name != "p3");
+    primary.keeps.push(lost(3));
+    primary.keeps.push(lost(4));
+    let cluster = conclude(&survey, &platform(3)).expect("they agree");
+    let part = cluster.member("p3").map(|member| &member.part);
+    assert!(
+        matches!(part, Some(Part::Standby(standby)) if standby.wal.as_deref() == Some("lost")),
+        "{part:?}"
+    );
+    assert!(cluster.member("p4").is_none());
+    assert_eq!(cluster.owed, [Owed { name: "p4".to_owned(), on: None }]);
+}
