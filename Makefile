@@ -27,7 +27,7 @@ beside = set -e; \
 ## The whole loop on the built-in simulator, in under a minute after the build. The program that it builds has no other
 ## system: `make build` makes the whole one.
 demo: .setup-demo
-	@echo 'Building the demo. The first time takes some minutes; Cargo shows how far it is.'
+	@echo 'Building the demo. The first time takes about 12 minutes of processor time, half of that on two idle cores; Cargo shows how far it is.'
 	$(DEMO)
 	DEMO=1 scripts/build-policies.sh
 	target/debug/plimsoll demo
