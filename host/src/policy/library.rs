@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub config: LibraryConfig,
     pub folder: PathBuf,
     memory: Option<Memory>,
+    /// Held while something is kept: the newest state of a policy is the last one that is written.
+    keeping: tokio::sync::Mutex<()>,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     /// Whether all that was there at the start was taken or refused.
@@ -71,6 +73,7 @@ impl Library {
             memory: config.memory.as_deref().map(Memory::new),
             config,
             folder: folder.to_owned(),
+            keeping: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             changes: watch::Sender::new(0),
             settled: watch::Sender::new(false),
@@ -332,6 +335,7 @@ impl Shared {
 
     /// Keeps what is to be remembered of a policy. What cannot be kept is told, and forgotten by a restart.
     pub(crate) async fn save(&self, name: &str) {
+        let _turn = self.keeping.lock().await;
         let remembered = self.lock().policies.get(name).and_then(Remembered::of);
         let (Some(memory), Some(remembered)) = (self.memory.clone(), remembered) else { return };
         let owned = name.to_owned();
