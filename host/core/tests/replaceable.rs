@@ -95,6 +95,22 @@ fn it_stays_while_nobody_else_holds_everything_or_too_few_confirm() {
 }
 
 #[test]
+fn what_hangs_on_a_member_bars_its_own_removal_and_nobody_elses() {
+    let hanging = |number: usize| {
+        let mut value = before_stop();
+        value["members"]["value"][number]["hosted"] =
+            json!({"state": "unknown", "reason": {"kind": "conflicting"}, "detail": "n-0009 follows it"});
+        value
+    };
+    assert_eq!(bars(&hanging(2)), Vec::<String>::new());
+    let told = bars(&hanging(5)).join("\n");
+    assert!(
+        told.contains("EVID-1: not known: what is hosted of db-5 (conflicting: n-0009 follows it)"),
+        "{told}"
+    );
+}
+
+#[test]
 fn only_the_word_of_others_that_has_stood_counts() {
     let mut own = before_stop();
     own["groups"]["value"][0]["placements"]["authority"] = json!("own");

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::groups::{self, called};
 use crate::invariant::{Finding, listed};
 use plimsoll_wire::fact::{Fact, Gap};
-use plimsoll_wire::profile::Topic;
+use plimsoll_wire::profile::{Evidence, Topic};
 use plimsoll_wire::snapshot::{Group, GroupKind, Member, Snapshot};
 use std::collections::BTreeMap;
 
@@ -163,9 +163,12 @@ fn group_gaps(case: &Case, topic: Topic, name: &str, look: fn(&Group) -> State<'
     whole.into_iter().chain(none).chain(each).collect()
 }
 
+/// Where every member holds everything, what one of them holds decides about its own removal alone.
 fn member_gaps(case: &Case, topic: Topic, looks: &[OfMember]) -> Vec<Missing> {
+    let of_victims = topic == Topic::Hosted && case.profile.evidence == Evidence::Replaceable;
+    let concerns = |member: &&Member| !of_victims || case.victims.is_empty() || case.is_victim(member);
     // A member that is already out of the system has nothing to report any more.
-    let listed = case.members().iter().filter(|member| member.id.value().is_some());
+    let listed = case.members().iter().filter(|member| member.id.value().is_some()).filter(concerns);
     let gaps = listed.flat_map(|member| {
         looks.iter().filter_map(move |(name, look)| {
             look(member).gap(case, topic, format!("{name} of {}", label(member)))
