@@ -7,6 +7,7 @@
 
 mod alarm;
 mod call;
+mod cascade;
 mod conduct;
 mod conninfo;
 #[cfg(test)]

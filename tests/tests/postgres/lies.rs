@@ -1,6 +1,7 @@
 //! What looks like a copy and is none, and what must bar the way.
 
 use crate::subject::{Subject, detail, group, member, move_leader, placement};
+use plimsoll_core::observation::SystemReport;
 use plimsoll_tests::postgres::load::Load;
 use plimsoll_tests::process::{signal, wait_until};
 use plimsoll_wire::alarm::ALARMS;
@@ -78,25 +79,48 @@ async fn a_second_primary_bars_everything() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_below_another_bars_a_removal_and_is_told() -> anyhow::Result<()> {
-    let subject = Subject::start(3).await?;
+async fn a_standby_below_another_bars_that_ones_removal_alone_and_is_no_copy() -> anyhow::Result<()> {
+    let subject = Subject::start(4).await?;
     subject.serving("p3").await?;
-    let port = subject.rig.port("p2")?;
     subject.rig.order("p2", &["SELECT pg_create_physical_replication_slot('p3')"]).await?;
     let conninfo = subject.rig.ask("p3", "SHOW primary_conninfo").await?;
-    let next = conninfo
-        .replace(&format!("port={}", subject.rig.port("p1")?), &format!("port={port}"))
-        .replace('\'', "''");
-    let set = format!("ALTER SYSTEM SET primary_conninfo = '{next}'");
+    let [p1, p2] = [subject.rig.port("p1")?, subject.rig.port("p2")?].map(|port| format!("port={port}"));
+    let set =
+        format!("ALTER SYSTEM SET primary_conninfo = '{}'", conninfo.replace(&p1, &p2).replace('\'', "''"));
     subject.rig.order("p3", &[&set, "SELECT pg_reload_conf()"]).await?;
+    // A candidate must follow the primary itself.
     let report = subject
-        .observe_until("p3 follows p2", |report| {
-            member(report, "p2").is_some_and(|one| one.hosted.value().is_none())
+        .observe_until("p3 is a copy that is missing", |report| {
+            placement(report, "p3").is_some_and(|copy| copy.state == PlacementState::Stale)
         })
         .await?;
-    let why = detail(&member(&report, "p2").expect("p2").hosted);
-    assert!(why.starts_with("p3 follows p2, which is not the primary"), "{why}");
-    assert_eq!(placement(&report, "p3").map(|copy| copy.state), Some(PlacementState::Stale));
+    let hosted = |report: &SystemReport, name: &str| member(report, name).expect("a member").hosted.clone();
+    let why = "p3 follows p2, which is not the primary: let it follow the primary first";
+    assert_eq!(detail(&hosted(&report, "p2")), why);
+
+    subject.applied(SystemVerb::Cordon { member: "p3".into() }).await?;
+    let report = subject.serving("p3").await?;
+    assert!(placement(&report, "p3").is_none(), "it is cut off with p2");
+    assert_eq!(detail(&hosted(&report, "p2")), why);
+    for other in ["p1", "p3", "p4"] {
+        assert!(hosted(&report, other).value().is_some(), "{other}");
+    }
+    let refused = subject.refused(move_leader("p1", "p4")).await?;
+    assert!(refused.contains("p3 follows p2: let it follow p1 first"), "{refused}");
+
+    // It goes like any other, and its slot goes after it.
+    subject.rig.remove("p3")?;
+    let left = subject
+        .observe_until("p3 is gone", |report| {
+            member(report, "p3").is_none() && report.debts.value().is_some_and(|debts| debts.len() == 2)
+        })
+        .await?;
+    for debt in left.debts.value().expect("known") {
+        subject.applied(SystemVerb::PayDebt { member: debt.member.clone(), kind: debt.kind.clone() }).await?;
+    }
+    let left = subject.observe().await?;
+    assert_eq!(left.debts.value(), Some(&Vec::new()));
+    assert!(hosted(&left, "p2").value().is_some());
     Ok(())
 }
 
@@ -134,9 +158,8 @@ async fn a_dead_standby_is_dead_and_its_slot_is_told_when_it_fills_the_disk_or_i
     let write =
         "CREATE TABLE IF NOT EXISTS fill AS SELECT repeat('x', 1000) AS text FROM generate_series(1, 120000)";
     subject.rig.order("p1", &[write, "DROP TABLE fill", "CHECKPOINT"]).await?;
-    let alarms = |report: &plimsoll_core::observation::SystemReport| {
-        report.facts[ALARMS].value().map(ToString::to_string).unwrap_or_default()
-    };
+    let alarms =
+        |report: &SystemReport| report.facts[ALARMS].value().map(ToString::to_string).unwrap_or_default();
     let filling = subject.observe().await?;
     assert!(alarms(&filling).contains("SLOT_FILLS_DISK"), "{}", alarms(&filling));
     let limit = ["ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()"];

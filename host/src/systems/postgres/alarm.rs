@@ -28,7 +28,7 @@ fn of_slot(member: &Member, standby: &Standby) -> Option<Alarm> {
                 "the primary has removed log that {name} still needed: stop {name} and make it anew from a base backup"
             ),
         ),
-        Some("extended" | "unreserved") if !standby.streams => (
+        Some("extended" | "unreserved") if !standby.streams || standby.upstream.is_some() => (
             "SLOT_FILLS_DISK",
             format!(
                 "nobody uses the replication slot {name}, and it keeps {kept} log on the primary: start {name} again, or stop \

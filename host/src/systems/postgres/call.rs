@@ -143,6 +143,9 @@ impl<'a> Calls<'a> {
             Ok(None) => DONE,
             Ok(Some(set)) if set.has(name) => DONE,
             Ok(Some(_)) if !standby.fault.is_empty() => refuse(format!("{name}: {}", standby.fault)),
+            Ok(Some(_)) if standby.upstream.is_some() => {
+                refuse(format!("{name} does not follow the primary: nobody would hear what it confirms"))
+            }
             Ok(Some(set)) => self.set_names(&set.with(name)),
         }
     }

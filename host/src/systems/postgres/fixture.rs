@@ -121,6 +121,16 @@ pub(super) fn cut(survey: &mut Survey, number: u16) {
     }
 }
 
+/// A standby follows another one and not the primary, by slots on both.
+pub(super) fn cascade(survey: &mut Survey, number: u16, above: u16) {
+    cut(survey, number);
+    let upstream = of(survey, usize::from(above));
+    upstream.followers.push(follower(number));
+    upstream.keeps.push(keep(number));
+    let conninfo = format!("application_name=p{number} host=h{above} port={}", 5500 + above);
+    of(survey, usize::from(number)).own.conninfo = Some(conninfo);
+}
+
 /// The primary has been fenced at its last position.
 pub(super) fn fence(survey: &mut Survey) {
     of(survey, 1).own.read_only = true;

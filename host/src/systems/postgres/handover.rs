@@ -9,6 +9,7 @@
 //!
 //! Until the last step the primary can be released, and writes go on as before.
 
+use super::cascade;
 use super::conninfo;
 use super::statement::Guard;
 use super::survey::{Endpoint, peer};
@@ -84,6 +85,7 @@ pub(super) fn prepare(
         ));
     }
     nothing_is_left_behind(cluster)?;
+    nobody_cascades(cluster)?;
     let set = cluster.sync.as_ref().map_err(|why| format!("synchronous_standby_names: {why}"))?;
     let names = match set {
         None => String::new(),
@@ -138,6 +140,20 @@ fn nothing_is_left_behind(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
+/// Whom a standby follows that is not the primary is the owner's arrangement, and a hand-over would change it.
+fn nobody_cascades(cluster: &Cluster) -> Result<(), String> {
+    let above = |member: &Member| match &member.part {
+        Part::Standby(standby) => standby.upstream.clone(),
+        Part::Primary | Part::Retired | Part::Registered => None,
+    };
+    match cluster.members.iter().find_map(|member| Some((&member.name, above(member)?))) {
+        Some((name, above)) => {
+            Err(format!("{name} follows {above}: let it follow {} first", cluster.primary.name))
+        }
+        None => Ok(()),
+    }
+}
+
 fn follows(member: &Member, address: &(String, u16)) -> Result<Other, String> {
     let name = &member.name;
     let reading = member.reading.map_err(|why| format!("{name} does not answer: {why}"))?;
@@ -156,11 +172,9 @@ pub(super) fn release(cluster: &Cluster, primary: &Endpoint, guard: &Guard) -> R
         Release { at: primary.clone(), guard: guard.clone(), others: Vec::new(), slots: Vec::new() };
     for member in cluster.members.iter().filter(|member| matches!(member.part, Part::Standby(_))) {
         let Ok(reading) = member.reading else { continue };
-        let target = reading.own.conninfo.as_deref().and_then(conninfo::target);
-        let strays = cluster.members.iter().any(|other| {
-            other.name != cluster.primary.name && target.is_some() && peer(other.endpoints).ok() == target
-        });
-        if strays {
+        let elsewhere =
+            |other: &Member| other.name != cluster.primary.name && cascade::follows(member, other);
+        if cluster.members.iter().any(elsewhere) {
             release.others.push(follows(member, &back)?);
         }
         for keep in reading.keeps.iter().filter(|keep| keep.physical && cluster.member(&keep.name).is_some())

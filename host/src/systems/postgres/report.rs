@@ -1,9 +1,8 @@
 //! From raw answers to a report: pure, and blind to the order in which the members answered.
 
-use super::alarm;
-use super::reading::{Follower, Reading};
 use super::survey::{Survey, peer};
 use super::view::{Cluster, Doubt, Member, Owed, Part, Standby, conclude};
+use super::{alarm, cascade};
 use plimsoll_core::observation::{
     PlatformReport, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told,
 };
@@ -97,7 +96,7 @@ impl<'a> View<'a> {
                 Part::Primary => "primary",
                 Part::Retired => "retired",
                 Part::Registered => "registered",
-                Part::Standby(_) if self.confirms(&member.name) => "synchronous",
+                Part::Standby(_) if self.cluster.confirms(&member.name) => "synchronous",
                 Part::Standby(_) => "standby",
             };
             format!("{}:{role}", member.name)
@@ -111,12 +110,7 @@ impl<'a> View<'a> {
         self.cluster.sync.as_ref().ok().map(|sync| sync.as_ref().map_or(0, |set| set.required))
     }
 
-    /// Whether a standby is a synchronous candidate.
-    fn confirms(&self, name: &str) -> bool {
-        matches!(&self.cluster.sync, Ok(Some(set)) if set.has(name))
-    }
-
-    /// Whether a standby is still to become one.
+    /// Whether a standby is still to become a synchronous candidate.
     fn is_to_be_raised(&self, name: &str) -> bool {
         self.raises && matches!(&self.cluster.sync, Ok(Some(set)) if !set.has(name))
     }
@@ -180,10 +174,12 @@ impl<'a> View<'a> {
             Part::Primary => BTreeSet::from([Role::Leader, Role::Data]),
             Part::Retired => BTreeSet::from([Role::Data]),
             Part::Registered => BTreeSet::from([Role::Learner]),
-            Part::Standby(_) if self.confirms(&member.name) => {
+            Part::Standby(_) if self.cluster.confirms(&member.name) => {
                 BTreeSet::from([Role::SyncStandby, Role::Data])
             }
-            Part::Standby(_) if self.is_to_be_raised(&member.name) => BTreeSet::from([Role::Learner]),
+            Part::Standby(Standby { upstream: None, .. }) if self.is_to_be_raised(&member.name) => {
+                BTreeSet::from([Role::Learner])
+            }
             Part::Standby(_) => BTreeSet::from([Role::Data]),
         }
     }
@@ -192,23 +188,10 @@ impl<'a> View<'a> {
     fn hosted(&self, member: &Member) -> Told<Hosted> {
         let copies = u64::from(member.part != Part::Registered);
         let leaders = u64::from(member.part == Part::Primary);
-        if let (Ok(reading), false) = (member.reading, member.part == Part::Primary)
-            && let Some(below) = self.below(reading)
-        {
-            let name = &member.name;
-            let detail =
-                format!("{below} follows {name}, which is not the primary: let it follow the primary first");
-            return Told::gap(Gap::Conflicting, detail);
+        if let Some(below) = cascade::below(self.cluster, member) {
+            return Told::gap(Gap::Conflicting, below);
         }
         self.leader.tells(Hosted { copies, leaders, ..Hosted::default() })
-    }
-
-    /// Somebody who follows this standby. During a hand-over the others follow their next primary already.
-    fn below<'r>(&self, reading: &'r Reading) -> Option<&'r str> {
-        let fenced = self.cluster.primary.fenced;
-        let expected = |row: &Follower| fenced && self.cluster.member(&row.name).is_some();
-        let followers = reading.followers.iter().filter(|row| row.state != "backup" && !expected(row));
-        followers.map(|row| row.name.as_str()).min()
     }
 
     fn group(&self) -> SystemGroup {
@@ -238,14 +221,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A copy counts for what the group needs where it confirms commits; where nobody has to, each counts.
+    /// A copy counts for what the group needs where it confirms commits; where nobody has to, each counts. One that follows
+    /// another standby is cut off with it and is none.
     fn placement(&self, member: &Member) -> Option<SystemPlacement> {
         let (weight, state, lag) = match &member.part {
             Part::Registered => return None,
             Part::Primary => (1, PlacementState::InSync, Some(0)),
             Part::Retired => (0, PlacementState::Leaving, None),
+            Part::Standby(Standby { upstream: Some(_), .. }) => return None,
             Part::Standby(standby) => {
-                let counts = self.required() == Some(0) || self.confirms(&member.name);
+                let counts = self.required() == Some(0) || self.cluster.confirms(&member.name);
                 (u32::from(counts), standby.state, standby.lag)
             }
         };

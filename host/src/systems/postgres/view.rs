@@ -4,9 +4,10 @@
 //! primary's own view says that it has confirmed and replayed everything that was on the primary's disk when the reading
 //! began.
 
+use super::cascade::{self, upstream};
 use super::lsn::Lsn;
 use super::names::SyncSet;
-use super::reading::{Follower, Keep, Reading, Side};
+use super::reading::{Follower, Reading, Side};
 use super::survey::{Answer, Survey, name_of};
 use plimsoll_core::observation::PlatformReport;
 use plimsoll_wire::fact::Gap;
@@ -39,6 +40,8 @@ pub(super) struct Cluster<'a> {
     pub(super) sync: Result<Option<SyncSet>, String>,
     /// In order of their names, the primary among them.
     pub(super) members: Vec<Member<'a>>,
+    /// Places where nobody runs, by the names that their members would have.
+    pub(super) vacant: BTreeMap<String, Arc<str>>,
     /// Slots that are kept for nobody.
     pub(super) owed: Vec<Owed>,
     /// Places where something runs that is no member, with the reason.
@@ -85,9 +88,11 @@ pub(super) struct Standby {
     pub(super) state: PlacementState,
     /// Why it is not in sync; empty where it is.
     pub(super) fault: String,
-    /// Whether the primary streams to it.
+    /// The standby that streams to it in the primary's place: it confirms nothing, and counts for nothing.
+    pub(super) upstream: Option<String>,
+    /// Whether somebody streams to it.
     pub(super) streams: bool,
-    /// How far it is behind by the primary's view, in bytes.
+    /// How far it is behind by the view of whoever streams to it, in bytes.
     pub(super) lag: Option<u64>,
     /// The state of its slot's log.
     pub(super) wal: Option<String>,
@@ -107,6 +112,11 @@ impl Cluster<'_> {
     pub(super) fn member(&self, name: &str) -> Option<&Member<'_>> {
         self.members.iter().find(|member| member.name == name)
     }
+
+    /// Whether a standby is a synchronous candidate.
+    pub(super) fn confirms(&self, name: &str) -> bool {
+        matches!(&self.sync, Ok(Some(set)) if set.has(name))
+    }
 }
 
 /// Draws the conclusion.
@@ -120,11 +130,18 @@ pub(super) fn conclude<'a>(survey: &'a Survey, platform: &PlatformReport) -> Res
     if let Some(name) = used.keys().find(|name| vacant.contains_key(*name)) {
         return Err(twice(name));
     }
-    let mut cluster =
-        Cluster { system, sync, members: Vec::new(), owed: Vec::new(), strangers: BTreeMap::new(), primary };
+    let mut cluster = Cluster {
+        system,
+        primary,
+        sync,
+        members: Vec::new(),
+        vacant,
+        owed: Vec::new(),
+        strangers: BTreeMap::new(),
+    };
     for (name, place) in &used {
         let Some(answer) = survey.answers.iter().find(|answer| answer.place == *place) else { continue };
-        match part(&cluster.primary, name, answer) {
+        match part(&cluster, survey, name, answer) {
             Ok(part) => cluster.members.push(Member {
                 name: name.clone(),
                 place: place.clone(),
@@ -137,7 +154,7 @@ pub(super) fn conclude<'a>(survey: &'a Survey, platform: &PlatformReport) -> Res
             }
         }
     }
-    keeps_of_vacant(&mut cluster, &vacant);
+    keeps_of_vacant(&mut cluster);
     prepared(&mut cluster);
     cluster.members.sort_by(|one, other| one.name.cmp(&other.name));
     cluster.owed.sort();
@@ -227,7 +244,8 @@ fn primary(answer: &Answer) -> Option<Primary<'_>> {
 }
 
 /// The part that a place in use has; why none.
-fn part(primary: &Primary, name: &str, answer: &Answer) -> Result<Part, String> {
+fn part(cluster: &Cluster, survey: &Survey, name: &str, answer: &Answer) -> Result<Part, String> {
+    let primary = &cluster.primary;
     if name == primary.name {
         return Ok(Part::Primary);
     }
@@ -235,8 +253,18 @@ fn part(primary: &Primary, name: &str, answer: &Answer) -> Result<Part, String> 
     if let Some(Side::Primary { .. }) = side {
         return Ok(Part::Retired);
     }
-    let Some(keep) = primary.reading.keeps.iter().find(|keep| keep.name == name) else {
-        return Err(format!("the primary {} has no replication slot {name}", primary.name));
+    let keep = primary.reading.keeps.iter().find(|keep| keep.name == name);
+    let row = keep.and_then(|keep| keep.pid);
+    let row = row.and_then(|pid| primary.reading.followers.iter().find(|row| row.pid == pid));
+    // During a hand-over the others follow their next primary already; who has to confirm must follow the primary itself.
+    let cascades = row.is_none() && !primary.fenced && !cluster.confirms(name);
+    let above = upstream(survey, name).filter(|_| cascades);
+    let Some(keep) = keep else {
+        let kept = |(above, _): &(String, &Follower)| cascade::has_slot(survey, above, name);
+        return match above.filter(kept) {
+            Some((above, row)) => Ok(Part::Standby(cascading(primary, name, (above, row), answer))),
+            None => Err(format!("the primary {} has no replication slot {name}", primary.name)),
+        };
     };
     if !keep.physical || keep.temporary {
         return Err(format!("the replication slot {name} of the primary is not a lasting physical one"));
@@ -244,25 +272,52 @@ fn part(primary: &Primary, name: &str, answer: &Answer) -> Result<Part, String> 
     if side.is_none() && keep.is_fresh() {
         return Ok(Part::Registered);
     }
-    Ok(Part::Standby(standby(primary, name, keep, answer)))
+    let standby = match above {
+        Some(above) => cascading(primary, name, above, answer),
+        None => following(primary, name, row, answer),
+    };
+    let kept = keep.restart.map(|restart| primary.flushed.ahead_of(restart));
+    Ok(Part::Standby(Standby { wal: keep.wal.clone(), kept, ..standby }))
 }
 
-fn standby(primary: &Primary, name: &str, keep: &Keep, answer: &Answer) -> Standby {
-    let row = keep.pid.and_then(|pid| primary.reading.followers.iter().find(|row| row.pid == pid));
+/// A standby that the primary streams to, or should.
+fn following(primary: &Primary, name: &str, row: Option<&Follower>, answer: &Answer) -> Standby {
     let lag = row.and_then(|row| lag(primary, row));
     let streams = row.is_some_and(|row| row.state == "streaming");
     let fault = match (&answer.reading, has_all_of_fenced(primary, answer)) {
         (_, true) => None,
         (Err(why), false) => Some(format!("it does not answer: {why}")),
-        (Ok(reading), false) => fault(primary, name, row, reading, lag),
+        (Ok(reading), false) => match row {
+            None => Some(format!("the primary {} does not stream to it", primary.name)),
+            Some(row) => fault(primary, name, (&primary.name, row), reading).or_else(|| behind(lag)),
+        },
     };
     let state = match (&fault, streams) {
         (None, _) => PlacementState::InSync,
         (Some(_), true) => PlacementState::CatchingUp,
         (Some(_), false) => PlacementState::Stale,
     };
-    let kept = keep.restart.map(|restart| primary.flushed.ahead_of(restart));
-    Standby { state, fault: fault.unwrap_or_default(), streams, lag, wal: keep.wal.clone(), kept }
+    Standby { state, fault: fault.unwrap_or_default(), upstream: None, streams, lag, wal: None, kept: None }
+}
+
+/// A standby that another standby streams to. How far it is behind the primary is told by two that were not asked at the same
+/// moment: nothing rests on it.
+fn cascading(primary: &Primary, name: &str, above: (String, &Follower), answer: &Answer) -> Standby {
+    let (above, row) = above;
+    let fault = match &answer.reading {
+        Err(why) => Some(format!("it does not answer: {why}")),
+        Ok(reading) => fault(primary, name, (&above, row), reading),
+    };
+    let state = if fault.is_none() { PlacementState::InSync } else { PlacementState::CatchingUp };
+    Standby {
+        state,
+        fault: fault.unwrap_or_default(),
+        upstream: Some(above),
+        streams: row.state == "streaming",
+        lag: lag(primary, row),
+        wal: None,
+        kept: None,
+    }
 }
 
 /// How far a standby is behind what was on the primary's disk when the reading began.
@@ -279,21 +334,14 @@ fn has_all_of_fenced(primary: &Primary, answer: &Answer) -> bool {
     primary.fenced && *replayed >= primary.flushed
 }
 
-fn fault(
-    primary: &Primary,
-    name: &str,
-    row: Option<&Follower>,
-    reading: &Reading,
-    lag: Option<u64>,
-) -> Option<String> {
-    let Some(row) = row else {
-        return Some(format!("the primary {} does not stream to it", primary.name));
-    };
+/// Why a standby does not follow as it should, by the view of whoever streams to it.
+fn fault(primary: &Primary, name: &str, from: (&str, &Follower), reading: &Reading) -> Option<String> {
+    let (above, row) = from;
     if row.name != name {
         return Some(format!("it streams as {:?}; its application_name must be {name}", row.name));
     }
     if row.state != "streaming" {
-        return Some(format!("the primary says {:?} of it", row.state));
+        return Some(format!("{above} says {:?} of it", row.state));
     }
     let Side::Standby { replays, timeline, .. } = &reading.own.side else { return None };
     if !replays {
@@ -304,10 +352,13 @@ fn fault(
         return Some(format!("it receives timeline {own}, the primary is on {}", primary.timeline));
     }
     match row.reply_ms {
-        Some(age) if age.abs() <= MOST_SILENCE_MS => {}
-        Some(age) => return Some(format!("its last reply is {age} ms old")),
-        None => return Some("it has not replied yet".to_owned()),
+        Some(age) if age.abs() <= MOST_SILENCE_MS => None,
+        Some(age) => Some(format!("its last reply is {age} ms old")),
+        None => Some("it has not replied yet".to_owned()),
     }
+}
+
+fn behind(lag: Option<u64>) -> Option<String> {
     match lag {
         Some(0) => None,
         Some(bytes) => Some(format!("it is {bytes} bytes behind")),
@@ -316,10 +367,10 @@ fn fault(
 }
 
 /// Slots of places where nobody runs: fresh ones wait for their member, used ones are owed.
-fn keeps_of_vacant(cluster: &mut Cluster, vacant: &BTreeMap<String, Arc<str>>) {
+fn keeps_of_vacant(cluster: &mut Cluster) {
     static NONE: Endpoints = Endpoints::new();
     for keep in cluster.primary.reading.keeps.iter().filter(|keep| keep.physical && !keep.temporary) {
-        let Some(place) = vacant.get(&keep.name) else { continue };
+        let Some(place) = cluster.vacant.get(&keep.name) else { continue };
         if !keep.is_fresh() {
             cluster.owed.push(Owed { name: keep.name.clone(), on: None });
             continue;
@@ -334,21 +385,30 @@ fn keeps_of_vacant(cluster: &mut Cluster, vacant: &BTreeMap<String, Arc<str>>) {
     }
 }
 
-/// Slots on standbys that nobody uses: of a hand-over that did not happen. Before a fenced primary one is under way.
+/// Slots on standbys that nobody uses: of a hand-over that did not happen, or of a member that followed that standby and is
+/// gone. Before a fenced primary one is under way.
 fn prepared(cluster: &mut Cluster) {
     if cluster.primary.fenced {
         return;
     }
-    let names: BTreeSet<&str> = cluster.members.iter().map(|member| member.name.as_str()).collect();
     let mut owed = Vec::new();
     for member in cluster.members.iter().filter(|member| matches!(member.part, Part::Standby(_))) {
         let Ok(reading) = member.reading else { continue };
         let idle = reading.keeps.iter().filter(|keep| keep.physical && keep.pid.is_none());
-        for keep in idle.filter(|keep| names.contains(keep.name.as_str())) {
+        for keep in idle.filter(|keep| is_nobodys(cluster, member, &keep.name)) {
             owed.push(Owed { name: keep.name.clone(), on: Some(member.name.clone()) });
         }
     }
     cluster.owed.extend(owed);
+}
+
+/// Whether a slot on a standby is for one of ours who does not follow it. One that does is away for a moment; one that does
+/// not answer may be.
+fn is_nobodys(cluster: &Cluster, on: &Member, name: &str) -> bool {
+    match cluster.member(name) {
+        Some(member) => member.reading.is_ok() && !cascade::follows(member, on),
+        None => cluster.vacant.contains_key(name),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::systems::postgres::fixture::{
-    cut, fence, follower, handed_over, healthy, keep, of, platform, silence,
+    cascade, cut, fence, follower, handed_over, healthy, keep, of, platform, silence,
 };
 use crate::systems::postgres::lsn::Lsn;
 use crate::systems::postgres::reading::Keep;
@@ -215,5 +215,19 @@ fn nothing_is_sent_while_nobody_knows_who_leads() {
         move_leader("p1", "p2"),
     ] {
         assert!(refused(call(&survey, verb)).contains("no member that answers is the primary"));
+    }
+}
+
+#[test]
+fn who_follows_a_standby_neither_confirms_nor_leads_and_bars_a_hand_over() {
+    let mut survey = healthy(4);
+    of(&mut survey, 1).own.names = "ANY 1 (p2, p3)".to_owned();
+    cascade(&mut survey, 4, 2);
+    assert!(refused(call(&survey, promote("p4"))).contains("does not follow the primary"));
+    for to in ["p2", "p4"] {
+        assert_eq!(
+            refused(call(&survey, move_leader("p1", to))),
+            "not sent: p4 follows p2: let it follow p1 first"
+        );
     }
 }

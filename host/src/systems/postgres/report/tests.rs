@@ -1,8 +1,8 @@
 use super::*;
 use crate::systems::postgres::fixture::{
-    cut, fence, follower, handed_over, healthy, keep, of, platform, silence,
+    cascade, cut, fence, follower, handed_over, healthy, keep, of, platform, silence,
 };
-use crate::systems::postgres::reading::Keep;
+use crate::systems::postgres::reading::{Follower, Keep};
 
 fn report(survey: &Survey) -> SystemReport {
     assemble(survey, &platform(u16::try_from(survey.answers.len()).expect("few")), true)
@@ -113,6 +113,59 @@ fn what_follows_a_standby_bars_its_removal() {
     let why = detail(&member(&report, "p3").hosted).to_owned();
     assert_eq!(why, "p9 follows p3, which is not the primary: let it follow the primary first");
     assert!(member(&report, "p2").hosted.value().is_some());
+}
+
+#[test]
+fn a_member_that_follows_a_standby_bars_that_ones_removal_even_while_it_is_away() {
+    let mut survey = healthy(4);
+    cascade(&mut survey, 4, 2);
+    let hosted = |survey: &Survey, name: &str| member(&report(survey), name).hosted;
+    let why = "p4 follows p2, which is not the primary: let it follow the primary first";
+    assert_eq!(detail(&hosted(&survey, "p2")), why);
+    of(&mut survey, 2).followers.clear();
+    assert_eq!(detail(&hosted(&survey, "p2")), why);
+    for other in ["p1", "p3", "p4"] {
+        assert!(hosted(&survey, other).value().is_some(), "{other}");
+    }
+}
+
+#[test]
+fn a_slot_of_somebody_else_on_a_standby_bars_its_removal() {
+    let mut survey = healthy(3);
+    of(&mut survey, 3).keeps.push(Keep { name: "reports".to_owned(), pid: None, ..keep(9) });
+    let report = report(&survey);
+    let why = "the replication slot reports on p3 is kept for somebody: drop it there if nobody needs it";
+    assert_eq!(detail(&member(&report, "p3").hosted), why);
+    assert!(member(&report, "p2").hosted.value().is_some());
+    assert_eq!(report.debts.value(), Some(&Vec::new()), "nobody of ours drops it");
+}
+
+#[test]
+fn a_member_that_follows_a_standby_serves_and_is_no_copy() {
+    let mut survey = healthy(4);
+    of(&mut survey, 1).own.names = "ANY 1 (p2, p3)".to_owned();
+    cascade(&mut survey, 4, 2);
+    let told = report(&survey);
+    let found = member(&told, "p4");
+    assert_eq!(found.lifecycle.value(), Some(&Lifecycle::Serving));
+    assert_eq!(found.roles.value(), Some(&BTreeSet::from([Role::Data])), "it is never to confirm");
+    let copies = |report: &SystemReport| {
+        let all = report.groups.value().expect("known")[0].placements.value().expect("known").clone();
+        all.iter().map(|copy| copy.member.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(copies(&told), ["p1", "p2", "p3"]);
+    silence(&mut survey, 4);
+    assert!(detail(&member(&report(&survey), "p4").alive).contains("connection refused"), "it is somewhere");
+}
+
+#[test]
+fn a_candidate_that_follows_a_standby_is_a_copy_that_is_missing() {
+    let mut survey = healthy(4);
+    cascade(&mut survey, 4, 2);
+    let told = report(&survey);
+    assert_eq!((placement(&told, "p4").weight, placement(&told, "p4").state), (1, PlacementState::Stale));
+    let faults = told.facts["faults"].value().expect("known").to_string();
+    assert!(faults.contains("the primary p1 does not stream to it"), "{faults}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use super::*;
 use crate::systems::postgres::fixture::{
-    FLUSHED, cut, fence, handed_over, healthy, keep, of, platform, silence,
+    FLUSHED, cascade, cut, fence, handed_over, healthy, keep, of, platform, silence,
 };
+use crate::systems::postgres::reading::Keep;
 
 fn standby(survey: &Survey, members: u16, name: &str) -> Standby {
     let cluster = conclude(survey, &platform(members)).expect("they agree");
@@ -170,6 +171,54 @@ fn slots_for_a_hand_over_that_did_not_happen_are_owed() {
     assert_eq!(owed(&survey), [Owed { name: "p3".to_owned(), on: Some("p2".to_owned()) }]);
     fence(&mut survey);
     assert!(owed(&survey).is_empty(), "the hand-over is under way");
+}
+
+#[test]
+fn a_slot_of_a_member_that_followed_a_standby_is_owed_once_it_is_gone() {
+    let owed = |survey: &Survey, members| conclude(survey, &platform(members)).expect("they agree").owed;
+    let mut survey = healthy(4);
+    of(&mut survey, 1).own.names = "ANY 1 (p2, p3)".to_owned();
+    cascade(&mut survey, 4, 2);
+    of(&mut survey, 1).keeps.retain(|keep| keep.name != "p4");
+    assert_eq!(standby(&survey, 4, "p4").upstream.as_deref(), Some("p2"), "a slot there makes it a member");
+    assert!(owed(&survey, 4).is_empty());
+    of(&mut survey, 2).followers.clear();
+    of(&mut survey, 2).keeps[0].pid = None;
+    assert!(owed(&survey, 4).is_empty(), "it is away for a moment");
+    survey.answers.pop();
+    assert_eq!(owed(&survey, 3), [Owed { name: "p4".to_owned(), on: Some("p2".to_owned()) }]);
+}
+
+#[test]
+fn a_standby_that_follows_another_as_it_should_has_no_fault() {
+    type Harm = fn(&mut Survey);
+    let harms: [(&str, Harm); 4] = [
+        ("p2 says \"catchup\" of it", |survey| of(survey, 2).followers[0].state = "catchup".to_owned()),
+        ("reply is", |survey| of(survey, 2).followers[0].reply_ms = Some(31_000)),
+        ("replay is paused", |survey| {
+            of(survey, 4).own.side =
+                Side::Standby { replayed: Some(FLUSHED), replays: false, timeline: Some(3) };
+        }),
+        ("timeline 2", |survey| {
+            of(survey, 4).own.side =
+                Side::Standby { replayed: Some(FLUSHED), replays: true, timeline: Some(2) };
+        }),
+    ];
+    let cascaded = || {
+        let mut survey = healthy(4);
+        of(&mut survey, 1).own.names = "ANY 1 (p2, p3)".to_owned();
+        cascade(&mut survey, 4, 2);
+        survey
+    };
+    let found = standby(&cascaded(), 4, "p4");
+    assert_eq!((found.state, found.fault.as_str()), (PlacementState::InSync, ""));
+    for (words, harm) in harms {
+        let mut survey = cascaded();
+        harm(&mut survey);
+        let found = standby(&survey, 4, "p4");
+        assert_ne!(found.state, PlacementState::InSync, "{words}");
+        assert!(found.fault.contains(words), "{}", found.fault);
+    }
 }
 
 #[test]
