@@ -1,6 +1,7 @@
 //! A real PostgreSQL cluster on loopback, run by the commands of `examples/postgres`, so that what tests rely on is what
 //! users are shown.
 
+pub mod handover;
 pub mod load;
 pub mod watch;
 

@@ -1,9 +1,12 @@
 //! The member that goes has become the primary meanwhile: the daemon hands over first, and no acknowledged commit is lost.
 //!
 //! Followers go before the primary, so a person makes it so: the daemon is killed once its plan has chosen whom it takes away,
-//! and that one takes over by hand before the next daemon goes on with the plan.
+//! and that one takes over by hand before the next daemon goes on with the plan. That one is killed in the middle of the
+//! hand-over, and the one after it finishes; with `PLIMSOLL_LONG=1` between all steps of it, and once it has to be taken back.
 
 use anyhow::Context as _;
+use plimsoll_tests::daemon::Daemon;
+use plimsoll_tests::postgres::handover::{Between, at_the_fence, open_transaction, writers};
 use plimsoll_tests::postgres::load::Load;
 use plimsoll_tests::postgres::watch::Watch;
 use plimsoll_tests::postgres::{Rig, Wishes};
@@ -30,6 +33,14 @@ async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()
     assert_ne!(victim, "p1", "followers go first");
     take_over(&rig, &victim).await?;
     let watch = Watch::start(&rig);
+    for between in places() {
+        let transaction = open_transaction(&rig, &victim).await?;
+        daemon.start()?;
+        at_the_fence(&rig, &victim, transaction).await?.kill(&rig, &mut daemon, between).await?;
+        if is_long() && between == Between::FollowersAndPromotion {
+            what_cannot_be_finished_is_taken_back(&rig, &mut daemon, &victim).await?;
+        }
+    }
     daemon.start()?;
     let reached = daemon
         .until("three members", PATIENCE, |status| status.plan.is_none() && status.size == Some(3))
@@ -53,8 +64,45 @@ async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()
     daemon.audit_is_sound()
 }
 
+fn is_long() -> bool {
+    std::env::var("PLIMSOLL_LONG").is_ok_and(|value| value == "1")
+}
+
+/// Where in the hand-over the daemon is killed, one after the other.
+fn places() -> Vec<Between> {
+    use Between::{FenceAndProof, FollowersAndPromotion, PromotionAndAnswer, ProofAndFollowers};
+    if is_long() {
+        return vec![FenceAndProof, ProofAndFollowers, FollowersAndPromotion, PromotionAndAnswer];
+    }
+    vec![FollowersAndPromotion]
+}
+
+/// The daemon finds the hand-over of a dead one, which the others follow already, and cannot finish it: the primary takes
+/// writes again, all follow it, and nothing is left on them.
+async fn what_cannot_be_finished_is_taken_back(
+    rig: &Rig,
+    daemon: &mut Daemon,
+    primary: &str,
+) -> anyhow::Result<()> {
+    let transaction = open_transaction(rig, primary).await?;
+    daemon.start()?;
+    let held = at_the_fence(rig, primary, transaction).await?;
+    wait_until("the primary takes writes again", PATIENCE, async || {
+        let writers = writers(rig).await?;
+        anyhow::ensure!(writers == [primary], "{writers:?} take writes");
+        for other in held.others.iter().chain([&held.to]) {
+            let slots = rig.ask(other, "SELECT count(*) FROM pg_replication_slots").await?;
+            anyhow::ensure!(slots == "0", "{slots} slots are left on {other}");
+        }
+        Ok(())
+    })
+    .await?;
+    daemon.kill()?;
+    held.let_go().await
+}
+
 /// Has the daemon choose whom it takes away, and kills it before that member is stopped.
-fn choose(daemon: &mut plimsoll_tests::daemon::Daemon) -> anyhow::Result<String> {
+fn choose(daemon: &mut Daemon) -> anyhow::Result<String> {
     daemon.order(json!({ "verb": "scale", "members": 3 }))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
