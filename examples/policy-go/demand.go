@@ -106,7 +106,7 @@ func (d *demand) value(input *Snapshot) (float64, *Refusal) {
 	}
 	settledMs := d.windowMs
 	if d.kind == "Value" {
-		settledMs = min(settledMs, input.Size.StableMs)
+		settledMs = min(settledMs, input.Sizes.Members.StableMs)
 	}
 	first := input.Now.WallMs - int64(settledMs)
 	values := make([]float64, 0, len(samples))

@@ -8,7 +8,7 @@ import (
 
 // The part of the documents that this policy reads and writes. Their JSON Schemas are published with Plimsoll.
 
-const formatVersion = 1
+const formatVersion = 2
 
 // Snapshot is everything that is known of one target at one moment.
 type Snapshot struct {
@@ -19,25 +19,30 @@ type Snapshot struct {
 		Boot   string `json:"boot"`
 	} `json:"now"`
 	Target struct {
-		Min      uint32          `json:"min"`
-		Max      uint32          `json:"max"`
+		Bounds struct {
+			Members struct {
+				Min uint32 `json:"min"`
+				Max uint32 `json:"max"`
+			} `json:"members"`
+		} `json:"bounds"`
 		Settings json.RawMessage `json:"settings"`
 		Behavior struct {
 			ScaleUp   Rules `json:"scaleUp"`
 			ScaleDown Rules `json:"scaleDown"`
 		} `json:"behavior"`
 	} `json:"target"`
-	Size    Size `json:"size"`
+	Sizes struct {
+		Members Size `json:"members"`
+	} `json:"sizes"`
 	History struct {
 		Changes []struct {
-			From       uint32 `json:"from"`
+			Leg        Leg    `json:"leg"`
 			AgeMs      uint64 `json:"ageMs"`
 			BeganAgeMs uint64 `json:"beganAgeMs"`
 		} `json:"changes"`
 	} `json:"history"`
 	Plan *struct {
-		From    uint32     `json:"from"`
-		To      uint32     `json:"to"`
+		Legs    []Leg      `json:"legs"`
 		Status  PlanStatus `json:"status"`
 		Started struct {
 			Boot   string `json:"boot"`
@@ -46,6 +51,23 @@ type Snapshot struct {
 	} `json:"plan"`
 	Signals map[string]*Signal `json:"signals"`
 	State   *string            `json:"state"`
+}
+
+// Leg is a change of size in one dimension.
+type Leg struct {
+	Dimension string `json:"dimension"`
+	From      uint64 `json:"from"`
+	To        uint64 `json:"to"`
+}
+
+// members finds the leg that changes the number of members.
+func members(legs []Leg) *Leg {
+	for i := range legs {
+		if legs[i].Dimension == "members" {
+			return &legs[i]
+		}
+	}
+	return nil
 }
 
 // Size is a fact: known, unknown with a reason, or not applicable.

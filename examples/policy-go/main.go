@@ -39,8 +39,8 @@ func fail(doing string, err error) {
 func answer(input []byte) []byte {
 	var snapshot Snapshot
 	err := json.Unmarshal(input, &snapshot)
-	if err == nil && (snapshot.FormatVersion == nil || snapshot.Size.State == "") {
-		err = errors.New("formatVersion and size are required")
+	if err == nil && (snapshot.FormatVersion == nil || snapshot.Sizes.Members.State == "") {
+		err = errors.New("formatVersion and sizes.members are required")
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: reading the snapshot: %v\n", err)
@@ -67,7 +67,7 @@ func evaluate(input *Snapshot) (*Proposal, *Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	size := input.Size.Value
+	size := input.Sizes.Members.Value
 	wanted, why, refusal := demand.wanted(input, size, pace)
 	if refusal != nil {
 		return nil, refusal
@@ -111,7 +111,7 @@ func decide(input *Snapshot, wanted uint32, pace *pace, recall *recall, size uin
 }
 
 func withinBounds(input *Snapshot, members uint32, why *why) uint32 {
-	bounded := min(max(members, input.Target.Min), input.Target.Max)
+	bounded := min(max(members, input.Target.Bounds.Members.Min), input.Target.Bounds.Members.Max)
 	if bounded > members {
 		why.because("AtMinimum", "the minimum is %d", bounded)
 	} else if bounded < members {

@@ -30,9 +30,9 @@ func readPace(input *Snapshot) (*pace, *Refusal) {
 	if len(problems) > 0 {
 		return nil, refuse("BadBehavior", strings.Join(problems, "; "))
 	}
-	switch input.Size.State {
+	switch input.Sizes.Members.State {
 	case Unknown:
-		return nil, refuse("UnknownSize", "the number of members is not known: "+input.Size.Reason.Kind)
+		return nil, refuse("UnknownSize", "the number of members is not known: "+input.Sizes.Members.Reason.Kind)
 	case NotApplicable:
 		return nil, refuse("UnknownSize", "the target has no number of members")
 	}
@@ -75,10 +75,12 @@ func goal(input *Snapshot) uint32 {
 	if plan := input.Plan; plan != nil {
 		switch plan.Status {
 		case Awaiting, Running, Held:
-			return plan.To
+			if leg := members(plan.Legs); leg != nil {
+				return uint32(leg.To)
+			}
 		}
 	}
-	return input.Size.Value
+	return input.Sizes.Members.Value
 }
 
 // limit is the wish as far as the rates let it go; never back past the goal.
@@ -131,17 +133,21 @@ func (d *direction) limits(input *Snapshot, size uint32, end func(uint64, Rate) 
 func sizeBefore(input *Snapshot, size uint32, periodMs uint64) uint32 {
 	for _, change := range input.History.Changes {
 		// Nothing ends before it begins: a beginning that is not told is the end.
-		if max(change.AgeMs, change.BeganAgeMs) < periodMs {
-			return change.From
+		if max(change.AgeMs, change.BeganAgeMs) < periodMs && change.Leg.Dimension == "members" {
+			return uint32(change.Leg.From)
 		}
 	}
 	plan := input.Plan
 	if plan == nil {
 		return size
 	}
+	leg := members(plan.Legs)
+	if leg == nil {
+		return size
+	}
 	ageMs := input.Now.MonoMs - min(input.Now.MonoMs, plan.Started.MonoMs)
 	if plan.Started.Boot == input.Now.Boot && ageMs >= periodMs {
 		return size
 	}
-	return plan.From
+	return uint32(leg.From)
 }

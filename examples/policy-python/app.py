@@ -8,7 +8,7 @@ import math
 
 from componentize_py_types import Err
 import wit_world
-from wit_world.imports.types import Manifest, Proposal, Reason, Refusal, SignalState, Sizes
+from wit_world.imports.types import Manifest, Proposal, Reason, Refusal, SignalState
 
 SETTINGS = {
     "type": "object",
@@ -40,6 +40,7 @@ class WitWorld(wit_world.WitWorld):
         if signal.state != SignalState.OK or not signal.samples:
             refuse("StaleMetrics", f"{name} is not known")
         load = signal.samples[-1].value
-        members = max(input.target.min, min(input.target.max, math.ceil(load / share)))
+        bounds = dict(input.target.bounds)["members"]
+        members = max(bounds.min, min(bounds.max, math.ceil(load / share)))
         reason = Reason("PerMember", f"{name} is {load:g}, and a member bears {share:g}")
-        return Proposal(Sizes(members), reason, [name], [], None, None)
+        return Proposal([("members", members)], reason, [name], [], None, None)

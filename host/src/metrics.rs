@@ -47,7 +47,7 @@ impl Counters {
         match &record.body {
             Body::Decision(decision) => self.decision(target, decision),
             Body::Plan { plan, .. } if matches!(plan.status, PlanStatus::Done | PlanStatus::Aborted) => {
-                let direction = if plan.to < plan.from { "in" } else { "out" };
+                let direction = if plan.to() < plan.from() { "in" } else { "out" };
                 let outcome = if plan.status == PlanStatus::Done { "done" } else { "aborted" };
                 self.add(PLANS, &[target, direction, outcome], 1);
             }
@@ -164,12 +164,12 @@ fn sizes(text: &mut Text, view: &View) {
     let mut gauge = |metric: Metric, value: &dyn Fn(&Status) -> Option<u32>| {
         each(view, &mut text.family(metric), |status| value(status).map(u64::from));
     };
-    gauge(MEMBERS_NOW, &|status| status.size);
-    gauge(MEMBERS_MIN, &|status| Some(status.min));
-    gauge(MEMBERS_MAX, &|status| Some(status.max));
-    gauge(MEMBERS_GHOST, &|status| status.ghost_size);
-    gauge(MEMBERS_WISHED, &|status| status.last_decision.as_ref().and_then(|last| last.wish.members));
-    gauge(MEMBERS_DECIDED, &|status| status.last_decision.as_ref().and_then(|last| last.decided));
+    gauge(MEMBERS_NOW, &|status| status.sizes.members);
+    gauge(MEMBERS_MIN, &|status| Some(status.member_bounds().0));
+    gauge(MEMBERS_MAX, &|status| Some(status.member_bounds().1));
+    gauge(MEMBERS_GHOST, &|status| status.ghost.members);
+    gauge(MEMBERS_WISHED, &|status| status.last_decision.as_ref().and_then(|last| last.wish.sizes.members));
+    gauge(MEMBERS_DECIDED, &|status| status.last_decision.as_ref().and_then(|last| last.decided.members));
 }
 
 fn states(text: &mut Text, view: &View) {
@@ -202,7 +202,7 @@ fn states(text: &mut Text, view: &View) {
     let mut phase = text.family(PLAN_INFO);
     for status in view.targets.values() {
         if let Some(plan) = &status.plan {
-            let direction = if plan.to < plan.from { "in" } else { "out" };
+            let direction = if plan.to() < plan.from() { "in" } else { "out" };
             let word = match plan.status {
                 PlanStatus::AwaitingApproval => "awaiting-approval",
                 PlanStatus::Running => "running",
@@ -275,7 +275,8 @@ mod tests {
         let counters = Counters::default();
         let troubled = |trouble: Option<&str>| {
             let status = serde_json::json!({
-                "target": "shop/db", "system": "etcd", "platform": "kube", "mode": "enforce", "min": 3, "max": 5,
+                "target": "shop/db", "system": "etcd", "platform": "kube", "mode": "enforce",
+                "bounds": { "members": { "min": 3, "max": 5 } },
                 "trouble": trouble, "conditions": [],
             });
             serde_json::from_value::<Status>(status).expect("a status")

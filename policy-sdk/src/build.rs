@@ -5,8 +5,9 @@ use crate::snapshot::{
     Behavior, Change, Generation, History, Lifecycle, Member, Mode, Now, Role, Sample, Signal, SignalState,
     Target,
 };
-use crate::{FORMAT_VERSION, Fact, Gap, Snapshot};
+use crate::{Bounds, FORMAT_VERSION, Fact, Gap, Snapshot};
 use plimsoll_wire::fact::{Authority, Known};
+use plimsoll_wire::size::{Leg, Observed};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +22,7 @@ pub fn snapshot() -> Builder {
         system: "etcd".to_owned(),
         platform: "sim".to_owned(),
         mode: Mode::Enforce,
-        min: 1,
-        max: 10,
+        bounds: Bounds::of_members(1, 10),
         settings: Value::Null,
         behavior: Behavior::default(),
     };
@@ -32,7 +32,7 @@ pub fn snapshot() -> Builder {
         target,
         safety: plimsoll_wire::Safety::default(),
         profile: Arc::new(plimsoll_wire::profile::Profile { system: "etcd".into(), ..Default::default() }),
-        size: known(3),
+        sizes: Observed::of_members(known(3)),
         fingerprint: known("cluster-1".to_owned()),
         epoch: known("epoch-1".to_owned()),
         generation: known(Generation { spec: 1, observed: 1 }),
@@ -99,7 +99,7 @@ impl Builder {
     /// So many healthy members, `m0` leading. Of absurdly many only the first ones are listed.
     #[must_use]
     pub fn members(mut self, count: u32) -> Self {
-        self.snapshot.size = known(count);
+        self.snapshot.sizes.members = known(count);
         self.snapshot.members = known((0..count.min(MOST_LISTED)).map(member).collect());
         self
     }
@@ -107,14 +107,14 @@ impl Builder {
     /// A size of unknown value.
     #[must_use]
     pub fn unknown_size(mut self, reason: Gap) -> Self {
-        self.snapshot.size = unknown(reason);
+        self.snapshot.sizes.members = unknown(reason);
         self
     }
 
     /// A size that has been what it is for so many milliseconds.
     #[must_use]
     pub fn size_stable_ms(mut self, stable_ms: u64) -> Self {
-        if let Fact::Known(size) = &mut self.snapshot.size {
+        if let Fact::Known(size) = &mut self.snapshot.sizes.members {
             size.stable_ms = stable_ms;
         }
         self
@@ -123,7 +123,7 @@ impl Builder {
     /// The owner's bounds.
     #[must_use]
     pub fn bounds(mut self, min: u32, max: u32) -> Self {
-        (self.snapshot.target.min, self.snapshot.target.max) = (min, max);
+        self.snapshot.target.bounds = Bounds::of_members(min, max);
         self
     }
 
@@ -174,7 +174,7 @@ impl Builder {
     #[must_use]
     pub fn long_change(mut self, from: u32, to: u32, age_ms: u64, took_ms: u64) -> Self {
         let began_age_ms = age_ms.saturating_add(took_ms);
-        self.snapshot.history.changes.push(Change { from, to, age_ms, began_age_ms });
+        self.snapshot.history.changes.push(Change { leg: Leg::members(from, to), age_ms, began_age_ms });
         self
     }
 
@@ -189,8 +189,8 @@ impl Builder {
             victims: Vec::new(),
             id: "plan-1".into(),
             decision: "decision-1".into(),
-            from,
-            to,
+            legs: vec![Leg::members(from, to)],
+            leg: 0,
             fingerprint: "cluster-1".to_owned(),
             workload: None,
             base_epoch: "epoch-1".to_owned(),

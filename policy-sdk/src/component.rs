@@ -3,6 +3,7 @@
 
 use crate::{Level, Policy, ask, refusal};
 use plimsoll_wire as wire;
+use plimsoll_wire::size::{Bounds, Leg, Observed};
 use plimsoll_wire::snapshot as snap;
 use std::collections::BTreeMap;
 
@@ -66,7 +67,7 @@ fn reason(reason: wire::proposal::Reason) -> wit::Reason {
 fn proposal(proposal: wire::Proposal) -> Proposal {
     let sample = |sample: snap::Sample| wit::Sample { at_ms: sample.at_ms, value: sample.value };
     Proposal {
-        sizes: wit::Sizes { members: proposal.sizes.members },
+        sizes: proposal.sizes.each().map(|(dimension, size)| (dimension.word().to_owned(), size)).collect(),
         reason: reason(proposal.reason),
         signals: proposal.signals,
         forecast: proposal.forecast.into_iter().map(sample).collect(),
@@ -164,7 +165,7 @@ fn snapshot(from: Snapshot) -> Result<wire::Snapshot, serde_json::Error> {
         target: target(from.target)?,
         safety: serde_json::from_str(&from.safety)?,
         profile: serde_json::from_str(&from.profile)?,
-        size: fact_u32(from.size),
+        sizes: observed(from.sizes)?,
         fingerprint: fact_string(from.fingerprint),
         epoch: fact_string(from.epoch),
         generation: fact_generation(from.generation),
@@ -174,8 +175,8 @@ fn snapshot(from: Snapshot) -> Result<wire::Snapshot, serde_json::Error> {
         groups: fact_groups(from.groups),
         operations: fact_operations(from.operations),
         debts: fact_debts(from.debts),
-        history: history(from.history),
-        plan: from.plan.map(plan),
+        history: history(from.history)?,
+        plan: from.plan.map(plan).transpose()?,
         signals: from.signals.into_iter().map(|(name, from)| (name, signal(from))).collect(),
         facts: facts?,
         state: from.state,
@@ -192,8 +193,7 @@ fn target(from: wit::Target) -> Result<snap::Target, serde_json::Error> {
             wit::Mode::Dryrun => snap::Mode::Dryrun,
             wit::Mode::Enforce => snap::Mode::Enforce,
         },
-        min: from.min,
-        max: from.max,
+        bounds: bounds(from.bounds)?,
         settings: serde_json::from_str(&from.settings)?,
         behavior: snap::Behavior {
             scale_up: rules(from.behavior.scale_up),
@@ -372,22 +372,19 @@ fn debt(from: wit::Debt) -> snap::Debt {
     snap::Debt { kind: from.kind, member: from.member.into() }
 }
 
-fn history(from: wit::History) -> snap::History {
-    let change = |from: wit::Change| snap::Change {
-        from: from.from,
-        to: from.to,
-        age_ms: from.age_ms,
-        began_age_ms: from.began_age_ms,
+fn history(from: wit::History) -> Result<snap::History, serde_json::Error> {
+    let change = |from: wit::Change| {
+        Ok(snap::Change { leg: leg(from.leg)?, age_ms: from.age_ms, began_age_ms: from.began_age_ms })
     };
-    snap::History {
-        changes: from.changes.into_iter().map(change).collect(),
+    Ok(snap::History {
+        changes: from.changes.into_iter().map(change).collect::<Result<_, _>>()?,
         wish_held_ms: from.wish_held_ms,
         wish_direction: from.wish_direction,
-        ghost_size: from.ghost_size,
-    }
+        ghost: sizes(from.ghost)?,
+    })
 }
 
-fn plan(from: wit::PlanState) -> wire::journal::PlanState {
+fn plan(from: wit::PlanState) -> Result<wire::journal::PlanState, serde_json::Error> {
     use wire::journal::{PlanState, PlanStatus, Subject};
     let status = match from.status {
         wit::PlanStatus::AwaitingApproval => PlanStatus::AwaitingApproval,
@@ -404,11 +401,11 @@ fn plan(from: wit::PlanState) -> wire::journal::PlanState {
         incarnation: from.incarnation,
     };
     let names = |from: Vec<String>| from.into_iter().map(Into::into).collect();
-    PlanState {
+    Ok(PlanState {
         id: from.id.into(),
         decision: from.decision.into(),
-        from: from.from,
-        to: from.to,
+        legs: from.legs.into_iter().map(leg).collect::<Result<_, _>>()?,
+        leg: from.leg,
         fingerprint: from.fingerprint,
         workload: from.workload.map(Into::into),
         base_epoch: from.base_epoch,
@@ -424,7 +421,50 @@ fn plan(from: wit::PlanState) -> wire::journal::PlanState {
         why: from.why,
         started: stamp(from.started),
         progressed: stamp(from.progressed),
+    })
+}
+
+// ---------------------------------------------------------------- sizes
+
+fn dimension(word: &str) -> Result<wire::Dimension, serde_json::Error> {
+    let unknown =
+        || serde::de::Error::custom(format_args!("`{word}` is no dimension that this policy knows"));
+    wire::Dimension::named(word).ok_or_else(unknown)
+}
+
+fn sizes(from: wit::Sizes) -> Result<wire::Sizes, serde_json::Error> {
+    from.into_iter().try_fold(wire::Sizes::default(), |sizes, (word, size)| {
+        let too_large = || serde::de::Error::custom(format_args!("{word}: {size} is too large"));
+        sizes.with(dimension(&word)?, size).ok_or_else(too_large)
+    })
+}
+
+fn observed(from: Vec<(String, wit::FactU64)>) -> Result<Observed, serde_json::Error> {
+    let mut observed = Observed::of_members(wire::Fact::NotApplicable);
+    for (word, fact) in from {
+        let fact = fact_u64(fact);
+        // The host writes no more of them than fit.
+        let count = |fact: wire::Fact<u64>| fact.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        match dimension(&word)? {
+            wire::Dimension::Members => observed.members = count(fact),
+            wire::Dimension::Shards => observed.shards = count(fact),
+            wire::Dimension::Cpu => observed.cpu_milli = fact,
+            wire::Dimension::Memory => observed.memory_bytes = fact,
+            wire::Dimension::Volume => observed.volume_bytes = fact,
+        }
     }
+    Ok(observed)
+}
+
+fn bounds(from: Vec<(String, wit::Bounds)>) -> Result<BTreeMap<wire::Dimension, Bounds>, serde_json::Error> {
+    let entry = |(word, from): (String, wit::Bounds)| {
+        Ok((dimension(&word)?, Bounds { min: from.min, max: from.max }))
+    };
+    from.into_iter().map(entry).collect()
+}
+
+fn leg(from: wit::Leg) -> Result<Leg, serde_json::Error> {
+    Ok(Leg { dimension: dimension(&from.dimension)?, from: from.from, to: from.to })
 }
 
 fn stamp(from: wit::Stamp) -> wire::journal::Stamp {

@@ -15,7 +15,7 @@
 //!     }
 //!
 //!     fn evaluate(input: &Snapshot) -> Result<Proposal, Refusal> {
-//!         match input.size.value() {
+//!         match input.sizes.members.value() {
 //!             Some(size) => Ok(wish(size + 1, "OneMore", "there is always room for one more")),
 //!             None => Ok(hold("UnknownSize", "nobody knows how many members there are")),
 //!         }
@@ -44,7 +44,8 @@ pub mod program;
 pub mod settings;
 
 pub use log::{Level, log};
-pub use plimsoll_wire::proposal::{Reason, Sizes};
+pub use plimsoll_wire::proposal::Reason;
+pub use plimsoll_wire::size::{Bounds, Dimension, Leg, Sizes};
 pub use plimsoll_wire::{Answer, FORMAT_VERSION, Fact, Gap, Proposal, Refusal, Snapshot, journal, snapshot};
 pub use settings::Settings;
 
@@ -100,7 +101,13 @@ impl Manifest {
 /// A wish for a number of members. Signals and state are added by assignment.
 #[must_use]
 pub fn wish(members: u32, code: &str, message: impl Into<String>) -> Proposal {
-    Proposal { sizes: Sizes { members: Some(members) }, ..hold(code, message) }
+    wish_sizes(Sizes::of_members(members), code, message)
+}
+
+/// A wish for sizes in several dimensions, such as bytes of memory for each member.
+#[must_use]
+pub fn wish_sizes(sizes: Sizes, code: &str, message: impl Into<String>) -> Proposal {
+    Proposal { sizes, ..hold(code, message) }
 }
 
 /// A proposal that leaves everything as it is.

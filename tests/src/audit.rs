@@ -31,9 +31,9 @@ pub fn trouble(number: u64, detail_bytes: usize) -> Record {
 /// When the wire format has changed under it.
 pub fn decision(number: u64) -> serde_json::Result<Record> {
     let body = serde_json::from_value(json!({
-        "kind": "decision", "mode": "dryrun", "size": 3,
-        "answers": [{"from": {"policy": "load"}, "members": 3, "reason": {"code": "Steady", "message": "load is at its goal"}}],
-        "wish": {"members": 3, "from": {"policy": "load"}, "rule": "only-wish"},
+        "kind": "decision", "mode": "dryrun", "sizes": {"members": 3},
+        "answers": [{"from": {"policy": "load"}, "sizes": {"members": 3}, "reason": {"code": "Steady", "message": "load is at its goal"}}],
+        "wish": {"sizes": {"members": 3}, "from": {"policy": "load"}, "rule": "only-wish"},
         "judgement": {"verdict": "allow"}, "reason": {"code": "Steady"},
     }))?;
     Ok(Record { body, ..trouble(number, 0) })
@@ -47,9 +47,9 @@ pub fn snapshot(number: u64) -> serde_json::Result<Snapshot> {
     let gap = json!({"state": "unknown", "reason": {"kind": "not-scraped"}});
     serde_json::from_value(json!({
         "formatVersion": FORMAT_VERSION, "now": now(number),
-        "target": {"key": TARGET, "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9},
+        "target": {"key": TARGET, "system": "etcd", "platform": "exec", "mode": "dryrun", "bounds": {"members": {"min": 1, "max": 9}}},
         "profile": plimsoll_wire::profile::Profile::default(),
-        "size": gap, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
+        "sizes": {"members": gap}, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
         "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
     }))
 }

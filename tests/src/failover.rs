@@ -106,7 +106,7 @@ impl Pair {
             .until("the first decision", patience, |status| status.last_decision.is_some());
         decided.await?;
         let other = pair.daemons[1 - leader].until("what the follower sees", patience, |status| {
-            status.follows.is_some() && status.size.is_some()
+            status.follows.is_some() && status.sizes.members.is_some()
         });
         other.await?;
         Ok(pair)

@@ -12,12 +12,13 @@ pub fn snapshot() -> Snapshot {
     let document = serde_json::json!({
         "formatVersion": plimsoll_wire::FORMAT_VERSION,
         "now": { "monoMs": 5_000, "wallMs": 1_800_000_000_000_i64, "boot": "b" },
-        "target": { "key": "default/demo", "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9 },
+        "target": { "key": "default/demo", "system": "etcd", "platform": "exec", "mode": "dryrun",
+                    "bounds": { "members": { "min": 1, "max": 9 } } },
         "profile": plimsoll_wire::profile::Profile::default(),
-        "size": {
+        "sizes": { "members": {
             "state": "known", "value": 3, "authority": "platform", "ageMs": 10, "observer": "test",
             "observerUpMs": 100_000, "stableMs": 60_000, "reads": 3
-        },
+        } },
         "fingerprint": absent, "epoch": absent, "generation": absent, "owner": absent, "members": absent,
         "vacant": absent, "groups": absent, "operations": absent, "debts": absent,
         "signals": { "load": { "state": "ok", "ageMs": 1_000, "samples": [

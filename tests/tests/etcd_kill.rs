@@ -116,7 +116,9 @@ async fn pursue(
     aims: &mut [VecDeque<Moment>; 2],
     kills: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    daemon.until("an idle target", PATIENCE, |status| status.size.is_some() && status.plan.is_none()).await?;
+    daemon
+        .until("an idle target", PATIENCE, |status| status.sizes.members.is_some() && status.plan.is_none())
+        .await?;
     let before = daemon.journal()?.map_or_else(Vec::new, |journal| journal.history);
     daemon.order(json!({ "verb": "scale", "members": size }))?;
     let mut missed: [VecDeque<Moment>; 2] = Default::default();
@@ -140,11 +142,15 @@ async fn pursue(
     *aims = missed;
     let reached = daemon
         .until(&format!("{size} members"), PATIENCE, |status| {
-            status.plan.is_none() && status.size == Some(size)
+            status.plan.is_none() && status.sizes.members == Some(size)
         })
         .await?;
     let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
+    assert_eq!(
+        (ended.members_leg().1, ended.ended_at.members, ended.status),
+        (size, Some(size), PlanStatus::Done),
+        "{ended:#?}"
+    );
     assert!(plan.is_none_or(|plan| *plan == *ended.id), "the plan that was killed is not the one that ended");
     assert_eq!(reached.history.len(), (before.len() + 1).min(16), "one wish, one plan");
     assert_eq!(rig.size().await?, (usize::try_from(size)?, 0));

@@ -20,8 +20,9 @@ async fn follows_the_load_out_and_in_and_loses_no_write() -> anyhow::Result<()> 
     daemon.until("the first decision", PATIENCE, |status| status.last_decision.is_some()).await?;
     for (rate, size) in [(90, 5), (15, 3), (90, 5)] {
         load.set_rate(rate);
-        let reached =
-            |status: &plimsoll_wire::status::Status| status.size == Some(size) && status.plan.is_none();
+        let reached = |status: &plimsoll_wire::status::Status| {
+            status.sizes.members == Some(size) && status.plan.is_none()
+        };
         daemon.until(&format!("{size} members"), PATIENCE, reached).await?;
     }
     let findings = watch.finish(&rig).await?;

@@ -125,7 +125,9 @@ fn order(daemon: &Daemon, target: &str, request: &serde_json::Value) -> anyhow::
 }
 
 fn rests_at(size: u32) -> impl Fn(&Status) -> bool {
-    move |status| status.size == Some(size) && status.plan.is_none() && status.last_decision.is_some()
+    move |status| {
+        status.sizes.members == Some(size) && status.plan.is_none() && status.last_decision.is_some()
+    }
 }
 
 /// The whole story on one small disk, on which `disk` is: before, full, and freed again.
@@ -158,7 +160,7 @@ async fn story(disk: &str, audit: &str, more: &str, told: &[&str]) -> anyhow::Re
     // It goes on to answer, and to look; nothing changes.
     for target in ["default/one", "default/two"] {
         let status = daemon.status_of(target)?;
-        assert_eq!((status.size, status.history.len()), (Some(3), 0), "{status:#?}");
+        assert_eq!((status.sizes.members, status.history.len()), (Some(3), 0), "{status:#?}");
     }
     assert!(daemon.run(&["status", "--socket", "control.sock"])?.status.success());
 

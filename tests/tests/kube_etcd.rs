@@ -35,7 +35,7 @@ async fn there_and_back(namespace: Namespace) -> anyhow::Result<()> {
         std::fs::remove_dir_all(daemon.home().join("state"))?;
         std::fs::create_dir(daemon.home().join("state"))?;
         daemon.start()?;
-        let reached = |status: &Status| status.size == Some(size) && status.plan.is_none();
+        let reached = |status: &Status| status.sizes.members == Some(size) && status.plan.is_none();
         daemon.until(&format!("{size} members"), PATIENCE, reached).await?;
         let pods = etcd.namespace().field("statefulset/etcd", ".spec.replicas")?;
         assert_eq!(pods, size.to_string());
@@ -62,14 +62,18 @@ fn a_plan_looks_about_once_a_second(asked: &Asked, within: Duration) -> anyhow::
 /// A learner that catches up, or a member that is out and still runs: neither direction can be left like that.
 fn is_in_the_middle(status: &Status) -> bool {
     let Some(plan) = &status.plan else { return false };
-    plan.unit == 0 && if plan.to > plan.from { status.phase == "catch-up" } else { plan.point_of_no_return }
+    plan.unit == 0
+        && if plan.to() > plan.from() { status.phase == "catch-up" } else { plan.point_of_no_return }
 }
 
 fn the_journal_is_in_the_cluster(etcd: &EtcdPods) -> anyhow::Result<()> {
     let text = etcd.namespace().kubectl(&["get", "scalingplan/etcd", "--output", "json"])?;
     let plan: Value = serde_json::from_str(&text)?;
     let ended = plan["status"]["journal"]["history"].as_array().context("no history")?;
-    let sizes: Vec<_> = ended.iter().map(|plan| (plan["from"].as_u64(), plan["endedAt"].as_u64())).collect();
+    let sizes: Vec<_> = ended
+        .iter()
+        .map(|plan| (plan["legs"][0]["from"].as_u64(), plan["endedAt"]["members"].as_u64()))
+        .collect();
     assert_eq!(sizes, [(Some(3), Some(5)), (Some(5), Some(3))]);
     assert_eq!(plan["metadata"]["finalizers"], json!(["plimsoll.dev/journal"]));
     let stamp = etcd.namespace().field("statefulset/etcd", r".metadata.annotations.plimsoll\.dev/epoch")?;

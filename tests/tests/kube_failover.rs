@@ -43,10 +43,14 @@ impl Scene {
 
     /// Until one plan has brought it there.
     async fn reached(&self, leader: usize, size: u32) -> anyhow::Result<Status> {
-        let there = |status: &Status| status.plan.is_none() && status.size == Some(size);
+        let there = |status: &Status| status.plan.is_none() && status.sizes.members == Some(size);
         let status = self.pair.daemon(leader).until(&format!("{size} members"), PATIENCE, there).await?;
         let ended = status.history.last().context("no ended plan")?;
-        assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
+        assert_eq!(
+            (ended.members_leg().1, ended.ended_at.members, ended.status),
+            (size, Some(size), PlanStatus::Done),
+            "{ended:#?}"
+        );
         assert_eq!(self.etcd.namespace().field("statefulset/etcd", ".spec.replicas")?, size.to_string());
         Ok(status)
     }
@@ -184,7 +188,7 @@ fn lie_in_wait(
                 Some(plan) if plan.unit == unit && status.phase == phase => return Ok(Some(status)),
                 Some(plan) if plan.unit > unit => return Ok(None),
                 Some(_) => began = true,
-                None if began || status.size == Some(size) => return Ok(None),
+                None if began || status.sizes.members == Some(size) => return Ok(None),
                 None => {}
             }
         }
@@ -212,7 +216,8 @@ fn a_leader_that_is_stopped_or_cut_off_acts_no_more_and_the_other_daemon_finishe
 
 fn is_in_the_middle(status: &Status) -> bool {
     let Some(plan) = &status.plan else { return false };
-    plan.unit == 0 && if plan.to > plan.from { status.phase == "catch-up" } else { plan.point_of_no_return }
+    plan.unit == 0
+        && if plan.to() > plan.from() { status.phase == "catch-up" } else { plan.point_of_no_return }
 }
 
 /// The whole process stands still, with whatever it was about to send, until the other one has finished.
@@ -231,7 +236,7 @@ async fn stopped_past_its_lease(scene: &Scene) -> anyhow::Result<u128> {
     pair.until_it_leads(leader, false).await?;
     let follows = pair
         .daemon(leader)
-        .until("it follows", PATIENCE, |status| status.follows.is_some() && status.size == Some(5));
+        .until("it follows", PATIENCE, |status| status.follows.is_some() && status.sizes.members == Some(5));
     follows.await?;
     // What it was about to record it may; it has begun nothing since.
     let after = pair.daemon(leader).records()?.split_off(before);
@@ -255,9 +260,9 @@ async fn cut_off(scene: &Scene) -> anyhow::Result<u128> {
     let took_ms = since.elapsed().as_millis();
     scene.reached(1 - leader, 3).await?;
     pair.wire(leader).mend();
-    let follows = pair
-        .daemon(leader)
-        .until("it sees again", PATIENCE, |status| status.follows.is_some() && status.size == Some(3));
+    let follows = pair.daemon(leader).until("it sees again", PATIENCE, |status| {
+        status.follows.is_some() && status.sizes.members == Some(3)
+    });
     follows.await?;
     assert!(pair.leads(1 - leader));
     assert_eq!(scene.etcd.namespace().field("statefulset/etcd", ".spec.replicas")?, "3");

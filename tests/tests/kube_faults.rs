@@ -88,7 +88,7 @@ async fn served(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// Neither the world nor the journal can be read: nothing is known, and nothing is done.
 fn is_blind(status: &Status) -> bool {
-    status.trouble.is_some() || status.size.is_none()
+    status.trouble.is_some() || status.sizes.members.is_none()
 }
 
 impl Scene {
@@ -115,10 +115,14 @@ impl Scene {
     }
 
     async fn reached(&self, size: u32) -> anyhow::Result<()> {
-        let there = |status: &Status| status.size == Some(size) && status.plan.is_none();
+        let there = |status: &Status| status.sizes.members == Some(size) && status.plan.is_none();
         let status = self.until(&format!("{size} members"), there).await?;
         let ended = status.history.last().context("no ended plan")?;
-        assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
+        assert_eq!(
+            (ended.members_leg().1, ended.ended_at.members, ended.status),
+            (size, Some(size), PlanStatus::Done),
+            "{ended:#?}"
+        );
         Ok(())
     }
 

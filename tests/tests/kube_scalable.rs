@@ -157,10 +157,14 @@ async fn out_and_in(namespace: Namespace) -> anyhow::Result<()> {
 }
 
 async fn reached(etcd: &EtcdPods, daemon: &Daemon, size: u32) -> anyhow::Result<()> {
-    let there = |status: &Status| status.size == Some(size) && status.plan.is_none();
+    let there = |status: &Status| status.sizes.members == Some(size) && status.plan.is_none();
     let status = daemon.until(&format!("{size} members"), PATIENCE, there).await?;
     let ended = status.history.last().context("no ended plan")?;
-    assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
+    assert_eq!(
+        (ended.members_leg().1, ended.ended_at.members, ended.status),
+        (size, Some(size), PlanStatus::Done),
+        "{ended:#?}"
+    );
     assert_eq!(etcd.namespace().field("etcdgroup/group", ".spec.members")?, size.to_string());
     assert_eq!(etcd.namespace().field("statefulset/etcd", ".spec.replicas")?, size.to_string());
     Ok(())

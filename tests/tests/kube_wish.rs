@@ -49,7 +49,7 @@ async fn up_and_down(namespace: Namespace) -> anyhow::Result<()> {
 }
 
 async fn reached(etcd: &EtcdPods, daemon: &Daemon, size: u32, who: &str) -> anyhow::Result<()> {
-    let there = |status: &Status| status.size == Some(size) && status.plan.is_none();
+    let there = |status: &Status| status.sizes.members == Some(size) && status.plan.is_none();
     let status = daemon.until(&format!("{size} members"), PATIENCE, there).await?;
     let wish = status.outside.context("no wish")?;
     assert_eq!((wish.members, &*wish.who), (size, who));

@@ -178,7 +178,7 @@ async fn both_contracts_see_and_say_the_same_to_the_last_field() {
             }
             Answer::Refusal { refusal } => {
                 assert_eq!(refusal.reason.code, "NoSize");
-                assert!(!matches!(snapshot.size, Fact::Known(_)));
+                assert!(!matches!(snapshot.sizes.members, Fact::Known(_)));
             }
         }
     }

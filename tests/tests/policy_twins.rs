@@ -95,7 +95,7 @@ fn the_recorded_snapshots_are_fifty_situations_and_not_one() {
     for line in &snapshots {
         let snapshot: Snapshot = serde_json::from_str(line).expect("a recorded snapshot");
         states.extend(snapshot.signals.values().map(|signal| format!("{:?}", signal.state)));
-        sizes.insert(match snapshot.size {
+        sizes.insert(match snapshot.sizes.members {
             Fact::Known(_) => "known",
             Fact::Unknown { .. } => "unknown",
             Fact::NotApplicable => "not applicable",

@@ -76,11 +76,11 @@ async fn pursue(daemon: &mut Daemon, size: u32, moments: Vec<Moment>) -> anyhow:
     }
     let reached = daemon
         .until(&format!("{size} members"), PATIENCE, |status| {
-            status.plan.is_none() && status.size == Some(size) && status.history.len() > before
+            status.plan.is_none() && status.sizes.members == Some(size) && status.history.len() > before
         })
         .await?;
     let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.ended_at, ended.status), (size, PlanStatus::Done), "{ended:#?}");
+    assert_eq!((ended.ended_at.members, ended.status), (Some(size), PlanStatus::Done), "{ended:#?}");
     Ok(())
 }
 

@@ -25,7 +25,7 @@ async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()
     let mut daemon = rig.daemon("http://127.0.0.1:9", &wishes)?;
     daemon.start()?;
     daemon
-        .until("an idle target", PATIENCE, |status| status.size == Some(4) && status.plan.is_none())
+        .until("an idle target", PATIENCE, |status| status.sizes.members == Some(4) && status.plan.is_none())
         .await?;
     let load = Load::start(&rig, 20, 20);
     let victim = choose(&mut daemon)?;
@@ -43,10 +43,10 @@ async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()
     }
     daemon.start()?;
     let reached = daemon
-        .until("three members", PATIENCE, |status| status.plan.is_none() && status.size == Some(3))
+        .until("three members", PATIENCE, |status| status.plan.is_none() && status.sizes.members == Some(3))
         .await?;
     let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.ended_at, ended.status), (3, PlanStatus::Done), "{ended:#?}");
+    assert_eq!((ended.ended_at.members, ended.status), (Some(3), PlanStatus::Done), "{ended:#?}");
     let moved = daemon.records()?.into_iter().any(
         |record| matches!(&record.body, Body::Intent { intent, .. } if intent.verb.kind() == "move-leader"),
     );

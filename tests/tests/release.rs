@@ -28,7 +28,7 @@ fn detail(library: &Library) -> String {
 /// A snapshot with other bytes than [`snapshot`]'s.
 fn other() -> Arc<Snapshot> {
     let mut other = snapshot();
-    other.size = Fact::NotApplicable;
+    other.sizes.members = Fact::NotApplicable;
     Arc::new(other)
 }
 

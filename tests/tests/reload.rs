@@ -124,7 +124,7 @@ fn of_target(key: &str, known: bool) -> Arc<Snapshot> {
     let mut snapshot = snapshot();
     snapshot.target.key = key.into();
     if !known {
-        snapshot.size = Fact::NotApplicable;
+        snapshot.sizes.members = Fact::NotApplicable;
     }
     Arc::new(snapshot)
 }

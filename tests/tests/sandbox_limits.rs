@@ -229,7 +229,7 @@ async fn an_evaluation_that_takes_too_long_is_killed_and_costs_one_decision() {
         Limits { fuel: Limits::ceiling().fuel * 1_000, wall_ms: 1_000, ..Limits::of(Class::Compiled) };
     let loaded = host().load_bytes(&module, Class::Compiled, limits).await.expect("it loads");
     let mut other = snapshot();
-    other.size = Fact::NotApplicable;
+    other.sizes.members = Fact::NotApplicable;
     assert_eq!(told(&loaded.evaluate(&snapshot()).await), "3");
     let child = loaded.child_id().await;
     assert_eq!(told(&loaded.evaluate(&other).await), "WALL");

@@ -133,7 +133,7 @@ fn said(judgement: &Judgement) -> Expected {
     let line = |one: &plimsoll_wire::record::Violation| format!("{} {}", one.rule, word(one.verdict));
     Expected {
         verdict: judgement.verdict,
-        size: judgement.size,
+        size: judgement.sizes.members,
         violations: judgement.violations.iter().map(line).collect(),
         explanation: explain::judgement(judgement),
     }

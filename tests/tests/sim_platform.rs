@@ -48,7 +48,7 @@ const IDLE: &str = "{signal: utilization, target: 1000, type: Value}";
 const BUSY: &str = "{signal: utilization, target: 0.001, type: Value}";
 
 fn idle_at(size: u32) -> impl Fn(&Status) -> bool {
-    move |status| status.size == Some(size) && status.plan.is_none()
+    move |status| status.sizes.members == Some(size) && status.plan.is_none()
 }
 
 /// Waits until the durable plan has a member under way, and is not yet past the point from which it only goes on.
@@ -78,7 +78,11 @@ async fn a_simulated_target_grows_by_its_policy_is_explained_and_outlives_the_da
     daemon.start()?;
     let five = daemon.until("five members", PATIENCE, idle_at(5)).await?;
     let ended = five.history.last().context("no ended plan")?;
-    assert_eq!((ended.from, ended.ended_at, ended.status), (3, 5, PlanStatus::Done), "{ended:#?}");
+    assert_eq!(
+        (ended.members_leg().0, ended.ended_at.members, ended.status),
+        (3, Some(5), PlanStatus::Done),
+        "{ended:#?}"
+    );
     assert_eq!(ended.id, plan.id, "another plan ended");
 
     // The policy's own module decided, and says why.
@@ -100,7 +104,7 @@ async fn a_simulated_target_grows_by_its_policy_is_explained_and_outlives_the_da
     let rule = "scale-in is paused: ann: backup";
     let barred = |status: &Status| status.last_decision.as_ref().is_some_and(|last| last.wish.rule == rule);
     let held = daemon.until("a wish that is paused", PATIENCE, barred).await?;
-    assert_eq!((held.size, held.max, held.plan), (Some(5), 7, None));
+    assert_eq!((held.sizes.members, held.member_bounds().1, held.plan), (Some(5), 7, None));
     let shown = daemon.run(&["status"])?;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("scale-in is paused in its document: ann: backup"), "{shown}");
@@ -108,7 +112,11 @@ async fn a_simulated_target_grows_by_its_policy_is_explained_and_outlives_the_da
     daemon.until("three members, as little is to do", PATIENCE, idle_at(3)).await?;
     let shown = daemon.run(&["status", "-o", "json"])?;
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
-    assert_eq!((&shown["targets"][0]["size"], &shown["problems"]), (&json!(3), &json!([])), "{shown:#}");
+    assert_eq!(
+        (&shown["targets"][0]["sizes"]["members"], &shown["problems"]),
+        (&json!(3), &json!([])),
+        "{shown:#}"
+    );
     daemon.kill()?;
     daemon.audit_is_sound()
 }
@@ -139,7 +147,7 @@ async fn a_world_that_cannot_be_kept_is_told_and_tried_again() -> anyhow::Result
     std::fs::remove_file(folder.path().join("state/sim"))?;
     // It is tried again with the next look at the files, at the latest.
     let began = Instant::now();
-    daemon.until("a size", PATIENCE, |status| status.size == Some(3)).await?;
+    daemon.until("a size", PATIENCE, |status| status.sizes.members == Some(3)).await?;
     println!("tried again after {:?}", began.elapsed());
     let told = daemon.ask(&json!({ "verb": "daemon" }))?;
     assert_eq!(told["problems"], json!([]));

@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
         match self.change {
             Change::Wish { .. } => Direction::between(self.from, self.to),
             Change::Effect { plan, undoing, .. } => {
-                let direction = Direction::between(plan.from, plan.to);
+                let direction = Direction::between(plan.from(), plan.to());
                 match (direction, undoing) {
                     (Some(Direction::Out), true) => Some(Direction::In),
                     (other, _) => other,

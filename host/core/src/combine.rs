@@ -22,8 +22,11 @@ pub enum OnError {
 /// Combines what the policies said, given the size that there is.
 #[must_use]
 pub fn combine(current: Option<u32>, asked: Option<u32>, answers: &[(PolicyAnswer, OnError)]) -> Wish {
-    let wish =
-        |members, from: &Wisher, rule: &str| Wish { members, from: from.clone(), rule: rule.to_owned() };
+    let wish = |members: Option<u32>, from: &Wisher, rule: &str| Wish {
+        sizes: members.into(),
+        from: from.clone(),
+        rule: rule.to_owned(),
+    };
     if let Some(members) = asked {
         return wish(Some(members), &Wisher::Person, "a person's wish outranks the policies");
     }
@@ -40,9 +43,9 @@ pub fn combine(current: Option<u32>, asked: Option<u32>, answers: &[(PolicyAnswe
         .collect();
     let largest = counted
         .iter()
-        .filter_map(|answer| answer.members.map(|members| (members, answer)))
+        .filter_map(|answer| answer.sizes.members.map(|members| (members, answer)))
         .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.from.cmp(&a.1.from)));
-    let holds = counted.iter().find(|answer| answer.members.is_none());
+    let holds = counted.iter().find(|answer| answer.sizes.members.is_none());
     match (largest, holds) {
         (None, None) => wish(None, &Wisher::Nobody, "no policy answered"),
         (None, Some(hold)) => wish(None, &hold.from, "hold"),
@@ -66,7 +69,7 @@ mod tests {
         let answer = PolicyAnswer {
             from: Wisher::Policy(policy.to_owned()),
             module: String::new(),
-            members,
+            sizes: members.into(),
             reason: plimsoll_wire::proposal::Reason::default(),
             failed: false,
             fuel: 0,
@@ -77,36 +80,36 @@ mod tests {
     #[test]
     fn an_increase_beats_a_hold_and_a_decrease() {
         let wish = combine(Some(3), None, &[says("a", Some(2)), says("b", Some(5)), says("c", None)]);
-        assert_eq!((wish.members, wish.from.policy()), (Some(5), Some("b")));
+        assert_eq!((wish.sizes.members, wish.from.policy()), (Some(5), Some("b")));
     }
 
     #[test]
     fn a_hold_beats_a_decrease() {
-        assert_eq!(combine(Some(5), None, &[says("a", Some(3)), says("b", None)]).members, None);
+        assert_eq!(combine(Some(5), None, &[says("a", Some(3)), says("b", None)]).sizes.members, None);
     }
 
     #[test]
     fn the_larger_of_two_decreases_counts() {
-        assert_eq!(combine(Some(7), None, &[says("a", Some(3)), says("b", Some(5))]).members, Some(5));
+        assert_eq!(combine(Some(7), None, &[says("a", Some(3)), says("b", Some(5))]).sizes.members, Some(5));
     }
 
     #[test]
     fn a_failed_policy_counts_as_a_hold_unless_it_is_to_be_ignored() {
         let mut broken = says("a", None);
         broken.0.failed = true;
-        assert_eq!(combine(Some(5), None, &[broken.clone(), says("b", Some(3))]).members, None);
+        assert_eq!(combine(Some(5), None, &[broken.clone(), says("b", Some(3))]).sizes.members, None);
         broken.1 = OnError::Ignore;
-        assert_eq!(combine(Some(5), None, &[broken, says("b", Some(3))]).members, Some(3));
+        assert_eq!(combine(Some(5), None, &[broken, says("b", Some(3))]).sizes.members, Some(3));
     }
 
     #[test]
     fn an_unknown_size_is_a_hold() {
-        assert_eq!(combine(None, None, &[says("a", Some(9))]).members, None);
+        assert_eq!(combine(None, None, &[says("a", Some(9))]).sizes.members, None);
     }
 
     #[test]
     fn a_person_outranks_the_policies() {
         let wish = combine(Some(5), Some(3), &[says("a", Some(9))]);
-        assert_eq!((wish.members, wish.from), (Some(3), Wisher::Person));
+        assert_eq!((wish.sizes.members, wish.from), (Some(3), Wisher::Person));
     }
 }

@@ -32,8 +32,8 @@ pub fn explain(record: &Record) -> Vec<String> {
             let mut lines = vec![format!(
                 "Plan {} from {} to {} is {} in phase {phase}{place}{}.",
                 plan.id,
-                plan.from,
-                plan.to,
+                plan.from(),
+                plan.to(),
                 status(plan.status),
                 if plan.why.is_empty() { String::new() } else { format!(": {}", plan.why) }
             )];
@@ -64,12 +64,12 @@ fn status(status: PlanStatus) -> &'static str {
 }
 
 fn decide(decision: &Decision) -> Vec<String> {
-    let mut lines = vec![match decision.size {
+    let mut lines = vec![match decision.sizes.members {
         Some(size) => format!("There were {}.", count(size, "member")),
         None => "How many members there were was not known.".to_owned(),
     }];
     lines.extend(decision.answers.iter().map(policy));
-    lines.push(match decision.wish.members {
+    lines.push(match decision.wish.sizes.members {
         Some(members) => {
             format!("The combined wish was {members} ({}: {}).", decision.wish.from, decision.wish.rule)
         }
@@ -93,7 +93,7 @@ fn policy(answer: &PolicyAnswer) -> String {
         Wisher::Person => "A person".to_owned(),
         Wisher::Nobody => "Nobody".to_owned(),
     };
-    match (answer.failed, answer.members) {
+    match (answer.failed, answer.sizes.members) {
         (true, _) => format!("{who} failed ({why})."),
         (false, Some(members)) => format!("{who} wished {members} ({why})."),
         (false, None) => format!("{who} wished nothing ({why})."),
@@ -120,12 +120,12 @@ fn violation(violation: &Violation) -> String {
 fn conclusion(decision: &Decision) -> String {
     let reason = &decision.reason.code;
     // In dry run what would be done follows upon what would have been done before.
-    match (decision.decided, decision.ghost.or(decision.size), &decision.plan) {
+    match (decision.decided.members, decision.ghost.members.or(decision.sizes.members), &decision.plan) {
         (Some(to), Some(from), Some(plan)) => format!("Decided to go from {from} to {to} by plan {plan}."),
         (Some(to), Some(from), None) if to != from && decision.mode == Mode::Dryrun => {
             format!("Would go from {from} to {to}; this target is in dry run, so nothing was done.")
         }
-        (Some(to), Some(_), None) if decision.ghost.is_some() && decision.mode == Mode::Dryrun => {
+        (Some(to), Some(_), None) if !decision.ghost.is_empty() && decision.mode == Mode::Dryrun => {
             format!("There would be {} by now; nothing more would be done ({reason}).", count(to, "member"))
         }
         (_, _, _) => format!("Nothing was changed ({reason})."),

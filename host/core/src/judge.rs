@@ -206,5 +206,5 @@ fn finding(rule: &Invariant, case: &Case, found: Finding) -> Option<Violation> {
 fn verdict(size: Option<u32>, mut violations: Vec<Violation>) -> Judgement {
     violations.dedup();
     let verdict = violations.iter().map(|violation| violation.verdict).max().unwrap_or(Verdict::Allow);
-    Judgement { verdict, size, violations }
+    Judgement { verdict, sizes: size.into(), violations }
 }

@@ -2,6 +2,7 @@
 
 use crate::change::Direction;
 use plimsoll_wire::record::{Wish, Wisher};
+use plimsoll_wire::size::Sizes;
 
 /// The pauses in force, each with who and why in the owner's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +33,12 @@ impl Pauses {
         let wish = match &self.size {
             None => wish,
             Some((members, why)) => Wish {
-                members: Some(*members),
+                sizes: Sizes::of_members(*members),
                 from: Wisher::Person,
                 rule: format!("the document keeps it at {members}: {why}"),
             },
         };
-        let direction = current.zip(wish.members).and_then(|(from, to)| Direction::between(from, to));
+        let direction = current.zip(wish.sizes.members).and_then(|(from, to)| Direction::between(from, to));
         let way = match direction {
             Some(Direction::In) => "scale-in",
             Some(Direction::Out) => "scale-out",
@@ -45,9 +46,11 @@ impl Pauses {
         };
         match self.bars(direction) {
             None => wish,
-            Some(why) => {
-                Wish { members: None, from: Wisher::Person, rule: format!("{way} is paused: {why}") }
-            }
+            Some(why) => Wish {
+                sizes: Sizes::default(),
+                from: Wisher::Person,
+                rule: format!("{way} is paused: {why}"),
+            },
         }
     }
 }
@@ -57,14 +60,18 @@ mod tests {
     use super::*;
 
     fn wish(members: Option<u32>) -> Wish {
-        Wish { members, from: Wisher::Policy("load".to_owned()), rule: "all agree to a decrease".to_owned() }
+        Wish {
+            sizes: members.into(),
+            from: Wisher::Policy("load".to_owned()),
+            rule: "all agree to a decrease".to_owned(),
+        }
     }
 
     #[test]
     fn one_direction_is_barred_and_the_other_is_free() {
         let pauses = Pauses { scale_in: Some("ann: backup".to_owned()), ..Pauses::default() };
         let barred = pauses.bound(wish(Some(3)), Some(5));
-        assert_eq!((barred.members, &*barred.rule), (None, "scale-in is paused: ann: backup"));
+        assert_eq!((barred.sizes.members, &*barred.rule), (None, "scale-in is paused: ann: backup"));
         for free in [Some(7), Some(5), None] {
             assert_eq!(pauses.bound(wish(free), Some(5)), wish(free));
         }
@@ -78,10 +85,10 @@ mod tests {
         let size = Some((5, "ann: campaign".to_owned()));
         let pauses = Pauses { size, ..Pauses::default() };
         let kept = pauses.bound(wish(Some(3)), Some(3));
-        assert_eq!((kept.members, &kept.from), (Some(5), &Wisher::Person));
+        assert_eq!((kept.sizes.members, &kept.from), (Some(5), &Wisher::Person));
         assert_eq!(kept.rule, "the document keeps it at 5: ann: campaign");
-        assert_eq!(pauses.bound(wish(None), None).members, Some(5));
+        assert_eq!(pauses.bound(wish(None), None).sizes.members, Some(5));
         let pauses = Pauses { scale_out: Some("bob".to_owned()), ..pauses };
-        assert_eq!(pauses.bound(wish(Some(3)), Some(3)).members, None);
+        assert_eq!(pauses.bound(wish(Some(3)), Some(3)).sizes.members, None);
     }
 }

@@ -10,6 +10,7 @@ use crate::workload;
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp, Subject};
 use plimsoll_wire::profile::{Profile, Victim};
+use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::{GroupKind, Member, Mode, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// How many members there are; none where that is not known.
 #[must_use]
 pub fn current_size(snapshot: &Snapshot) -> Option<u32> {
-    snapshot.size.value().copied()
+    snapshot.sizes.members.value().copied()
 }
 
 /// Members as waits and budgets between changes count them: in dry run those that there would be, had we acted
@@ -26,7 +27,7 @@ pub fn current_size(snapshot: &Snapshot) -> Option<u32> {
 pub fn counted_size(snapshot: &Snapshot) -> Option<u32> {
     let now = current_size(snapshot)?;
     match snapshot.target.mode {
-        Mode::Dryrun => Some(snapshot.history.ghost_size.unwrap_or(now)),
+        Mode::Dryrun => Some(snapshot.history.ghost.members.unwrap_or(now)),
         Mode::Off | Mode::Enforce => Some(now),
     }
 }
@@ -214,8 +215,8 @@ pub fn approval_content(plan: &PlanState) -> String {
     format!(
         "cluster {}{workload} from {} to {} removing [{}] by module {} at {}",
         plan.fingerprint,
-        plan.from,
-        plan.to,
+        plan.from(),
+        plan.to(),
         plan.victims.join(", "),
         if plan.module.is_empty() { "none" } else { &plan.module },
         plan.base_epoch
@@ -239,22 +240,22 @@ pub fn phase_name(plan: &PlanState, profile: &Profile) -> &'static str {
 /// Whether members come or go in a plan.
 #[must_use]
 pub fn direction(plan: &PlanState) -> Option<Direction> {
-    Direction::between(plan.from, plan.to)
+    Direction::between(plan.from(), plan.to())
 }
 
 /// Members before and after the unit that is under way.
 #[must_use]
 pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
-    match Direction::between(plan.from, plan.to) {
+    match Direction::between(plan.from(), plan.to()) {
         Some(Direction::Out) => {
-            let before = plan.from.saturating_add(plan.unit);
+            let before = plan.from().saturating_add(plan.unit);
             (before, before.saturating_add(1))
         }
         Some(Direction::In) => {
-            let before = plan.from.saturating_sub(plan.unit);
+            let before = plan.from().saturating_sub(plan.unit);
             (before, before.saturating_sub(1))
         }
-        None => (plan.from, plan.to),
+        None => (plan.from(), plan.to()),
     }
 }
 
@@ -264,8 +265,8 @@ pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
     Some(PlanState {
         id: "".into(),
         decision: "".into(),
-        from,
-        to,
+        legs: vec![Leg::members(from, to)],
+        leg: 0,
         fingerprint: snapshot.fingerprint.value().cloned()?,
         workload: workload::uid(snapshot)?,
         base_epoch: snapshot.epoch.value().cloned().unwrap_or_default(),
@@ -288,7 +289,7 @@ pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
 /// units are places to rest.
 #[must_use]
 pub fn turns(plan: &PlanState) -> u32 {
-    plan.from.abs_diff(plan.to)
+    plan.from().abs_diff(plan.to())
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! must not say.
 
 use crate::step;
-use plimsoll_wire::profile::{Evidence, Phase, Profile, Topic, Victim};
-use std::collections::BTreeSet;
+use plimsoll_wire::profile::{Evidence, Phase, Profile, Topic, Victim, Ways};
+use plimsoll_wire::size::{Dimension, Sizes};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 /// What is true of a kind of platform.
@@ -43,23 +44,25 @@ fn on(system: &Profile, platform: &Platform) -> Profile {
 #[must_use]
 pub fn flaws(profile: &Profile) -> Vec<String> {
     let mut flaws = Vec::new();
-    for (list, phases) in [("grow", &profile.grow), ("shrink", &profile.shrink)] {
+    for (list, phases) in [("grow", profile.grow()), ("shrink", profile.shrink())] {
         flaws.extend(unknown_steps(list, phases));
     }
-    let grows = |name: &str| profile.grow.iter().position(|phase| &*phase.step == name);
-    let shrinks = |name: &str| profile.shrink.iter().position(|phase| &*phase.step == name);
+    let grows = |name: &str| profile.grow().iter().position(|phase| &*phase.step == name);
+    let shrinks = |name: &str| profile.shrink().iter().position(|phase| &*phase.step == name);
     let stop = shrinks(step::STOP);
     let mut must = |holds: bool, flaw: &str| {
         if !holds {
             flaws.push(flaw.to_owned());
         }
     };
+    let moved = profile.ways.keys().all(|dimension| *dimension == Dimension::Members);
+    must(moved, "ways: no plan changes anything but members");
     must(profile.unit > 0, "unit: a unit has at least one member");
     must(profile.min_size > 0, "minSize: a system has at least one member");
     must(grows(step::START).is_some(), "grow: there is no step start");
     must(stop.is_some(), "shrink: there is no step stop");
     must(
-        profile.shrink.iter().any(|phase| phase.no_return && &*phase.step == step::STOP),
+        profile.shrink().iter().any(|phase| phase.no_return && &*phase.step == step::STOP),
         "shrink: the step stop cannot be taken back, and must say noReturn",
     );
     must(
@@ -80,6 +83,14 @@ pub fn flaws(profile: &Profile) -> Vec<String> {
         must(shrinks(name).is_some() && shrinks(name) < stop, flaw);
     }
     flaws
+}
+
+/// Why some of these sizes cannot change here, if so.
+#[must_use]
+pub fn fixed(profile: &Profile, sizes: &Sizes) -> Option<String> {
+    let (dimension, _) = sizes.each().find(|(dimension, _)| !profile.ways.contains_key(dimension))?;
+    let can: Vec<&str> = profile.ways.keys().map(|dimension| dimension.word()).collect();
+    Some(format!("{} cannot change {}; it can change {}", profile.system, dimension.word(), can.join(", ")))
 }
 
 fn unknown_steps(list: &str, phases: &[Phase]) -> Vec<String> {
@@ -109,6 +120,12 @@ pub fn one_way(name: &str) -> Phase {
     Phase { step: name.into(), no_return: true }
 }
 
+/// The ways of a system whose members come by the first steps and go by the second.
+#[must_use]
+pub fn members_come_and_go(grow: Vec<Phase>, shrink: Vec<Phase>) -> BTreeMap<Dimension, Ways> {
+    BTreeMap::from([(Dimension::Members, Ways { grow, shrink })])
+}
+
 /// etcd 3.4 to 3.6. Source: etcd's runtime reconfiguration guide
 /// (register first, start second; learner first; remove before stop).
 #[must_use]
@@ -128,22 +145,24 @@ pub fn etcd() -> Profile {
         // etcd's HealthInterval: before it has passed, a change is refused with "unhealthy cluster".
         connected_ms: 6_000,
         disk_watermark_permille: 1_000,
-        grow: vec![
-            step(step::REGISTER),
-            step(step::START),
-            step(step::CATCH_UP),
-            one_way(step::PROMOTE),
-            step(step::BARRIER),
-            step(step::SETTLE),
-        ],
-        shrink: vec![
-            step(step::MOVE_LEADERS),
-            one_way(step::DEREGISTER),
-            step(step::BARRIER),
-            one_way(step::STOP),
-            step(step::SETTLE),
-            step(step::PAY_DEBTS),
-        ],
+        ways: members_come_and_go(
+            vec![
+                step(step::REGISTER),
+                step(step::START),
+                step(step::CATCH_UP),
+                one_way(step::PROMOTE),
+                step(step::BARRIER),
+                step(step::SETTLE),
+            ],
+            vec![
+                step(step::MOVE_LEADERS),
+                one_way(step::DEREGISTER),
+                step(step::BARRIER),
+                one_way(step::STOP),
+                step(step::SETTLE),
+                step(step::PAY_DEBTS),
+            ],
+        ),
         // Every member holds everything: nothing moves when one goes, so nobody needs room for it.
         absent: BTreeSet::from([
             Topic::ConfigVersion,
@@ -182,16 +201,18 @@ pub fn sim_sharded() -> Profile {
         picks_leader: true,
         connected_ms: 0,
         disk_watermark_permille: 850,
-        grow: vec![step(step::START), step(step::CATCH_UP), one_way(step::REBALANCE), step(step::SETTLE)],
-        shrink: vec![
-            step(step::CORDON),
-            step(step::MOVE_LEADERS),
-            step(step::DRAIN),
-            step(step::VERIFY),
-            one_way(step::STOP),
-            step(step::SETTLE),
-            step(step::PAY_DEBTS),
-        ],
+        ways: members_come_and_go(
+            vec![step(step::START), step(step::CATCH_UP), one_way(step::REBALANCE), step(step::SETTLE)],
+            vec![
+                step(step::CORDON),
+                step(step::MOVE_LEADERS),
+                step(step::DRAIN),
+                step(step::VERIFY),
+                one_way(step::STOP),
+                step(step::SETTLE),
+                step(step::PAY_DEBTS),
+            ],
+        ),
         absent: BTreeSet::from([Topic::ConfigVersion, Topic::JointConfig]),
         ..etcd()
     }
@@ -224,9 +245,10 @@ mod tests {
     fn every_flaw_of_a_profile_is_named() {
         let mut profile = sim_sharded();
         profile.unit = 0;
-        profile.grow.push(step("start"));
-        profile.shrink.retain(|phase| &*phase.step != step::VERIFY);
-        profile.shrink.push(step("vanish"));
+        let ways = profile.ways.get_mut(&Dimension::Members).expect("its members come and go");
+        ways.grow.push(step("start"));
+        ways.shrink.retain(|phase| &*phase.step != step::VERIFY);
+        ways.shrink.push(step("vanish"));
         let flaws = compose(&profile, &NAMED).expect_err("it has flaws");
         let has = |word: &str| flaws.iter().any(|flaw| flaw.contains(word));
         assert!(has("start stands there twice") && has("vanish is not one of"), "{flaws:?}");

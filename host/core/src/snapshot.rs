@@ -13,6 +13,7 @@ use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{JOIN, PlanState};
 use plimsoll_wire::profile::Profile;
+use plimsoll_wire::size::Observed;
 use plimsoll_wire::snapshot::{History, Lifecycle, Member, Now, Operation, Snapshot, Target, Vacancy};
 use plimsoll_wire::{FORMAT_VERSION, Safety};
 use serde_json::json;
@@ -155,7 +156,7 @@ impl Tracker {
         let snapshot = Snapshot {
             format_version: FORMAT_VERSION,
             now: now.clone(),
-            size: size(&mut pass, &members, context.plan.as_ref()),
+            sizes: Observed::of_members(size(&mut pass, &members, context.plan.as_ref())),
             members,
             target: context.target,
             safety: context.safety.clone(),

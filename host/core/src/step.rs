@@ -169,7 +169,7 @@ pub fn of(phases: &[Phase]) -> impl Iterator<Item = (u32, &'static Step, &Phase)
 /// Whether members that go pass this step.
 #[must_use]
 pub fn shrinks_by(profile: &Profile, name: &str) -> Option<u32> {
-    (0..).zip(&profile.shrink).find(|(_, phase)| &*phase.step == name).map(|(index, _)| index)
+    (0..).zip(profile.shrink()).find(|(_, phase)| &*phase.step == name).map(|(index, _)| index)
 }
 
 impl Step {

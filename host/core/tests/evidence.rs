@@ -62,8 +62,16 @@ fn what_cannot_all_be_true_at_once_holds_and_is_named() {
     let groups = json!([first("/groups/value/0"), first("/groups/value/0")]);
     let moving = json!({ "copies": 1, "leaders": 0, "moving": 5, "openWrites": 0, "failedMoves": 3 });
     let cases: Vec<Case> = vec![
-        ("quorum-at-rest", vec![("/size/value", json!(7))], "the size is 7, and 5 members are listed"),
-        ("quorum-at-rest", vec![("/size/value", json!(3_900_000_000_u32))], "the size is 3900000000"),
+        (
+            "quorum-at-rest",
+            vec![("/sizes/members/value", json!(7))],
+            "the size is 7, and 5 members are listed",
+        ),
+        (
+            "quorum-at-rest",
+            vec![("/sizes/members/value", json!(3_900_000_000_u32))],
+            "the size is 3900000000",
+        ),
         (
             "quorum-at-rest",
             vec![("/groups/value/0/leader/value", json!("m-9999"))],
@@ -75,7 +83,7 @@ fn what_cannot_all_be_true_at_once_holds_and_is_named() {
         ("quorum-at-rest", vec![("/groups/value/0/placements/value", foreign)], "m-9999 is in group control"),
         (
             "quorum-at-rest",
-            vec![("/target/min", json!(9)), ("/target/max", json!(3))],
+            vec![("/target/bounds/members/min", json!(9)), ("/target/bounds/members/max", json!(3))],
             "the least size asked for is 9, the greatest 3",
         ),
         ("sharded-at-rest", vec![("/groups/value", json!([]))], "there is no group, and copies are on"),
@@ -100,7 +108,10 @@ fn an_absurd_size_ends_neither_the_judge_nor_the_foresight() {
     for size in [0, 8, 3_900_000_000, u32::MAX] {
         for to in [0, 1, 3, u32::MAX] {
             for name in ["quorum-at-rest", "sharded-at-rest"] {
-                let value = with(name, &[("/size/value", json!(size)), ("/target/max", json!(u32::MAX))]);
+                let value = with(
+                    name,
+                    &[("/sizes/members/value", json!(size)), ("/target/bounds/members/max", json!(u32::MAX))],
+                );
                 let snapshot: Snapshot = serde_json::from_value(value).unwrap();
                 let shown = preview(&snapshot, Asked { to, by: Wisher::Person, rests_on: None });
                 // To wish for what there is changes nothing.
@@ -115,7 +126,7 @@ fn an_absurd_size_ends_neither_the_judge_nor_the_foresight() {
 
 #[test]
 fn a_growth_to_an_absurd_size_is_foreseen_as_far_as_anybody_reads() {
-    let value = with("sharded-at-rest", &[("/target/max", json!(u32::MAX))]);
+    let value = with("sharded-at-rest", &[("/target/bounds/members/max", json!(u32::MAX))]);
     let snapshot: Snapshot = serde_json::from_value(value).unwrap();
     let foresight = plimsoll_core::plan::preview::foresee(&snapshot, 6, u32::MAX);
     assert!(foresight.units.len() <= 1_000, "{}", foresight.units.len());
@@ -191,7 +202,7 @@ fn one_silent_system_is_one_finding_that_claims_no_hazard() {
     for name in ["quorum-at-rest", "sharded-at-rest"] {
         let gone =
             json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "no member answered" });
-        let system = ["size", "fingerprint", "epoch", "members", "groups", "debts", "operations"];
+        let system = ["sizes/members", "fingerprint", "epoch", "members", "groups", "debts", "operations"];
         let patches: Vec<(String, Value)> =
             system.iter().map(|field| (format!("/{field}"), gone.clone())).collect();
         let mut patches: Vec<(&str, Value)> = patches.iter().map(|(at, to)| (&**at, to.clone())).collect();

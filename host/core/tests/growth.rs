@@ -13,7 +13,7 @@ const GROUP: &str = include_str!("../../../tests/scenarios/base/quorum-at-rest.j
 /// A saved target at rest (a store of six, a group of five) whose owner allows a thousand and that has so many places.
 fn with_places(base: &str, places: usize) -> Value {
     let mut value: Value = serde_json::from_str(base).unwrap();
-    value["target"]["max"] = json!(1_000);
+    value["target"]["bounds"]["members"]["max"] = json!(1_000);
     let place = value["vacant"]["value"][0].clone();
     let places = (100..100 + places).map(|at| {
         let mut place = place.clone();
@@ -26,7 +26,7 @@ fn with_places(base: &str, places: usize) -> Value {
 
 /// What the platform says of its room.
 fn room(mut value: Value, members: u32, bound: &str) -> Value {
-    let mut fact = value["size"].clone();
+    let mut fact = value["sizes"]["members"].clone();
     fact["value"] = json!({ "members": members, "bound": bound });
     value["facts"]["platform.room"] = fact;
     value
@@ -53,7 +53,7 @@ fn admitted(value: Value, to: u32) -> (u32, Vec<String>) {
     let judgement = asked(value, to);
     assert!(judgement.verdict <= Verdict::Clamp, "{judgement:?}");
     let kinds = judgement.violations.into_iter().map(|one| one.kind);
-    (judgement.size.unwrap(), kinds.collect())
+    (judgement.sizes.members.unwrap(), kinds.collect())
 }
 
 fn only(kind: &str) -> Vec<String> {
@@ -119,7 +119,7 @@ fn one_legal_step_is_always_allowed_and_a_place_short_of_it_is_none() {
 #[test]
 fn a_floor_that_lies_further_is_reached_in_steps() {
     let mut value = with_places(STORE, 60);
-    value["target"]["min"] = json!(30);
+    value["target"]["bounds"]["members"]["min"] = json!(30);
     let (size, kinds) = admitted(value.clone(), 6);
     assert_eq!((size, kinds), (12, vec!["BelowFloor".into(), "TooMuchAdded".into()]));
     assert_eq!(admitted(room(value, 0, "quota"), 6).0, 6, "there is no room on the way");
@@ -129,7 +129,7 @@ fn a_floor_that_lies_further_is_reached_in_steps() {
 fn in_dry_run_steps_count_from_what_would_be_and_places_from_what_is() {
     let mut value = with_places(STORE, 60);
     value["target"]["mode"] = json!("dryrun");
-    value["history"]["ghostSize"] = json!(12);
+    value["history"]["ghost"] = json!({ "members": 12 });
     assert_eq!(admitted(value.clone(), 60).0, 24);
     assert_eq!(admitted(room(value, 9, "quota"), 60).0, 15);
 }

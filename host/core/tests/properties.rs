@@ -21,6 +21,7 @@ use plimsoll_core::judge::judge;
 use plimsoll_core::profile;
 use plimsoll_wire::journal::{Join, PlanState, PlatformVerb, Subject, SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
+use plimsoll_wire::size::{Bounds, Leg};
 use plimsoll_wire::snapshot::Snapshot;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -31,7 +32,8 @@ use std::sync::Arc;
 
 /// Whether something would be done.
 fn admits(judgement: &Judgement, snapshot: &Snapshot) -> bool {
-    let moves = judgement.size.is_none() || judgement.size != snapshot.size.value().copied();
+    let moves = judgement.sizes.members.is_none()
+        || judgement.sizes.members != snapshot.sizes.members.value().copied();
     judgement.verdict <= Verdict::Clamp && moves
 }
 
@@ -96,9 +98,9 @@ proptest! {
         let snapshot = parse(&asked.start().value);
         let resize = |to| Change::Wish { to, by: Wisher::Person, rests_on: None };
         let once = verdict(&resize(if wide { to } else { small }), &snapshot);
-        let size = once.size.unwrap();
+        let size = once.sizes.members.unwrap();
         let twice = verdict(&resize(size), &snapshot);
-        prop_assert_eq!(twice.size, Some(size));
+        prop_assert_eq!(twice.sizes.members, Some(size));
         prop_assert!(twice.violations.iter().all(|one| one.verdict != Verdict::Clamp), "{:?}", twice);
     }
 
@@ -162,11 +164,15 @@ fn stretch(snapshot: &mut Snapshot, numbers: &[u32]) {
         (numbers[2], numbers[3], numbers[4], numbers[5]);
     (safety.fraction_permille, safety.headroom_permille, safety.skew_permille) =
         (numbers[6], numbers[7], numbers[8]);
-    (snapshot.target.min, snapshot.target.max) = (numbers[9], numbers[10]);
-    let change = |from, to| plimsoll_wire::snapshot::Change { from, to, age_ms: 1, began_age_ms: 1 };
+    snapshot.target.bounds = Bounds::of_members(numbers[9], numbers[10]);
+    let change = |from, to| plimsoll_wire::snapshot::Change {
+        leg: Leg::members(from, to),
+        age_ms: 1,
+        began_age_ms: 1,
+    };
     snapshot.history.changes =
         vec![change(numbers[0], numbers[1]), change(numbers[2], numbers[3]), change(u32::MAX, 0)];
-    if let plimsoll_wire::Fact::Known(known) = &mut snapshot.size {
+    if let plimsoll_wire::Fact::Known(known) = &mut snapshot.sizes.members {
         known.value = numbers[11];
     }
     if let plimsoll_wire::Fact::Known(known) = &mut snapshot.groups {
@@ -198,7 +204,8 @@ fn stretch(snapshot: &mut Snapshot, numbers: &[u32]) {
 fn stretched_plan(snapshot: &Snapshot, numbers: &[u32]) -> PlanState {
     let own = STARTS.iter().find_map(|base| parse(&base.value).plan).unwrap();
     let mut plan = snapshot.plan.clone().unwrap_or(own);
-    (plan.from, plan.to, plan.unit, plan.phase) = (numbers[8], numbers[9], numbers[10], numbers[11]);
+    (plan.unit, plan.phase) = (numbers[10], numbers[11]);
+    plan.legs = vec![Leg::members(numbers[8], numbers[9])];
     plan
 }
 
@@ -247,7 +254,8 @@ fn is_required(at: &str, asked: &Needs) -> bool {
     let (sharded, admission, goes, subject) = (*sharded, *admission, *goes, subject.as_deref());
     let parts: Vec<&str> = at.split('/').skip(1).collect();
     match parts.as_slice() {
-        ["fingerprint" | "owner" | "generation" | "size" | "members" | "groups" | "operations"] => true,
+        ["fingerprint" | "owner" | "generation" | "members" | "groups" | "operations"] => true,
+        ["sizes", "members"] => true,
         ["facts", "alarms"] => true,
         ["debts"] => goes || admission,
         ["groups", _, _, "leader" | "placements"] => true,
@@ -300,11 +308,11 @@ fn no_effect_is_licensed_on_a_fact_that_is_not_known() {
             }
             let change = asked.change(&snapshot);
             let (goes, subject) = match &change {
-                Change::Wish { to, .. } => (*to < *snapshot.size.value().unwrap(), None),
+                Change::Wish { to, .. } => (*to < *snapshot.sizes.members.value().unwrap(), None),
                 Change::Effect { plan, subject, .. } => {
                     let rows = snapshot.members.value().unwrap();
                     let row = rows.iter().position(|row| row.slot.as_ref() == Some(&subject.slot));
-                    (plan.to < plan.from, row.map(|row| row.to_string()))
+                    (plan.to() < plan.from(), row.map(|row| row.to_string()))
                 }
             };
             let needs = Needs { sharded, admission: matches!(change, Change::Wish { .. }), goes, subject };

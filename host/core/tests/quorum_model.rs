@@ -9,6 +9,7 @@ use plimsoll_core::plan::subject_of;
 use plimsoll_wire::Fact;
 use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
+use plimsoll_wire::size::{Bounds, Leg};
 use plimsoll_wire::snapshot::{Lifecycle, Member, PlacementState, Role, Snapshot};
 use std::sync::{Arc, LazyLock};
 
@@ -28,7 +29,7 @@ fn set<T>(fact: &mut Fact<T>, value: T) {
 /// A group of `voters`, those in `down` dead, with an owner who wants as little as can be.
 fn group(voters: usize, down: &[usize], tolerance: u32) -> Snapshot {
     let mut snapshot = RESTING.clone();
-    (snapshot.target.min, snapshot.target.max) = (1, 20);
+    snapshot.target.bounds = Bounds::of_members(1, 20);
     let safety = &mut snapshot.safety;
     (safety.tolerance, safety.allow_even, safety.spread, safety.fraction_permille) =
         (tolerance, true, 1, 1_000);
@@ -48,7 +49,7 @@ fn group(voters: usize, down: &[usize], tolerance: u32) -> Snapshot {
         })
         .collect();
     set(&mut snapshot.members, rows);
-    set(&mut snapshot.size, u32::try_from(voters).unwrap());
+    set(&mut snapshot.sizes.members, u32::try_from(voters).unwrap());
     snapshot
 }
 
@@ -86,7 +87,7 @@ fn remove(snapshot: &Snapshot, at: usize) -> Judgement {
     let size = u32::try_from(rows.len()).unwrap();
     let mut plan = REMOVING.plan.clone().unwrap();
     let subject = subject_of(&rows[at]);
-    (plan.from, plan.to, plan.unit, plan.phase) = (size, size - 1, 0, 1);
+    (plan.legs, plan.unit, plan.phase) = (vec![Leg::members(size, size - 1)], 0, 1);
     plan.fingerprint = snapshot.fingerprint.value().unwrap().clone();
     plan.members = (0..rows.len()).map(name).collect();
     plan.subject = Some(subject.clone());
@@ -118,7 +119,7 @@ fn promote_one(snapshot: &Snapshot, alive: bool) -> Judgement {
     placements.value.push(copy);
     let mut plan = REMOVING.plan.clone().unwrap();
     let size = u32::try_from(voters).unwrap();
-    (plan.from, plan.to, plan.unit, plan.phase) = (size, size + 1, 0, 3);
+    (plan.legs, plan.unit, plan.phase) = (vec![Leg::members(size, size + 1)], 0, 3);
     plan.fingerprint = snapshot.fingerprint.value().unwrap().clone();
     plan.members = (0..voters).map(name).collect();
     plan.subject = Some(subject.clone());

@@ -15,8 +15,9 @@ fn before_stop() -> Value {
     let mut value: Value = serde_json::from_str(base).unwrap();
     value["profile"]["evidence"] = json!("replaceable");
     value["profile"]["registersFirst"] = json!(true);
-    value["profile"]["grow"] = json!([{"step": "register"}, {"step": "start"}, {"step": "promote"}]);
-    value["profile"]["shrink"] = json!([
+    let ways = &mut value["profile"]["ways"]["members"];
+    ways["grow"] = json!([{"step": "register"}, {"step": "start"}, {"step": "promote"}]);
+    ways["shrink"] = json!([
         {"step": "move-leaders"}, {"step": "cordon"}, {"step": "verify"}, {"step": "stop", "noReturn": true},
         {"step": "settle"}
     ]);
@@ -155,8 +156,7 @@ fn what_was_taken_out_is_taken_in_again_when_it_stays() {
 #[test]
 fn a_newcomer_that_is_taken_back_ends_before_it_is_forgotten() {
     let mut back = before_stop();
-    back["plan"]["from"] = json!(5);
-    back["plan"]["to"] = json!(6);
+    back["plan"]["legs"] = json!([{ "dimension": "members", "from": 5, "to": 6 }]);
     back["plan"]["undoing"] = json!(true);
     let Next::Do { verb, .. } = step(&back) else { panic!("its process ends") };
     assert_eq!(verb.kind(), "stop");

@@ -71,7 +71,7 @@ fn greedy() -> Policy {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let members = (newest.value / 600.0).ceil().clamp(0.0, 100.0) as u32;
         Answer::Proposal(Proposal {
-            sizes: Sizes { members: Some(members) },
+            sizes: Sizes::of_members(members),
             reason: Reason { code: "Demand".to_owned(), message: String::new() },
             signals: vec!["demand".to_owned()],
             ..Proposal::default()
@@ -122,7 +122,8 @@ fn run(seed: u64, sharded: bool) -> Ran {
         println!("{at_ms} {line}");
     }
     let status = pilot.state().status();
-    let plan = status.plan.map(|plan| format!("{:?} {}→{} {}", plan.status, plan.from, plan.to, plan.why));
+    let plan =
+        status.plan.map(|plan| format!("{:?} {}→{} {}", plan.status, plan.from(), plan.to(), plan.why));
     Ran {
         summary: sim.summary(),
         tally: pilot.tally().clone(),

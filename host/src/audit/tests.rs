@@ -63,9 +63,9 @@ fn snapshot(number: usize) -> Snapshot {
     let gap = json!({"state": "unknown", "reason": {"kind": "not-scraped"}});
     serde_json::from_value(json!({
         "formatVersion": FORMAT_VERSION, "now": now(number),
-        "target": {"key": "shop/db", "system": "etcd", "platform": "exec", "mode": "dryrun", "min": 1, "max": 9},
+        "target": {"key": "shop/db", "system": "etcd", "platform": "exec", "mode": "dryrun", "bounds": {"members": {"min": 1, "max": 9}}},
         "profile": plimsoll_wire::profile::Profile::default(),
-        "size": gap, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
+        "sizes": {"members": gap}, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
         "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
     }))
     .unwrap()
@@ -359,7 +359,7 @@ fn a_plan_of_thousands_of_members_is_recorded_with_the_number_of_those_left_out(
     let names = |most: usize| (0..most).map(|number| format!("{number:0>200}")).collect::<Vec<_>>();
     let stamp = json!({ "boot": "b", "monoMs": 1, "wallMs": 1 });
     let plan = json!({
-        "id": "p", "decision": "1", "from": 5, "to": 3, "fingerprint": "f", "baseEpoch": "e", "members": names(5_000),
+        "id": "p", "decision": "1", "legs": [{"dimension": "members", "from": 5, "to": 3}], "fingerprint": "f", "baseEpoch": "e", "members": names(5_000),
         "victims": names(3), "status": "running", "unit": 0, "phase": 0, "pointOfNoReturn": false,
         "why": "é".repeat(40_000), "started": stamp, "progressed": stamp,
     });

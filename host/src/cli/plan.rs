@@ -86,7 +86,7 @@ impl Plan {
         let wished = match self.to {
             Some(to) => Some(self.named(to)),
             None => self.status(config, target)?.last_decision.and_then(|last| {
-                let named = self.named(last.wish.members?);
+                let named = self.named(last.wish.sizes.members?);
                 let rests_on = last.wish.from.policy().map(|_| Vec::new());
                 Some(Asked { by: last.wish.from, rests_on: named.rests_on.or(rests_on), ..named })
             }),
@@ -108,11 +108,11 @@ impl Plan {
             None => "no decision yet".to_owned(),
         };
         let document = serde_json::json!({
-            "target": status.target, "system": status.system, "mode": status.mode, "size": status.size,
+            "target": status.target, "system": status.system, "mode": status.mode, "sizes": status.sizes,
             "wished": null, "why": why, "running": status.plan.as_ref().map(|plan| &plan.id),
         });
         self.form.show(&document, || {
-            let size = number(status.size);
+            let size = number(status.sizes.members);
             format!(
                 "{}: {}, and nobody wishes another size: {}.\n{}Ask about one with `--to N`.\n",
                 status.target,
@@ -175,7 +175,7 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
     let _ = writeln!(text, "{target} ({system}), seen {}", rfc3339(wall_ms));
     let ghost = preview.ghost.map(|ghost| format!(" ({ghost}, had dry run acted)")).unwrap_or_default();
     let _ = write!(text, "{}{ghost}, {} wished: {verdict}", count(size, "member"), preview.wished);
-    if let (true, Some(to)) = (preview.judgement.verdict <= Verdict::Clamp, preview.judgement.size) {
+    if let (true, Some(to)) = (preview.judgement.verdict <= Verdict::Clamp, preview.judgement.sizes.members) {
         let word = if to == preview.wished { "decided" } else { "is the limit" };
         let _ = write!(text, ", {to} {word}");
     }
@@ -219,7 +219,7 @@ fn mode(mode: Mode) -> &'static str {
 fn nothing(preview: &Preview) -> String {
     let (judgement, counted) = (&preview.judgement, preview.ghost.or(preview.size));
     let cause = judgement.cause().map(|cause| format!("{} ({})", cell(&cause.kind), cell(&cause.rule)));
-    match (counted, judgement.size, cause) {
+    match (counted, judgement.sizes.members, cause) {
         (Some(from), _, _) if from == preview.wished && preview.ghost.is_some() => {
             format!("Nothing would be done: there would be {} by now.", count(from, "member"))
         }

@@ -75,14 +75,26 @@ mod tests {
     fn what_is_wrong_is_told_by_its_key_and_in_plain_words() {
         for (pointer, value, told) in [
             ("/target/mode", "dry-run".into(), "target.mode: `dry-run` is none of off, dryrun, enforce"),
-            ("/target/min", "3".into(), "target.min: `3` is text where a whole number belongs"),
-            ("/target/min", 1.5.into(), "target.min: `1.5` is a fraction where a whole number belongs"),
             (
-                "/target/max",
-                (1_u64 << 40).into(),
-                "target.max: `1099511627776` is not between 0 and 4294967295",
+                "/target/bounds/members/min",
+                "3".into(),
+                "target.bounds.members.min: `3` is text where a whole number belongs",
             ),
-            ("/target/minn", 3.into(), "target.minn: is not a known key (did you mean `min`?)"),
+            (
+                "/target/bounds/members/min",
+                1.5.into(),
+                "target.bounds.members.min: `1.5` is a fraction where a whole number belongs",
+            ),
+            (
+                "/sizes/members/value",
+                (1_u64 << 40).into(),
+                "sizes.members.value: `1099511627776` is not between 0 and 4294967295",
+            ),
+            (
+                "/target/bounds/members/minn",
+                3.into(),
+                "target.bounds.members.minn: is not a known key (did you mean `min`?)",
+            ),
             (
                 "/members/value/0/alive/value",
                 "yes".into(),
@@ -99,7 +111,7 @@ mod tests {
                 "members.value[0].alive.ageMS: is not a known key (did you mean `ageMs`?)",
             ),
             ("/members/value", 3.into(), "members.value: `3` is a number where a list belongs"),
-            ("/size", Value::Null, "size: is empty where a map belongs"),
+            ("/sizes", Value::Null, "sizes: is empty where a map belongs"),
             ("/target", serde_json::json!({}), "target.key: is missing; target.system: is missing"),
         ] {
             let said = changed(pointer, value);

@@ -132,7 +132,7 @@ fn who_leads(lease: &Lease) -> String {
 fn row(status: &Target) -> [String; 9] {
     let last = status.last_decision.as_ref();
     let plan = status.plan.as_ref();
-    let size = match (status.size, status.ghost_size) {
+    let size = match (status.sizes.members, status.ghost.members) {
         (Some(size), Some(ghost)) if ghost != size => format!("{size} (would be {ghost})"),
         (size, _) => number(size),
     };
@@ -142,11 +142,11 @@ fn row(status: &Target) -> [String; 9] {
         size,
         last.map_or_else(
             || "-".to_owned(),
-            |last| last.wish.members.map_or_else(|| "hold".to_owned(), |wish| wish.to_string()),
+            |last| last.wish.sizes.members.map_or_else(|| "hold".to_owned(), |wish| wish.to_string()),
         ),
-        last.map_or_else(|| "-".to_owned(), |last| number(last.decided)),
+        last.map_or_else(|| "-".to_owned(), |last| number(last.decided.members)),
         last.map_or_else(|| "-".to_owned(), |last| last.reason.clone()),
-        plan.map_or_else(|| "-".to_owned(), |plan| format!("{} {}→{}", plan.id, plan.from, plan.to)),
+        plan.map_or_else(|| "-".to_owned(), |plan| format!("{} {}→{}", plan.id, plan.from(), plan.to())),
         or_dash(&status.phase),
         or_dash(&status.waiting_for),
     ]
@@ -243,13 +243,14 @@ fn details(status: &Target) -> String {
             .history
             .iter()
             .map(|ended| {
-                let sizes = format!("{}→{}", ended.from, ended.to);
+                let (from, to) = ended.members_leg();
+                let sizes = format!("{from}→{to}");
                 let word =
                     serde_json::to_value(ended.status).ok().and_then(|word| word.as_str().map(str::to_owned));
                 [
                     ended.id.to_string(),
                     sizes,
-                    ended.ended_at.to_string(),
+                    ended.ended_at.members.map_or_else(String::new, |size| size.to_string()),
                     word.unwrap_or_default(),
                     rfc3339(ended.at.wall_ms),
                     or_dash(&ended.why),

@@ -40,8 +40,11 @@ impl TakenAway {
 /// When a plan took a member away for the last time: one that shrank, or one that did not reach its goal and was
 /// taken back.
 fn last_of(journal: &Journal) -> Option<i64> {
-    let ended = journal.history.iter().filter(|ended| ended.ended_at < ended.from.max(ended.to));
-    let running = journal.plan.iter().filter(|plan| plan.to < plan.from || plan.undoing);
+    let ended = journal.history.iter().filter(|ended| {
+        let (from, to) = ended.members_leg();
+        ended.ended_at.members.is_none_or(|size| size < from.max(to))
+    });
+    let running = journal.plan.iter().filter(|plan| plan.to() < plan.from() || plan.undoing);
     ended.map(|ended| ended.at.wall_ms).chain(running.map(|plan| plan.progressed.wall_ms)).max()
 }
 
@@ -49,14 +52,14 @@ fn last_of(journal: &Journal) -> Option<i64> {
 mod tests {
     use super::*;
     use plimsoll_wire::journal::{Ended, PlanStatus, Stamp};
+    use plimsoll_wire::size::{Leg, Sizes};
 
     #[test]
     fn a_journal_tells_when_a_plan_took_members_away() {
         let ended = |from, to, ended_at, wall_ms| Ended {
             id: "p".into(),
-            from,
-            to,
-            ended_at,
+            legs: vec![Leg::members(from, to)],
+            ended_at: Sizes::of_members(ended_at),
             status: PlanStatus::Done,
             why: String::new(),
             at: Stamp { wall_ms, ..Stamp::default() },

@@ -263,7 +263,7 @@ fn due(written: &Written, known: &Known, (now, wall_ms): (Instant, i64)) -> Vec<
     {
         jobs.push(Job::Selector(path));
     }
-    let size = target.filter(|target| target.plan.is_none()).and_then(|target| target.size);
+    let size = target.filter(|target| target.plan.is_none()).and_then(|target| target.sizes.members);
     if let Some(members) = size.filter(|_| autoscaler.external_wish && wish::is_blank(object))
         && is_due(written.seed_due)
     {

@@ -95,7 +95,7 @@ async fn a_machine_that_panics_freezes_its_target_and_the_others_go_on() {
     }
     let daemon = tokio::spawn(async move { run_with(&file, Box::new(|_| {}), failing).await });
     for name in ["broken", "sound"] {
-        until(home, name, |status| status.last_decision.is_some() && status.size == Some(3)).await;
+        until(home, name, |status| status.last_decision.is_some() && status.sizes.members == Some(3)).await;
     }
 
     let told = scale(home, "broken").await;
@@ -107,7 +107,7 @@ async fn a_machine_that_panics_freezes_its_target_and_the_others_go_on() {
 
     // The other one is asked, answers, and moves, decision after decision.
     assert_eq!(scale(home, "sound").await["ok"], json!(true));
-    until(home, "sound", |status| status.size == Some(5) && status.plan.is_none()).await;
+    until(home, "sound", |status| status.sizes.members == Some(5) && status.plan.is_none()).await;
     assert_eq!(status(home, "broken").await.unwrap(), frozen, "a frozen target does nothing");
     daemon.abort();
 }

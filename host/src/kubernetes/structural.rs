@@ -210,7 +210,7 @@ mod tests {
         let schema = structural::<Journal>();
         let plan = &schema["properties"]["plan"];
         assert_eq!(plan["nullable"], true);
-        assert_eq!(plan["properties"]["from"]["type"], "integer");
+        assert_eq!(plan["properties"]["legs"]["items"]["properties"]["from"]["type"], "integer");
         let status = &plan["properties"]["status"];
         assert_eq!(status["type"], "string");
         assert!(status["enum"].as_array().is_some_and(|words| words.contains(&json!("awaiting-approval"))));

@@ -2,6 +2,7 @@
 
 use super::fault::{Failure, Fault, one_line};
 use super::limits::{ANSWER_BYTES, ANSWER_DEPTH, MESSAGE_BYTES, STATE_BYTES};
+use plimsoll_wire::Dimension;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -29,6 +30,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Answer, Vec<String>), Failure> {
     reader.end().map_err(|error| fault(format!("after the answer: {error}")))?;
     let Value::Object(document) = document else { return Err(fault("the answer is not a JSON object")) };
     forms(&document)?;
+    dimensions(&document)?;
     let ignored = ignored(&document);
     let answer = if document.contains_key("refusal") { refusal(document)? } else { proposal(document)? };
     Ok((answer, ignored))
@@ -81,6 +83,10 @@ enum Form {
 const FORMS: &[(&[&str], Form)] = &[
     (&["sizes"], Form::Object),
     (&["sizes", "members"], Form::Whole(u32::MAX as u64)),
+    (&["sizes", "shards"], Form::Whole(u32::MAX as u64)),
+    (&["sizes", "cpuMilli"], Form::Whole(u64::MAX)),
+    (&["sizes", "memoryBytes"], Form::Whole(u64::MAX)),
+    (&["sizes", "volumeBytes"], Form::Whole(u64::MAX)),
     (&["reason"], Form::Object),
     (&["reason", "code"], Form::Text),
     (&["reason", "message"], Form::Text),
@@ -107,6 +113,19 @@ fn forms(document: &Map<String, Value>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A size in what is no dimension is a wish that nobody would carry out: better refused than passed over.
+fn dimensions(document: &Map<String, Value>) -> Result<(), Failure> {
+    let sizes = document.get("sizes").and_then(Value::as_object);
+    let mut words = sizes.into_iter().flat_map(Map::keys);
+    match words.find(|word| Dimension::named(word).is_none()) {
+        None => Ok(()),
+        Some(word) => {
+            let (word, words) = (one_line(word, 64), Dimension::words());
+            Err(fault(format!("sizes.{word}: no such dimension; there are {words}")))
+        }
+    }
 }
 
 impl Form {
@@ -153,7 +172,6 @@ fn reason(reason: Reason) -> Result<Reason, Failure> {
 fn ignored(document: &Map<String, Value>) -> Vec<String> {
     let known: &[(&str, &[&str])] = &[
         ("", &["sizes", "reason", "signals", "forecast", "state", "askAgainMs", "refusal"]),
-        ("sizes", &["members"]),
         ("reason", &["code", "message"]),
         ("refusal", &["reason"]),
     ];
@@ -294,6 +312,10 @@ mod tests {
                 r#"{"sizes":{"members":"3"},"reason":{"code":"A"}}"#,
                 "sizes.members is \"3\": write a whole number",
             ),
+            (
+                r#"{"sizes":{"replicas":3},"reason":{"code":"A"}}"#,
+                "sizes.replicas: no such dimension; there are members, shards, cpuMilli, memoryBytes, volumeBytes",
+            ),
             (r#"{"reason":{"code":3}}"#, "reason.code is 3: write a text"),
             (r#"{"reason":{"code":"A"},"signals":"load"}"#, "signals is \"load\": write a list of texts"),
             (
@@ -347,12 +369,12 @@ mod tests {
         let text = r#"{"force":true,"sizes":{"members":4,"shards":2},"reason":{"code":"Load","level":9}}"#;
         let (answer, ignored) = decode(text.as_bytes()).expect("a proposal");
         let expected = Proposal {
-            sizes: plimsoll_wire::proposal::Sizes { members: Some(4) },
+            sizes: plimsoll_wire::Sizes { shards: Some(2), ..plimsoll_wire::Sizes::of_members(4) },
             reason: Reason { code: "Load".into(), message: String::new() },
             ..Proposal::default()
         };
         assert_eq!(answer, Answer::Proposal(expected));
-        assert_eq!(ignored, ["force", "sizes.shards", "reason.level"]);
+        assert_eq!(ignored, ["force", "reason.level"]);
     }
 
     #[test]

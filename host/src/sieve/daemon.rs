@@ -248,7 +248,7 @@ async fn died_or(outcome: Option<Outcome>) -> Outcome {
 fn says(policy: &PolicyRef, wish: u32) -> Evaluated {
     let reason = Reason { code: "Wish".to_owned(), message: String::new() };
     let proposal = Proposal {
-        sizes: Sizes { members: Some(wish) },
+        sizes: Sizes::of_members(wish),
         reason,
         signals: vec!["demand".to_owned()],
         ..Proposal::default()

@@ -269,8 +269,8 @@ fn shrinks_on_good_signals(evidence: &Evidence) -> Vec<Broken> {
         let Some(plan) = write.journal().and_then(|journal| journal.plan) else { return };
         let before = stored.journal.as_ref().and_then(|journal| journal.plan.as_ref());
         let is_new = before.is_none_or(|before| before.id != plan.id);
-        if is_new && plan.to < plan.from && !write.signals {
-            broken.push(("N11", format!("plan {} from {} to {}", plan.id, plan.from, plan.to)));
+        if is_new && plan.to() < plan.from() && !write.signals {
+            broken.push(("N11", format!("plan {} from {} to {}", plan.id, plan.from(), plan.to())));
         }
     });
     broken

@@ -1,5 +1,6 @@
 //! What is kept, by compare-and-set, so that a plan can go on where it stood (`decisions.md` D5).
 
+use crate::size::{Leg, Sizes};
 use crate::snapshot::Endpoints;
 pub use crate::verb::{JOIN, Join, MembershipEffect, PlatformVerb, SystemVerb, Verb};
 use serde::{Deserialize, Serialize};
@@ -48,10 +49,11 @@ pub struct PlanState {
     pub id: Arc<str>,
     /// The decision that it carries out.
     pub decision: Arc<str>,
-    /// Members at its start.
-    pub from: u32,
-    /// Members at its end.
-    pub to: u32,
+    /// The changes of size, one after the other.
+    pub legs: Vec<Leg>,
+    /// Index of the leg that is under way.
+    #[serde(default)]
+    pub leg: u32,
     /// The system's id when it was made.
     pub fingerprint: String,
     /// The platform's id of the object that it scales; absent where a platform scales none.
@@ -89,6 +91,44 @@ pub struct PlanState {
     pub started: Stamp,
     /// When it last made progress.
     pub progressed: Stamp,
+}
+
+impl PlanState {
+    /// The leg that is under way.
+    #[must_use]
+    pub fn current(&self) -> Option<&Leg> {
+        self.legs.get(usize::try_from(self.leg).ok()?)
+    }
+
+    /// Members before and after the whole plan; none where it changes something else.
+    #[must_use]
+    pub fn members_leg(&self) -> Option<(u32, u32)> {
+        of_members(&self.legs)
+    }
+
+    /// Members at its start. A journal with a plan that has none is not taken over.
+    #[must_use]
+    pub fn from(&self) -> u32 {
+        self.members_leg().map_or(0, |(from, _)| from)
+    }
+
+    /// Members at its end.
+    #[must_use]
+    pub fn to(&self) -> u32 {
+        self.members_leg().map_or(0, |(_, to)| to)
+    }
+}
+
+impl Ended {
+    /// Members at its start and where it was to end, for people.
+    #[must_use]
+    pub fn members_leg(&self) -> (u32, u32) {
+        of_members(&self.legs).unwrap_or_default()
+    }
+}
+
+fn of_members(legs: &[Leg]) -> Option<(u32, u32)> {
+    legs.iter().find_map(Leg::of_members)
 }
 
 /// Where a plan stands.
@@ -177,12 +217,12 @@ pub struct Memory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<WishHeld>,
     /// Dry run only: what would be, had we acted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ghost_size: Option<u32>,
-    /// Dry run only: members that there were when `ghost_size` was decided. When somebody else changes that number,
-    /// what would be begins again from what is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ghost_of: Option<u32>,
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub ghost: Sizes,
+    /// Dry run only: the sizes that there were when `ghost` was decided. When somebody else changes them, what would be
+    /// begins again from what is.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub ghost_of: Sizes,
     /// A person's pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Note>,
@@ -208,10 +248,8 @@ pub struct Memory {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Members at its start.
-    pub from: u32,
-    /// Members that it was to reach.
-    pub to: u32,
+    /// The changes of size that it was to make.
+    pub legs: Vec<Leg>,
     /// A digest of the places in use when it began: a list of a thousand would double the journal.
     pub places: String,
     /// How often it was given up.
@@ -253,10 +291,8 @@ pub struct WishHeld {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Changed {
-    /// Members before.
-    pub from: u32,
-    /// Members after.
-    pub to: u32,
+    /// What changed, from which size to which.
+    pub leg: Leg,
     /// When it began.
     #[serde(default)]
     pub began: Stamp,
@@ -283,8 +319,8 @@ pub struct Note {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
-    /// How many members.
-    pub members: u32,
+    /// What is wished.
+    pub sizes: Sizes,
     /// By whom.
     pub note: Note,
 }
@@ -320,12 +356,10 @@ pub struct Stamp {
 pub struct Ended {
     /// Its id.
     pub id: Arc<str>,
-    /// Members at its start.
-    pub from: u32,
-    /// Members it was to reach.
-    pub to: u32,
-    /// Members at its end.
-    pub ended_at: u32,
+    /// The changes of size that it was to make.
+    pub legs: Vec<Leg>,
+    /// The sizes at its end.
+    pub ended_at: Sizes,
     /// How it ended.
     pub status: PlanStatus,
     /// Why, when not at its goal.

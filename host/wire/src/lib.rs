@@ -11,6 +11,7 @@ pub mod profile;
 pub mod proposal;
 pub mod record;
 pub mod safety;
+pub mod size;
 pub mod snapshot;
 pub mod status;
 pub mod verb;
@@ -19,10 +20,11 @@ pub mod workload;
 pub use fact::{Authority, Fact, Gap, Known};
 pub use proposal::{Answer, Proposal, Refusal};
 pub use safety::Safety;
+pub use size::{Dimension, Sizes};
 pub use snapshot::Snapshot;
 
 /// The version of every document in this crate. A reader that meets another version holds.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The canonical bytes of a document: its fields in the order in which they are declared, maps sorted by
 /// key, no white space. These bytes are what digests are taken of.

@@ -3,8 +3,9 @@
 //! A profile stands in every snapshot, like the safety parameters, so that what was judged can be judged again without
 //! the configuration of the daemon that judged it.
 
+use crate::size::Dimension;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A kind of system on a kind of platform.
@@ -38,10 +39,8 @@ pub struct Profile {
     pub connected_ms: u64,
     /// The system's own high-water mark of a disk, in thousandths (CAP-1).
     pub disk_watermark_permille: u32,
-    /// The steps that add one unit, in order.
-    pub grow: Vec<Phase>,
-    /// The steps that remove one unit, in order.
-    pub shrink: Vec<Phase>,
+    /// How it grows and shrinks, in each dimension that can change; what is absent cannot.
+    pub ways: BTreeMap<Dimension, Ways>,
     /// Facts that do not exist here: nobody looks for them. Anything else that is missing blocks.
     #[serde(default)]
     pub absent: BTreeSet<Topic>,
@@ -63,8 +62,7 @@ impl Default for Profile {
             scale_in: false,
             connected_ms: 0,
             disk_watermark_permille: 1_000,
-            grow: Vec::new(),
-            shrink: Vec::new(),
+            ways: BTreeMap::new(),
             absent: BTreeSet::new(),
         }
     }
@@ -75,6 +73,18 @@ impl Profile {
     #[must_use]
     pub fn moves_data(&self) -> bool {
         self.evidence == Evidence::Empty
+    }
+
+    /// The steps that add one unit of members, in order.
+    #[must_use]
+    pub fn grow(&self) -> &[Phase] {
+        self.ways.get(&Dimension::Members).map_or(&[], |ways| &ways.grow)
+    }
+
+    /// The steps that remove one unit of members, in order.
+    #[must_use]
+    pub fn shrink(&self) -> &[Phase] {
+        self.ways.get(&Dimension::Members).map_or(&[], |ways| &ways.shrink)
     }
 
     /// Whether a fact does not exist here.
@@ -112,6 +122,19 @@ pub enum Victim {
     Named,
     /// The member with the highest ordinal.
     HighestOrdinal,
+}
+
+/// How a system changes in one dimension.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ways {
+    /// The steps that add one unit, in order; none where it cannot grow.
+    #[serde(default)]
+    pub grow: Vec<Phase>,
+    /// The steps that remove one unit, in order; none where it cannot shrink.
+    #[serde(default)]
+    pub shrink: Vec<Phase>,
 }
 
 /// One step of a unit.

@@ -1,5 +1,6 @@
 //! What a policy answers.
 
+pub use crate::size::Sizes;
 use crate::snapshot::Sample;
 use serde::{Deserialize, Serialize};
 
@@ -25,16 +26,6 @@ pub struct Proposal {
     /// When the policy wants to be asked again at the latest, in milliseconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask_again_ms: Option<u64>,
-}
-
-/// Wished sizes, each optional.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Sizes {
-    /// How many members.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<u32>,
 }
 
 /// A code for machines and a sentence for people.

@@ -3,6 +3,7 @@
 use crate::journal::{Intent, Outcome, PlanState};
 use crate::proposal::Reason;
 use crate::safety::Safety;
+use crate::size::Sizes;
 use crate::snapshot::{Mode, Now};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -89,21 +90,21 @@ pub struct Decision {
     pub snapshot: String,
     /// Whether it was to be carried out.
     pub mode: Mode,
-    /// Members now; absent when not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u32>,
-    /// Dry run: members that there would be before this decision, had the earlier ones been carried out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ghost: Option<u32>,
+    /// The sizes now, those that are known.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub sizes: Sizes,
+    /// Dry run: the sizes that there would be before this decision, had the earlier ones been carried out.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub ghost: Sizes,
     /// What each policy said.
     pub answers: Vec<PolicyAnswer>,
     /// The wish that the rule of combination made of them.
     pub wish: Wish,
     /// The check.
     pub judgement: Judgement,
-    /// The size that was decided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided: Option<u32>,
+    /// The sizes that were decided.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub decided: Sizes,
     /// The id of the plan that was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Arc<str>>,
@@ -124,9 +125,9 @@ pub struct PolicyAnswer {
     /// SHA-256 of the module.
     #[serde(default)]
     pub module: String,
-    /// How many members it wished; absent for none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<u32>,
+    /// What it wished; empty for nothing.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub sizes: Sizes,
     /// Why, in its own words, or why there is no wish.
     pub reason: Reason,
     /// Whether it failed (trap, limit, malformed answer).
@@ -181,9 +182,9 @@ impl std::fmt::Display for Wisher {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Wish {
-    /// How many members; absent means hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<u32>,
+    /// What is wished; empty means hold.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub sizes: Sizes,
     /// Whose wish it is.
     #[serde(default)]
     pub from: Wisher,
@@ -198,9 +199,9 @@ pub struct Wish {
 pub struct Judgement {
     /// The strongest of all findings.
     pub verdict: Verdict,
-    /// The size after clamping; absent where the change has no size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u32>,
+    /// The sizes after clamping; empty where the change has none.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub sizes: Sizes,
     /// Every finding, in the order of the catalogue; an empty list means that nothing was found.
     #[serde(default)]
     pub violations: Vec<Violation>,

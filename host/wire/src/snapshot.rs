@@ -7,6 +7,7 @@ use crate::fact::Fact;
 use crate::journal::PlanState;
 use crate::profile::Profile;
 use crate::safety::Safety;
+use crate::size::{Bounds, Dimension, Leg, Observed, Sizes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -29,8 +30,8 @@ pub struct Snapshot {
     pub safety: Safety,
     /// What is true of the system and of its platform.
     pub profile: Arc<Profile>,
-    /// How many members the target has: what a policy's wish is compared with.
-    pub size: Fact<u32>,
+    /// How much the target has of each dimension: what a policy's wish is compared with.
+    pub sizes: Observed,
     /// The system's own id (an etcd cluster id, a PostgreSQL system identifier).
     pub fingerprint: Fact<String>,
     /// Changes on every change of membership.
@@ -95,16 +96,29 @@ pub struct Target {
     pub platform: String,
     /// Whether decisions are carried out.
     pub mode: Mode,
-    /// The owner's least number of members.
-    pub min: u32,
-    /// The owner's greatest number of members.
-    pub max: u32,
+    /// The owner's least and greatest size in each dimension that may change.
+    pub bounds: BTreeMap<Dimension, Bounds>,
     /// The settings of the policy that is asked.
     #[serde(default)]
     pub settings: serde_json::Value,
     /// How fast a policy may go, in the shape of the HPA.
     #[serde(default)]
     pub behavior: Behavior,
+}
+
+impl Target {
+    /// The owner's least and greatest number of members; none at all where that number may not change.
+    #[must_use]
+    pub fn member_bounds(&self) -> (u32, u32) {
+        members_of(&self.bounds)
+    }
+}
+
+/// The least and the greatest number of members that bounds allow.
+#[must_use]
+pub fn members_of(bounds: &BTreeMap<Dimension, Bounds>) -> (u32, u32) {
+    let fits = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+    bounds.get(&Dimension::Members).map_or((0, 0), |bounds| (fits(bounds.min), fits(bounds.max)))
 }
 
 /// Whether decisions are carried out.
@@ -509,9 +523,9 @@ pub struct History {
     /// Which direction that is: -1 in, 0 none, 1 out.
     #[serde(default)]
     pub wish_direction: i8,
-    /// Dry run only: how many members there would be had we acted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ghost_size: Option<u32>,
+    /// Dry run only: the sizes that there would be had we acted.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub ghost: Sizes,
 }
 
 /// One finished change of size.
@@ -519,10 +533,8 @@ pub struct History {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// How many members before.
-    pub from: u32,
-    /// How many after.
-    pub to: u32,
+    /// What changed, from which size to which.
+    pub leg: Leg,
     /// How long ago it ended, in milliseconds.
     pub age_ms: u64,
     /// How long ago it began, in milliseconds: rates count from there, since a move may take longer than their period.

@@ -2,8 +2,10 @@
 
 use crate::journal::{Answered, Ended, Note, PlanState};
 use crate::record::{Judgement, PolicyAnswer, Wish};
+use crate::size::{Bounds, Dimension, Sizes};
 use crate::snapshot::Mode;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The status of one target.
@@ -19,16 +21,14 @@ pub struct Status {
     pub platform: String,
     /// Whether decisions are carried out.
     pub mode: Mode,
-    /// The owner's least number of members.
-    pub min: u32,
-    /// The owner's greatest number of members.
-    pub max: u32,
-    /// Members now; absent when not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u32>,
-    /// Dry run: members that there would be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ghost_size: Option<u32>,
+    /// The owner's least and greatest size in each dimension that may change.
+    pub bounds: BTreeMap<Dimension, Bounds>,
+    /// The sizes now, those that are known.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub sizes: Sizes,
+    /// Dry run: the sizes that there would be.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub ghost: Sizes,
     /// The last decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_decision: Option<LastDecision>,
@@ -94,9 +94,9 @@ pub struct LastDecision {
     pub answers: Vec<PolicyAnswer>,
     /// The combined wish.
     pub wish: Wish,
-    /// The size that was decided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided: Option<u32>,
+    /// The sizes that were decided.
+    #[serde(default, skip_serializing_if = "Sizes::is_empty")]
+    pub decided: Sizes,
     /// One word.
     pub reason: String,
     /// The check.
@@ -118,4 +118,12 @@ pub struct Condition {
     /// One sentence.
     #[serde(default)]
     pub message: String,
+}
+
+impl Status {
+    /// The owner's least and greatest number of members.
+    #[must_use]
+    pub fn member_bounds(&self) -> (u32, u32) {
+        crate::snapshot::members_of(&self.bounds)
+    }
 }

@@ -115,7 +115,7 @@ fn silent(all: &mut Vec<Snapshot>) {
     );
     all.push(case("unknown-size").unknown_size(Gap::Conflicting).signal("cpu", [0.1]).build());
     let mut without = case("without-size").signal("cpu", [0.1]).build();
-    without.size = Fact::NotApplicable;
+    without.sizes.members = Fact::NotApplicable;
     all.push(without);
 }
 
@@ -135,7 +135,7 @@ fn wrong(all: &mut Vec<Snapshot>) {
     behavior.scale_down.policies.push(Rate { kind: RateKind::Members, value: 1, period_seconds: 0 });
     all.push(case("wrong-behavior").behavior(behavior).signal("cpu", [0.7]).build());
     let mut next = case("next-version").signal("cpu", [0.7]).build();
-    next.format_version = 2;
+    next.format_version = plimsoll_policy_sdk::FORMAT_VERSION + 1;
     all.push(next);
 }
 

@@ -104,7 +104,7 @@ impl<'a> Demand<'a> {
     fn value(&self, input: &Snapshot) -> Result<f64, Refusal> {
         let signal = self.signal;
         let since = |ms: u64| input.now.wall_ms.saturating_sub_unsigned(ms);
-        let settled_ms = match &input.size {
+        let settled_ms = match &input.sizes.members {
             Fact::Known(size) if self.kind == VALUE => size.stable_ms.min(self.window_ms),
             Fact::Known(_) | Fact::Unknown { .. } | Fact::NotApplicable => self.window_ms,
         };

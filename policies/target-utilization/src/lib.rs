@@ -80,7 +80,8 @@ fn decide(input: &Snapshot, wanted: &Wanted, pace: &Pace, recall: &mut Recall, s
 }
 
 fn within_bounds(input: &Snapshot, members: u32, why: &mut Why) -> u32 {
-    let bounded = members.max(input.target.min).min(input.target.max);
+    let (min, max) = input.target.member_bounds();
+    let bounded = members.max(min).min(max);
     if bounded > members {
         why.because("AtMinimum", &format!("the minimum is {bounded}"));
     } else if bounded < members {

@@ -46,7 +46,7 @@ fn down_rates() -> Vec<Rate> {
 
 /// The number of members.
 pub(crate) fn size(input: &Snapshot) -> Result<u32, Refusal> {
-    match &input.size {
+    match &input.sizes.members {
         Fact::Known(size) => Ok(size.value),
         Fact::Unknown { reason, .. } => {
             Err(refusal("UnknownSize", format!("the number of members is not known: {}", reason.kind())))
@@ -141,7 +141,9 @@ fn direction(
 
 fn goal(input: &Snapshot, size: u32) -> u32 {
     input.plan.as_ref().map_or(size, |plan| match plan.status {
-        PlanStatus::AwaitingApproval | PlanStatus::Running | PlanStatus::Held => plan.to,
+        PlanStatus::AwaitingApproval | PlanStatus::Running | PlanStatus::Held => {
+            plan.members_leg().map_or(size, |(_, to)| to)
+        }
         PlanStatus::Stopping | PlanStatus::Done | PlanStatus::Aborted => size,
     })
 }
@@ -152,12 +154,14 @@ fn goal(input: &Snapshot, size: u32) -> u32 {
 fn size_before(input: &Snapshot, size: u32, period_ms: u64) -> u32 {
     // Nothing ends before it begins: a beginning that is not told is the end.
     let is_recent = |change: &&Change| change.began_age_ms.max(change.age_ms) < period_ms;
-    if let Some(change) = input.history.changes.iter().find(is_recent) {
-        return change.from;
+    let mut recent = input.history.changes.iter().filter(is_recent);
+    if let Some((from, _)) = recent.find_map(|change| change.leg.of_members()) {
+        return from;
     }
     input.plan.as_ref().map_or(size, |plan| {
         let same_boot = plan.started.boot == input.now.boot;
         let age_ms = input.now.mono_ms.saturating_sub(plan.started.mono_ms);
-        if same_boot && age_ms >= period_ms { size } else { plan.from }
+        let began = plan.members_leg().map_or(size, |(from, _)| from);
+        if same_boot && age_ms >= period_ms { size } else { began }
     })
 }

@@ -75,8 +75,9 @@ proptest! {
     fn any_snapshot_has_an_answer_within_the_owners_bounds(input in any_snapshot()) {
         if let Ok(proposal) = TargetUtilization::evaluate(&input) {
             let members = proposal.sizes.members.expect("a wish");
-            prop_assert!(members <= input.target.max);
-            prop_assert!(members >= input.target.min.min(input.target.max));
+            let (min, max) = input.target.member_bounds();
+            prop_assert!(members <= max);
+            prop_assert!(members >= min.min(max));
             prop_assert!(proposal.state.is_some_and(|state| state.len() <= 16 * 1_024));
         }
     }
@@ -86,7 +87,7 @@ proptest! {
         let state = input.signals["load"].state;
         if let (true, Ok(proposal)) = (state != SignalState::Ok, TargetUtilization::evaluate(&input)) {
             prop_assert_eq!(state, SignalState::Partial);
-            prop_assert!(proposal.sizes.members > input.size.value().copied());
+            prop_assert!(proposal.sizes.members > input.sizes.members.value().copied());
         }
     }
 

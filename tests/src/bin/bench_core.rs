@@ -81,7 +81,7 @@ fn spec(profile: &Arc<Profile>, max: u32) -> Spec {
 
 fn wish(members: u32) -> Answer {
     Answer::Proposal(Proposal {
-        sizes: Sizes { members: Some(members) },
+        sizes: Sizes::of_members(members),
         reason: Reason { code: "Bench".to_owned(), message: String::new() },
         signals: vec!["demand".to_owned()],
         ..Proposal::default()
@@ -157,14 +157,14 @@ fn many_groups() {
 
 fn context() -> Context {
     let spec = spec(&profile::SIM_SHARDED, 15);
+    let bounds = spec.bounds();
     Context {
         target: Target {
             key: spec.key,
             system: spec.profile.system.to_string(),
             platform: spec.platform,
             mode: spec.mode,
-            min: spec.min,
-            max: spec.max,
+            bounds,
             settings: serde_json::Value::Null,
             behavior: spec.behavior,
         },

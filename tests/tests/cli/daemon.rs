@@ -247,7 +247,7 @@ async fn a_change_that_needs_a_restart_is_logged_once_and_shown_until_it_is_take
     running.lab.write("targets/demo.yaml", crate::lab::TARGET.replace("maxReplicas: 9", "maxReplicas: 8"));
     let looked = wait_until("the changed document", PATIENCE, async || {
         let target = running.json("/v1/targets/default/demo").await;
-        anyhow::ensure!(target["max"] == 8, "{target}");
+        anyhow::ensure!(target["bounds"]["members"]["max"] == 8, "{target}");
         Ok(())
     });
     looked.await.expect("another look");

@@ -6,6 +6,7 @@ use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{
     Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wish, Wisher,
 };
+use plimsoll_wire::size::Sizes;
 use plimsoll_wire::snapshot::{Mode, Now};
 
 #[test]
@@ -119,23 +120,27 @@ fn decision(id: &str, wall_ms: i64) -> Record {
         body: Body::Decision(Box::new(Decision {
             snapshot: String::new(),
             mode: Mode::Enforce,
-            size: Some(5),
-            ghost: None,
+            sizes: Sizes::of_members(5),
+            ghost: Sizes::default(),
             answers: vec![PolicyAnswer {
                 from: Wisher::Policy("load".to_owned()),
                 module: String::new(),
-                members: Some(3),
+                sizes: Sizes::of_members(3),
                 reason: reason.clone(),
                 failed: false,
                 fuel: 1,
             }],
             wish: Wish {
-                members: Some(3),
+                sizes: Sizes::of_members(3),
                 from: Wisher::Policy("load".to_owned()),
                 rule: "the only wish".to_owned(),
             },
-            judgement: Judgement { verdict: Verdict::Deny, size: Some(3), violations: vec![violation] },
-            decided: Some(5),
+            judgement: Judgement {
+                verdict: Verdict::Deny,
+                sizes: Sizes::of_members(3),
+                violations: vec![violation],
+            },
+            decided: Sizes::of_members(5),
             plan: None,
             safety: None,
             reason: plimsoll_wire::proposal::Reason {

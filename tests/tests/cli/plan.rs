@@ -33,7 +33,7 @@ fn a_wish_that_is_limited_to_what_there_is_is_not_admitted_and_says_by_which_rul
         limited.out
     );
     let told: serde_json::Value = serde_json::from_str(&plan("4", "json").out).expect("JSON");
-    assert_eq!((&told["admitted"], &told["judgement"]["size"]), (&false.into(), &5.into()));
+    assert_eq!((&told["admitted"], &told["judgement"]["sizes"]["members"]), (&false.into(), &5.into()));
     let there = plan("5", "table");
     assert_eq!(there.code, 0, "{}", there.out);
     assert!(there.out.ends_with("Nothing would be done: there are 5 members already.\n"), "{}", there.out);

@@ -22,7 +22,7 @@ fn hold() -> Wishes {
 }
 
 fn idle_at(size: u32) -> impl Fn(&Status) -> bool {
-    move |status| status.size == Some(size) && status.plan.is_none()
+    move |status| status.sizes.members == Some(size) && status.plan.is_none()
 }
 
 async fn running(rig: &Rig, wishes: &Wishes) -> anyhow::Result<Daemon> {
@@ -30,7 +30,7 @@ async fn running(rig: &Rig, wishes: &Wishes) -> anyhow::Result<Daemon> {
     daemon.start()?;
     daemon
         .until("the first decision", PATIENCE, |status| {
-            status.last_decision.is_some() && status.size.is_some()
+            status.last_decision.is_some() && status.sizes.members.is_some()
         })
         .await?;
     Ok(daemon)
@@ -47,7 +47,7 @@ async fn a_command_that_hangs_or_prints_junk_holds_the_target_until_it_works_aga
         let blind = daemon
             .until("a target whose size is not known", PATIENCE, |status| {
                 let last = status.last_decision.as_ref();
-                status.size.is_none() && last.is_some_and(|last| last.wish.members == Some(5))
+                status.sizes.members.is_none() && last.is_some_and(|last| last.wish.sizes.members == Some(5))
             })
             .await?;
         assert_eq!(blind.plan, None, "{how:?}");
@@ -85,7 +85,7 @@ async fn a_broken_document_or_policy_leaves_the_old_one_in_force_and_says_so() -
     let mut daemon = Daemon::prepare(&rig, NOWHERE, &wishes)?;
     daemon.put_policy("fixed", &three)?;
     daemon.start()?;
-    let wished = |status: &Status| status.last_decision.as_ref().and_then(|last| last.wish.members);
+    let wished = |status: &Status| status.last_decision.as_ref().and_then(|last| last.wish.sizes.members);
     daemon.until("a wish", PATIENCE, |status| wished(status) == Some(3)).await?;
 
     daemon.write_target("etcd", "apiVersion: plimsoll.dev/v1alpha1\nkind: StatefulAutoscaler\nspec: [\n")?;
@@ -94,7 +94,7 @@ async fn a_broken_document_or_policy_leaves_the_old_one_in_force_and_says_so() -
     assert!(problems.contains("etcd.yaml"), "{problems}");
     decides_again(&daemon).await?;
     daemon.wish(&Wishes { max: 4, ..wishes.clone() })?;
-    daemon.until("the mended document", PATIENCE, |status| status.max == 4).await?;
+    daemon.until("the mended document", PATIENCE, |status| status.member_bounds().1 == 4).await?;
 
     daemon.put_policy("fixed", b"not WebAssembly at all")?;
     let trouble = wait_until("trouble with the policy", PATIENCE, async || {
@@ -110,7 +110,7 @@ async fn a_broken_document_or_policy_leaves_the_old_one_in_force_and_says_so() -
     let status = daemon.status()?;
     let answer = status.last_decision.context("a decision")?.answers;
     let answer = answer.first().context("an answer")?;
-    assert_eq!((&*answer.module, answer.members), (&*plimsoll_tests::sha256(&three), Some(3)));
+    assert_eq!((&*answer.module, answer.sizes.members), (&*plimsoll_tests::sha256(&three), Some(3)));
     daemon.kill()
 }
 
@@ -143,13 +143,13 @@ async fn a_dry_run_touches_nothing_and_decides_a_step_once() -> anyhow::Result<(
     let mut daemon = Daemon::prepare(&rig, NOWHERE, &wishes)?;
     daemon.put_policy("five", &answering(&wish("5")))?;
     daemon.start()?;
-    let ghost = |status: &Status| status.ghost_size == Some(5) && status.size == Some(3);
+    let ghost = |status: &Status| status.ghost.members == Some(5) && status.sizes.members == Some(3);
     daemon.until("a step that would be done", PATIENCE, ghost).await?;
     for _ in 0..2 {
         decides_again(&daemon).await?;
     }
     let changes = daemon.journal()?.context("no journal")?.memory.changes;
-    assert_eq!(changes.iter().map(|change| (change.from, change.to)).collect::<Vec<_>>(), [(3, 5)]);
+    assert_eq!(changes.iter().filter_map(|change| change.leg.of_members()).collect::<Vec<_>>(), [(3, 5)]);
     assert!(ghost(&daemon.status()?));
     assert_eq!(watch.finish(&rig).await?.changes.len(), 0);
     assert_eq!(rig.list()?.members.len(), 3);
@@ -171,7 +171,7 @@ async fn people_pause_resume_cancel_and_approve() -> anyhow::Result<()> {
             && journal.plan.as_ref().is_some_and(|plan| !plan.point_of_no_return)
     })
     .await?;
-    assert_eq!((ended.ended_at, ended.status), (3, PlanStatus::Aborted), "{ended:#?}");
+    assert_eq!((ended.ended_at.members, ended.status), (Some(3), PlanStatus::Aborted), "{ended:#?}");
     assert_eq!(rig.size().await?, (3, 0));
     assert_eq!(rig.list()?.members.len(), 3);
 
@@ -194,7 +194,7 @@ async fn people_pause_resume_cancel_and_approve() -> anyhow::Result<()> {
         journal.plan.as_ref().is_some_and(|plan| plan.subject.is_some() && !plan.point_of_no_return)
     };
     let ended = cancel_at(&daemon, 3, &[5], before_deregister).await?;
-    assert_eq!((ended.ended_at, ended.status), (5, PlanStatus::Aborted), "{ended:#?}");
+    assert_eq!((ended.ended_at.members, ended.status), (Some(5), PlanStatus::Aborted), "{ended:#?}");
     assert_eq!(rig.size().await?, (5, 0));
 
     approve(&rig, &daemon).await?;
@@ -225,7 +225,10 @@ async fn cancel_at(
     daemon.order(json!({ "verb": "cancel" }))?;
     let status = daemon.until("a plan that was taken back", PATIENCE, |status| status.plan.is_none()).await?;
     let ended = status.history.last().context("no ended plan")?.clone();
-    anyhow::ensure!(back.contains(&ended.ended_at), "the cancel came too late: {ended:#?}");
+    anyhow::ensure!(
+        ended.ended_at.members.is_some_and(|size| back.contains(&size)),
+        "the cancel came too late: {ended:#?}"
+    );
     Ok(ended)
 }
 

@@ -41,7 +41,7 @@ async fn refuses_to_shrink_a_cluster_that_has_lost_a_member() -> anyhow::Result<
     let refused = daemon
         .until("a refusal", PATIENCE, |status| {
             decision(status).is_some_and(|decision| {
-                decision.wish.members == Some(1)
+                decision.wish.sizes.members == Some(1)
                     && found(decision, "QuorumAtRisk").is_some_and(|found| found.verdict == Verdict::Deny)
             })
         })
@@ -65,11 +65,11 @@ async fn shrinks_nothing_while_prometheus_is_silent() -> anyhow::Result<()> {
     let watch = Watch::start(&rig).await?;
     let mut daemon = Daemon::prepare(&rig, &prometheus, &Wishes::default())?;
     daemon.start()?;
-    let busy = |status: &Status| decision(status).is_some_and(|last| last.wish.members >= Some(5));
+    let busy = |status: &Status| decision(status).is_some_and(|last| last.wish.sizes.members >= Some(5));
     daemon.until("a wish for five under load", PATIENCE, busy).await?;
     rig.stop_prometheus()?;
     load.set_rate(5);
-    let silent = |status: &Status| decision(status).is_some_and(|last| last.wish.members.is_none());
+    let silent = |status: &Status| decision(status).is_some_and(|last| last.wish.sizes.members.is_none());
     let first = daemon.until("a decision without metrics", PATIENCE, silent).await?;
     let explanation = daemon.explanation(&first.last_decision.expect("a decision").id).await?;
     println!("{explanation}");
@@ -79,10 +79,10 @@ async fn shrinks_nothing_while_prometheus_is_silent() -> anyhow::Result<()> {
     let decided = |count: usize| daemon.records().is_ok_and(|records| records.len() >= before + count);
     daemon.until("ten more decisions", PATIENCE, |_| decided(10)).await?;
     let after = daemon.status()?;
-    assert_eq!((after.size, after.plan), (Some(5), None));
+    assert_eq!((after.sizes.members, after.plan), (Some(5), None));
     assert_eq!(rig.size().await?, (5, 0));
     rig.prometheus().await?;
-    let shrunk = |status: &Status| status.size == Some(3) && status.plan.is_none();
+    let shrunk = |status: &Status| status.sizes.members == Some(3) && status.plan.is_none();
     daemon.until("three members once the metrics are back", PATIENCE, shrunk).await?;
     let findings = watch.finish(&rig).await?;
     assert_eq!(findings.violations, Vec::<String>::new());
@@ -134,7 +134,7 @@ async fn a_mad_policy_changes_nothing_and_the_other_targets_go_on() -> anyhow::R
         let decided = daemon
             .until(&format!("a decision by {name}"), PATIENCE, |status| {
                 // On a busy machine a look at the members may fail; that is another reason to hold.
-                status.size == Some(3)
+                status.sizes.members == Some(3)
                     && decision(status).is_some_and(|last| {
                         last.answers.first().is_some_and(|answer| {
                             answer.module == digest && (!answer.failed || answer.reason.code != "NOT_LOADED")
@@ -155,7 +155,7 @@ async fn a_mad_policy_changes_nothing_and_the_other_targets_go_on() -> anyhow::R
                 assert!(explanation.contains(kind), "{name}: {explanation}");
             }
             Expected::Failed(word) => {
-                assert!(answer.failed && last.wish.members.is_none(), "{name}: {last:#?}");
+                assert!(answer.failed && last.wish.sizes.members.is_none(), "{name}: {last:#?}");
                 assert!(answer.reason.code.contains(word), "{name}: {explanation}");
                 assert!(explanation.contains(&answer.reason.code), "{name}: {explanation}");
             }
@@ -175,10 +175,10 @@ async fn a_mad_policy_changes_nothing_and_the_other_targets_go_on() -> anyhow::R
 async fn more_than_the_owner_allows(rig: &Rig, daemon: &Daemon) -> anyhow::Result<()> {
     daemon.put_policy("thousand", &answering(&wish("1000")))?;
     daemon.wish(&Wishes { module: "thousand", ..hold(1) })?;
-    let reached = |status: &Status| status.size == Some(5) && status.plan.is_none();
+    let reached = |status: &Status| status.sizes.members == Some(5) && status.plan.is_none();
     let grown = daemon.until("the owner's maximum", PATIENCE, reached).await?;
     let plan = grown.history.last().expect("a plan");
-    assert_eq!((plan.from, plan.to, plan.ended_at), (3, 5, 5));
+    assert_eq!((plan.members_leg(), plan.ended_at.members), ((3, 5), Some(5)));
     let clamped = daemon.records()?.into_iter().rev().find_map(|record| {
         let explanation = plimsoll_core::explain::explain(&record).join("\n");
         explanation.contains("Decided to go from 3 to 5").then_some(explanation)

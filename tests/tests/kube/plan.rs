@@ -86,7 +86,7 @@ async fn shrinks_when_it_is_approved(playground: &Playground) -> anyhow::Result<
     let content = about["plan"]["approval"].as_str().context("no content")?;
     assert!(content.contains(" from 5 to 3 removing ["), "{content}");
     follow(playground, &about, "approve")?;
-    let done = |status: &Status| status.size == Some(3) && status.plan.is_none();
+    let done = |status: &Status| status.sizes.members == Some(3) && status.plan.is_none();
     let status = playground.daemon.until("three members", PATIENCE, done).await?;
     assert_eq!(status.history.last().map(|plan| plan.status), Some(PlanStatus::Done));
     let obeyed =

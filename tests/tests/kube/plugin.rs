@@ -47,7 +47,7 @@ impl<'a> Terminal<'a> {
 }
 
 fn at(size: u32) -> impl Fn(&Status) -> bool {
-    move |status: &Status| status.size == Some(size) && status.plan.is_none()
+    move |status: &Status| status.sizes.members == Some(size) && status.plan.is_none()
 }
 
 #[test]

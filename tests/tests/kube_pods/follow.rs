@@ -184,10 +184,14 @@ async fn pursue(ours: &Installed, size: u32, aims: &mut Aims, kills: &mut Vec<St
         }
     }
     *aims = missed;
-    let reached = |status: &Status| status.plan.is_none() && status.size == Some(size);
+    let reached = |status: &Status| status.plan.is_none() && status.sizes.members == Some(size);
     let reached = ours.until(&format!("{size} members"), PATIENCE, reached).await?;
     let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.to, ended.ended_at, ended.status), (size, size, PlanStatus::Done), "{ended:#?}");
+    assert_eq!(
+        (ended.members_leg().1, ended.ended_at.members, ended.status),
+        (size, Some(size), PlanStatus::Done),
+        "{ended:#?}"
+    );
     assert!(
         plan.as_ref().is_none_or(|plan| *plan == *ended.id),
         "{plan:?} was killed: {:#?}",
@@ -268,7 +272,7 @@ async fn past_an_upgrade(ours: &mut Installed) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    let reached = |status: &Status| status.plan.is_none() && status.size == Some(5);
+    let reached = |status: &Status| status.plan.is_none() && status.sizes.members == Some(5);
     let reached = ours.until("5 members past the upgrade", PATIENCE, reached).await?;
     assert_eq!(reached.history.last().context("no ended plan")?.id, plan, "{:#?}", reached.history);
     println!("{} was upgraded in the middle of a plan", Release::NAME);

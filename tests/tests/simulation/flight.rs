@@ -95,7 +95,7 @@ impl Flight {
 
     pub(crate) fn statuses(&self) -> Vec<(PlanStatus, u32)> {
         let history = self.pilot.journal().map_or(&[][..], |journal| &journal.history);
-        history.iter().map(|ended| (ended.status, ended.ended_at)).collect()
+        history.iter().map(|ended| (ended.status, ended.ended_at.members.unwrap())).collect()
     }
 }
 

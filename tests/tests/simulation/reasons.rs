@@ -11,14 +11,14 @@ pub(crate) fn silence(pilot: &Pilot, now_ms: u64) -> Option<String> {
     let status = pilot.state().status();
     let plan = status.plan.as_ref()?;
     if status.waiting_for.is_empty() {
-        return Some(format!("plan {} → {}, {:?}: waits for nothing", plan.from, plan.to, plan.status));
+        return Some(format!("plan {} → {}, {:?}: waits for nothing", plan.from(), plan.to(), plan.status));
     }
     let held = match plan.status {
         PlanStatus::Held | PlanStatus::Stopping => true,
         PlanStatus::Running | PlanStatus::AwaitingApproval | PlanStatus::Done | PlanStatus::Aborted => false,
     };
     if held && plan.why.is_empty() {
-        return Some(format!("plan {} → {}, {:?}: no reason", plan.from, plan.to, plan.status));
+        return Some(format!("plan {} → {}, {:?}: no reason", plan.from(), plan.to(), plan.status));
     }
     // A look takes a while, and a daemon that was killed comes back first.
     let still_ms = now_ms.saturating_sub(plan.progressed.mono_ms);
@@ -26,7 +26,9 @@ pub(crate) fn silence(pilot: &Pilot, now_ms: u64) -> Option<String> {
     (plan.status == PlanStatus::Running && still_ms > late_ms).then(|| {
         format!(
             "plan {} → {} has been running for {still_ms} ms without progress, waiting for {:?}",
-            plan.from, plan.to, status.waiting_for
+            plan.from(),
+            plan.to(),
+            status.waiting_for
         )
     })
 }

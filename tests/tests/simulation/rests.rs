@@ -33,7 +33,7 @@ fn a_plan_whose_way_back_is_barred_by_a_removed_members_volume_goes_onward_to_th
     assert_eq!(flight.end(), End::at(3), "{:?}", flight.pilot.state().status());
     let history = &flight.pilot.journal().unwrap().history;
     let ended = history.last().unwrap();
-    assert_eq!((ended.status, ended.ended_at), (PlanStatus::Done, 3), "{history:?}");
+    assert_eq!((ended.status, ended.ended_at.members), (PlanStatus::Done, Some(3)), "{history:?}");
     for word in ["the way from 4 to 5 is barred", "ZombieVolume", "it goes to 3"] {
         assert!(ended.why.contains(word), "{history:?}");
     }
@@ -56,7 +56,7 @@ fn a_plan_with_both_ways_barred_keeps_its_place_and_says_why_until_one_is_clear(
     flight.pass(40 * MINUTE);
     let status = flight.pilot.state().status();
     let plan = status.plan.clone().unwrap();
-    assert_eq!((plan.status, plan.from), (PlanStatus::Stopping, 4), "{status:?}");
+    assert_eq!((plan.status, plan.from()), (PlanStatus::Stopping, 4), "{status:?}");
     assert!(!plan.why.is_empty() && !status.waiting_for.is_empty(), "{status:?}");
     flight.pilot.look_through(None);
     flight.settle();

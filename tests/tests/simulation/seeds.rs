@@ -98,7 +98,11 @@ fn complaints(sim: &Sim, pilot: &Pilot, end_ms: u64) -> Vec<String> {
         if still_ms > 45 * MINUTE && !told {
             wrong.push(format!(
                 "plan {} → {} stands still for {still_ms} ms, {:?}, {:?}, waiting for {:?}",
-                plan.from, plan.to, plan.status, plan.why, status.waiting_for
+                plan.from(),
+                plan.to(),
+                plan.status,
+                plan.why,
+                status.waiting_for
             ));
         }
     }
@@ -122,7 +126,7 @@ fn unsettled(sim: &Sim, pilot: &Pilot) -> Option<String> {
     let last = status.last_decision?;
     // A volume that is in the way is nothing that we clear.
     let blocked = last.judgement.violations.iter().any(|one| one.kind == "ZombieVolume");
-    let wished = last.wish.members?.max(3);
+    let wished = last.wish.sizes.members?.max(3);
     let wished = if wished % 2 == 0 { wished - 1 } else { wished };
     (sim.size() != wished && !blocked).then(|| {
         format!(

@@ -95,7 +95,7 @@ pub(crate) fn hasty() -> Safety {
 
 fn wish(members: u32) -> Answer {
     Answer::Proposal(Proposal {
-        sizes: Sizes { members: Some(members) },
+        sizes: Sizes::of_members(members),
         reason: Reason { code: "Wish".to_owned(), message: String::new() },
         signals: vec!["demand".to_owned()],
         ..Proposal::default()

@@ -11,6 +11,7 @@ use crate::plan::unit_sizes;
 use crate::step;
 use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Verb};
 use plimsoll_wire::record::{Body, Judgement, Verdict};
+use plimsoll_wire::size::{Leg, Sizes};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use std::sync::Arc;
 
@@ -418,11 +419,14 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     let Some(journal) = &mut state.journal else { return };
     let Some(plan) = journal.plan.take() else { return };
     let (size, _) = unit_sizes(&plan);
-    if size != plan.from {
+    if size != plan.from() {
         let (began, at) = (plan.started.clone(), stamp(now));
-        decide::remember(&mut journal.memory.changes, Changed { from: plan.from, to: size, began, at });
+        decide::remember(
+            &mut journal.memory.changes,
+            Changed { leg: Leg::members(plan.from(), size), began, at },
+        );
     }
-    if journal.memory.asked.as_ref().is_some_and(|asked| asked.members == size) {
+    if journal.memory.asked.as_ref().is_some_and(|asked| asked.sizes.members == Some(size)) {
         journal.memory.asked = None;
     }
     // One that was turned on its way to rest is done where it rests, and was given up all the same.
@@ -434,9 +438,8 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     journal.intent = None;
     journal.history.push(Ended {
         id: plan.id,
-        from: plan.from,
-        to: plan.to,
-        ended_at: size,
+        legs: plan.legs,
+        ended_at: Sizes::of_members(size),
         status,
         why: if plan.why.is_empty() { why.to_owned() } else { plan.why },
         at: stamp(now),

@@ -3,6 +3,7 @@
 
 use super::{since, stamp};
 use plimsoll_wire::journal::{Attempt, Memory, PlanState};
+use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::{Now, Snapshot};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -20,18 +21,22 @@ pub(super) fn bars(
     to: Option<u32>,
 ) -> Option<String> {
     let attempt = memory.attempt.as_ref().filter(|attempt| attempt.given_up > 0)?;
-    let is_same = (Some(attempt.from), Some(attempt.to)) == (from, to) && attempt.places == places(snapshot);
+    let is_same =
+        attempt_of(from, to).is_some_and(|leg| attempt.legs == [leg]) && attempt.places == places(snapshot);
     let left_ms = wait_ms(attempt.given_up).saturating_sub(since(&attempt.at, now));
     (is_same && left_ms > 0).then(|| {
         let times =
             if attempt.given_up == 1 { "once".to_owned() } else { format!("{} times", attempt.given_up) };
+        let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
         format!(
-            "the plan from {} to {} was given up {times}; it may begin again in {} s",
-            attempt.from,
-            attempt.to,
+            "the plan from {from} to {to} was given up {times}; it may begin again in {} s",
             left_ms.div_ceil(1_000)
         )
     })
+}
+
+fn attempt_of(from: Option<u32>, to: Option<u32>) -> Option<Leg> {
+    Some(Leg::members(from?, to?))
 }
 
 fn wait_ms(given_up: u32) -> u64 {
@@ -52,10 +57,10 @@ fn places(snapshot: &Snapshot) -> String {
 
 /// A plan begins: the same as before, or another.
 pub(super) fn began(memory: &mut Memory, now: &Now, snapshot: &Snapshot, plan: &PlanState) {
-    let (from, to, places) = (plan.from, plan.to, places(snapshot));
-    let is_same = |before: &Attempt| (before.from, before.to, &before.places) == (from, to, &places);
+    let places = places(snapshot);
+    let is_same = |before: &Attempt| (&before.legs, &before.places) == (&plan.legs, &places);
     let given_up = memory.attempt.take().filter(is_same).map_or(0, |before| before.given_up);
-    memory.attempt = Some(Attempt { from, to, places, given_up, at: stamp(now) });
+    memory.attempt = Some(Attempt { legs: plan.legs.clone(), places, given_up, at: stamp(now) });
 }
 
 /// A plan has ended: where it was to, or given up.

@@ -22,7 +22,7 @@ pub(super) fn over(state: &State, now: &Now, snapshot: &Snapshot, plan: &PlanSta
     if since(&plan.started, now) > APPROVAL_MS {
         return Some("nobody approved it in time".to_owned());
     }
-    let count = plan.from.saturating_sub(plan.to);
+    let count = plan.from().saturating_sub(plan.to());
     let goes = plan::victim_ids(&plan::victims(snapshot, count));
     let named = |ids: &[Arc<str>]| ids.iter().cloned().collect::<BTreeSet<_>>();
     if snapshot.members.value().is_some() && named(&goes) != named(&plan.victims) {

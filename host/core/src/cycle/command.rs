@@ -5,6 +5,7 @@ use crate::count::count;
 use crate::plan;
 use plimsoll_wire::journal::{Approved, Asked, Journal, Note, PlanStatus};
 use plimsoll_wire::record::Body;
+use plimsoll_wire::size::Sizes;
 use plimsoll_wire::snapshot::Now;
 
 /// A person's order.
@@ -113,7 +114,7 @@ pub(super) fn apply(
             }
             // Whoever orders it again wants it tried again.
             journal.memory.attempt.take_if(|attempt| attempt.given_up > 0);
-            journal.memory.asked = Some(Asked { members: *members, note });
+            journal.memory.asked = Some(Asked { sizes: Sizes::of_members(*members), note });
             state.next_decision_ms = mono;
             Ok((format!("{key} is asked to have {}", count(members, "member")), members.to_string()))
         }

@@ -3,6 +3,7 @@
 use super::{State, since};
 use crate::snapshot::Context;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
+use plimsoll_wire::size::Sizes;
 use plimsoll_wire::snapshot::{Change, History, Now, Target};
 use std::sync::Arc;
 
@@ -15,8 +16,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
             .changes
             .iter()
             .map(|change| Change {
-                from: change.from,
-                to: change.to,
+                leg: change.leg,
                 age_ms: since(&change.at, now),
                 began_age_ms: since(&change.began, now),
             })
@@ -35,7 +35,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
         changes,
         wish_held_ms: wish.map_or(0, |wish| since(&wish.since, now)),
         wish_direction: wish.map_or(0, |wish| wish.direction),
-        ghost_size: memory.and_then(|memory| memory.ghost_size),
+        ghost: memory.map_or_else(Sizes::default, |memory| memory.ghost),
     };
     Context {
         target: Target {
@@ -43,8 +43,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
             system: spec.profile.system.to_string(),
             platform: spec.platform.clone(),
             mode: spec.mode,
-            min: spec.min,
-            max: spec.max,
+            bounds: spec.bounds(),
             settings,
             behavior: spec.behavior.clone(),
         },

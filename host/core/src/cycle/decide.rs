@@ -7,10 +7,12 @@ use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
 use crate::judge::{Judged, judge};
 use crate::plan;
+use crate::profile;
 use crate::reason::{self, Word};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Changed, PlanState, PlanStatus, WishHeld};
-use plimsoll_wire::proposal::{Answer, Reason};
+use plimsoll_wire::profile::Profile;
+use plimsoll_wire::proposal::{Answer, Reason, Sizes};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Verdict, Wish, Wisher};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use plimsoll_wire::status::{LastDecision, OutsideWish};
@@ -18,6 +20,8 @@ use std::sync::Arc;
 
 /// How many changes are remembered.
 const CHANGES: usize = 32;
+/// The word of a policy's failure to stay within what can be wished.
+const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
 
 /// What each policy is asked: the snapshot with its own settings and state.
 pub(super) fn asks(state: &State) -> Vec<(PolicyRef, Arc<Snapshot>)> {
@@ -41,14 +45,21 @@ pub(super) fn asks(state: &State) -> Vec<(PolicyRef, Arc<Snapshot>)> {
         .collect()
 }
 
-fn answer_of(evaluated: &Evaluated) -> PolicyAnswer {
-    let (members, reason, failed) = match &evaluated.answer {
-        Ok(Answer::Proposal(proposal)) => (proposal.sizes.members, proposal.reason.clone(), false),
-        Ok(Answer::Refusal { refusal }) => (None, refusal.reason.clone(), false),
-        Err((kind, detail)) => (None, Reason { code: kind.clone(), message: detail.clone() }, true),
+/// A wish for what cannot change here is a failure of the policy, whatever else it wishes: nothing is done by halves.
+fn answer_of(evaluated: &Evaluated, profile: &Profile) -> PolicyAnswer {
+    let failure = |code: &str, message: &str| {
+        (Sizes::default(), Reason { code: code.to_owned(), message: message.to_owned() }, true)
+    };
+    let (sizes, reason, failed) = match &evaluated.answer {
+        Ok(Answer::Proposal(proposal)) => match profile::fixed(profile, &proposal.sizes) {
+            Some(why) => failure(OUT_OF_RANGE, &why),
+            None => (proposal.sizes, proposal.reason.clone(), false),
+        },
+        Ok(Answer::Refusal { refusal }) => (Sizes::default(), refusal.reason.clone(), false),
+        Err((kind, detail)) => failure(kind, detail),
     };
     let (from, module) = (Wisher::Policy(evaluated.policy.clone()), evaluated.module.clone());
-    PolicyAnswer { from, module, members, reason, failed, fuel: evaluated.fuel }
+    PolicyAnswer { from, module, sizes, reason, failed, fuel: evaluated.fuel }
 }
 
 /// A wish from outside, as an answer beside those of the policies.
@@ -58,7 +69,7 @@ fn outside(wish: &OutsideWish) -> PolicyAnswer {
     PolicyAnswer {
         from: Wisher::Outside,
         module: String::new(),
-        members: Some(wish.members),
+        sizes: Sizes::of_members(wish.members),
         reason: Reason { code: "ExternalWish".to_owned(), message },
         failed: false,
         fuel: 0,
@@ -71,19 +82,19 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     keep_policy_state(state, &evaluated);
     let of_policies = evaluated.iter().map(|one| {
         let policy = state.spec.policies.iter().find(|policy| policy.name == one.policy);
-        (answer_of(one), policy.map(|policy| policy.on_error).unwrap_or_default())
+        (answer_of(one, &state.spec.profile), policy.map(|policy| policy.on_error).unwrap_or_default())
     });
     let from_outside = state.outside.iter().map(|wish| (outside(wish), OnError::default()));
     let answers: Vec<_> = of_policies.chain(from_outside).collect();
     let asked = state.journal.as_ref().and_then(|journal| journal.memory.asked.as_ref());
-    let asked = asked.map(|asked| asked.members);
+    let asked = asked.and_then(|asked| asked.sizes.members);
     let size = plan::counted_size(&snapshot);
     let wish = state.spec.pauses.bound(combine(size, asked, &answers), size);
     hold_wish(state, now, &wish, &snapshot);
     let rests_on = rests_on(&wish, &evaluated);
-    let (to, by) = (wish.members.unwrap_or(0), wish.from.clone());
+    let (to, by) = (wish.sizes.members.unwrap_or(0), wish.from.clone());
     let change = Change::Wish { to, by, rests_on };
-    let judgement = match wish.members {
+    let judgement = match wish.sizes.members {
         Some(_) => match judge(&change, &snapshot, state.direct) {
             Judged::Verdict(judgement) => judgement,
             // Only asked for before destruction; nothing is admitted on a verdict that was not given.
@@ -105,10 +116,10 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
 fn begins(state: &State, now: &Now, snapshot: &Snapshot, judgement: &Judgement) -> bool {
     let rests = state.journal.as_ref().is_some_and(|journal| journal.plan.is_none());
     let size = plan::current_size(snapshot);
-    let moves = judgement.size.is_some() && judgement.size != size;
+    let moves = judgement.sizes.members.is_some() && judgement.sizes.members != size;
     rests
         && moves
-        && waits_again(state, now, snapshot, size, judgement.size).is_none()
+        && waits_again(state, now, snapshot, size, judgement.sizes.members).is_none()
         && judgement.verdict <= Verdict::Clamp
         && state.spec.mode == Mode::Enforce
 }
@@ -153,7 +164,7 @@ fn keep_policy_state(state: &mut State, evaluated: &[Evaluated]) {
 /// Remembers since when the wish has pointed where it points (STEP-4).
 fn hold_wish(state: &mut State, now: &Now, wish: &Wish, snapshot: &Snapshot) {
     let Some(journal) = &mut state.journal else { return };
-    let direction = match (wish.members, plan::counted_size(snapshot)) {
+    let direction = match (wish.sizes.members, plan::counted_size(snapshot)) {
         (Some(wished), Some(current)) => Direction::between(current, wished),
         (Some(_) | None, _) => None,
     };
@@ -174,9 +185,9 @@ fn conclude(
     judgement: Judgement,
 ) {
     let (size, counted) = (plan::current_size(snapshot), plan::counted_size(snapshot));
-    let admitted = judgement.verdict <= Verdict::Clamp && wish.members.is_some();
-    let again = waits_again(state, now, snapshot, size, judgement.size).filter(|_| admitted);
-    let decided = if admitted && again.is_none() { judgement.size } else { counted };
+    let admitted = judgement.verdict <= Verdict::Clamp && wish.sizes.members.is_some();
+    let again = waits_again(state, now, snapshot, size, judgement.sizes.members).filter(|_| admitted);
+    let decided = if admitted && again.is_none() { judgement.sizes.members } else { counted };
     let running = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
     let goes = admitted && decided != counted && decided.is_some() && !running;
     let reason = match again.filter(|_| !running) {
@@ -192,12 +203,12 @@ fn conclude(
     let decision = Decision {
         snapshot: String::new(),
         mode: state.spec.mode,
-        size,
-        ghost: snapshot.history.ghost_size,
+        sizes: snapshot.sizes.known(),
+        ghost: snapshot.history.ghost,
         answers: answers.clone(),
         wish: wish.clone(),
         judgement: judgement.clone(),
-        decided,
+        decided: decided.into(),
         plan: plan.as_ref().map(|plan| plan.id.clone()),
         safety: (state.spec.safety != Safety::default()).then(|| state.spec.safety.clone()),
         reason: reason.clone(),
@@ -211,7 +222,7 @@ fn conclude(
         wall_ms: now.wall_ms,
         answers,
         wish: wish.clone(),
-        decided,
+        decided: decided.into(),
         reason: reason.code,
         judgement,
     });
@@ -245,17 +256,18 @@ fn save_is_due(state: &State, now: &Now) -> bool {
 /// A person's wish is forgotten once it is reached: from then on the policies are followed again.
 fn reached(state: &mut State, counted: Option<u32>) -> bool {
     let Some(journal) = &mut state.journal else { return false };
-    journal.memory.asked.take_if(|asked| Some(asked.members) == counted).is_some()
+    journal.memory.asked.take_if(|asked| asked.sizes.members == counted).is_some()
 }
 
 /// One word and one sentence for status and metrics: that nothing is wished, that a plan is under way, the cause of a
 /// refusal or limit ([`Judgement::cause`]), or what is done.
 fn reason(state: &State, wish: &Wish, judgement: &Judgement, goes: bool) -> Reason {
     let told = |why: Word, message: &str| hazard(why.word, message);
-    let Some(wished) = wish.members else { return told(reason::HOLD, &wish.rule) };
+    let Some(wished) = wish.sizes.members else { return told(reason::HOLD, &wish.rule) };
     if let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) {
         let turned = if turns(plan, wished) { "; the wish has turned, and it is given up" } else { "" };
-        let message = format!("a plan is under way: {} from {} to {}{turned}", plan.id, plan.from, plan.to);
+        let message =
+            format!("a plan is under way: {} from {} to {}{turned}", plan.id, plan.from(), plan.to());
         return told(reason::UNDER_WAY, &message);
     }
     match (judgement.verdict, judgement.cause()) {
@@ -338,8 +350,8 @@ pub(super) fn remember(changes: &mut Vec<Changed>, change: Changed) {
 /// Whether a wish points back to where a plan came from, or beyond.
 fn turns(plan: &PlanState, wished: u32) -> bool {
     match plan::direction(plan) {
-        Some(Direction::In) => wished >= plan.from,
-        Some(Direction::Out) => wished <= plan.from,
+        Some(Direction::In) => wished >= plan.from(),
+        Some(Direction::Out) => wished <= plan.from(),
         None => false,
     }
 }
@@ -347,7 +359,7 @@ fn turns(plan: &PlanState, wished: u32) -> bool {
 /// A wish that points the other way ends the plan at the nearest legal size; silence does not (D6, D8). A plan that
 /// waits for approval also ends when another module wishes it than the one that is to be approved (D10).
 fn withdraw(state: &mut State, wish: &Wish, module: &str) {
-    let Some(wished) = wish.members else { return };
+    let Some(wished) = wish.sizes.members else { return };
     let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
     let why = match plan.status {
         PlanStatus::AwaitingApproval if plan.module != module => "another module wishes it now".to_owned(),

@@ -107,20 +107,10 @@ fn note_journal(sieve: &mut Sieve, journal: &Journal) {
     note!(sieve, format_version, epoch, plan.is_some(), intent.is_some());
     plan.iter().for_each(|plan| note_plan(sieve, plan));
     intent.iter().for_each(|intent| note_intent(sieve, intent));
-    let Memory {
-        changes,
-        wish,
-        ghost_size,
-        ghost_of,
-        paused,
-        asked,
-        approved,
-        policy_state,
-        answered,
-        attempt,
-    } = memory;
-    note!(sieve, changes, wish, ghost_size, ghost_of, paused.is_some(), policy_state, answered);
-    note!(sieve, asked.as_ref().map(|asked| asked.members), attempt);
+    let Memory { changes, wish, ghost, ghost_of, paused, asked, approved, policy_state, answered, attempt } =
+        memory;
+    note!(sieve, changes, wish, ghost, ghost_of, paused.is_some(), policy_state, answered);
+    note!(sieve, asked.as_ref().map(|asked| asked.sizes), attempt);
     note!(sieve, approved.as_ref().map(|approved| (&approved.content, &approved.note.at)));
 }
 
@@ -128,8 +118,8 @@ fn note_plan(sieve: &mut Sieve, plan: &PlanState) {
     let PlanState {
         id: _,
         decision: _,
-        from,
-        to,
+        legs,
+        leg,
         fingerprint,
         workload,
         base_epoch,
@@ -146,7 +136,7 @@ fn note_plan(sieve: &mut Sieve, plan: &PlanState) {
         started,
         progressed,
     } = plan;
-    note!(sieve, from, to, fingerprint, base_epoch, module, members, victims, status, unit, subject, phase);
+    note!(sieve, legs, leg, fingerprint, base_epoch, module, members, victims, status, unit, subject, phase);
     note!(sieve, workload);
     // A reason tells by its first word whether it was told before.
     note!(sieve, point_of_no_return, undoing, why.split(':').next(), started, progressed);

@@ -3,16 +3,20 @@
 use super::{Chore, State, decide, stamp};
 use crate::plan;
 use plimsoll_wire::journal::Changed;
+use plimsoll_wire::size::{Leg, Sizes};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 
 /// The step would have been done: the same is remembered as at the end of a plan.
 pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Option<u32>, to: Option<u32>) {
     let (Some(from), Some(to), Some(journal)) = (from, to, &mut state.journal) else { return };
     let memory = &mut journal.memory;
-    (memory.ghost_size, memory.ghost_of) = (Some(to), size);
+    (memory.ghost, memory.ghost_of) = (Sizes::of_members(to), size.into());
     memory.wish = None;
-    memory.asked.take_if(|asked| asked.members == to);
-    decide::remember(&mut memory.changes, Changed { from, to, began: stamp(now), at: stamp(now) });
+    memory.asked.take_if(|asked| asked.sizes.members == Some(to));
+    decide::remember(
+        &mut memory.changes,
+        Changed { leg: Leg::members(from, to), began: stamp(now), at: stamp(now) },
+    );
     state.queue([Chore::Store]);
 }
 
@@ -20,12 +24,12 @@ pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Opt
 pub(super) fn forget(state: &mut State, snapshot: &mut Snapshot) {
     let Some(journal) = &mut state.journal else { return };
     let memory = &mut journal.memory;
-    let moved = match (memory.ghost_of, plan::current_size(snapshot)) {
+    let moved = match (memory.ghost_of.members, plan::current_size(snapshot)) {
         (Some(then), Some(now)) => then != now,
         (Some(_) | None, _) => false,
     };
     if moved || state.spec.mode != Mode::Dryrun {
-        (memory.ghost_size, memory.ghost_of) = (None, None);
-        snapshot.history.ghost_size = None;
+        (memory.ghost, memory.ghost_of) = (Sizes::default(), Sizes::default());
+        snapshot.history.ghost = Sizes::default();
     }
 }

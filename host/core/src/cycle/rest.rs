@@ -11,6 +11,7 @@ use crate::plan::progress::{self, Next};
 use crate::plan::unit_sizes;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
+use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::{Now, Snapshot};
 
 /// Ends a plan at the nearest legal size: back where the unit can be taken back, onward where it cannot.
@@ -23,8 +24,8 @@ pub(super) fn give_up(plan: &mut PlanState, why: &str) {
 /// A plan that is given up rests where it may: here, or at the nearest legal size, to which it turns.
 pub(super) fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
     let (size, _) = unit_sizes(plan);
-    let rest = plan::rest_near(size, plan.from, plan.to, &state.spec.profile, &state.spec.safety);
-    if rest == plan.to && rest != size {
+    let rest = plan::rest_near(size, plan.from(), plan.to(), &state.spec.profile, &state.spec.safety);
+    if rest == plan.to() && rest != size {
         // It leads there already.
         return false;
     }
@@ -33,7 +34,7 @@ pub(super) fn rests(state: &mut State, now: &Now, plan: &PlanState) -> bool {
         end(state, now, PlanStatus::Aborted, &why);
         return true;
     }
-    let why = format!("{} (began at {}; {size} is no legal size to rest at)", plan.why, plan.from);
+    let why = format!("{} (began at {}; {size} is no legal size to rest at)", plan.why, plan.from());
     head_for(state, now, turned(plan, size, rest, now, why));
     true
 }
@@ -69,7 +70,7 @@ fn other_way(
     let (size, _) = unit_sizes(plan);
     let direction = plan::direction(plan)?;
     let rest = plan::rest_beyond(size, direction, &spec.profile, &spec.safety, (spec.min, spec.max))?;
-    let why = format!("the way from {size} to {} is barred ({bar}): it goes to {rest}", plan.to);
+    let why = format!("the way from {size} to {} is barred ({bar}): it goes to {rest}", plan.to());
     let other = turned(plan, size, rest, now, why);
     let subject = plan::next_subject(snapshot, &other)?;
     // A removal that a person must approve is not begun in passing.
@@ -93,8 +94,8 @@ fn is_clear(state: &State, snapshot: &Snapshot, plan: &PlanState) -> bool {
 /// and forth between two illegal rests.
 fn turned(plan: &PlanState, from: u32, to: u32, now: &Now, why: String) -> PlanState {
     PlanState {
-        from,
-        to,
+        legs: vec![Leg::members(from, to)],
+        leg: 0,
         unit: 0,
         subject: None,
         phase: 0,

@@ -4,7 +4,9 @@ use crate::combine::OnError;
 use crate::pauses::Pauses;
 use plimsoll_wire::Safety;
 use plimsoll_wire::profile::Profile;
+use plimsoll_wire::size::{Bounds, Dimension};
 use plimsoll_wire::snapshot::{Behavior, Mode};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the owner wrote, checked and complete.
@@ -36,6 +38,14 @@ pub struct Spec {
     pub interval_ms: u64,
     /// How often a running plan is looked at, in milliseconds.
     pub pace_ms: u64,
+}
+
+impl Spec {
+    /// The owner's bounds, as documents have them.
+    #[must_use]
+    pub fn bounds(&self) -> BTreeMap<Dimension, Bounds> {
+        Bounds::of_members(self.min, self.max)
+    }
 }
 
 /// A policy of a target.

@@ -22,8 +22,7 @@ pub(super) fn loaded(
             return;
         }
     };
-    if revision.is_some() && journal.format_version != FORMAT_VERSION {
-        let detail = format!("format version {}, this daemon knows {FORMAT_VERSION}", journal.format_version);
+    if let Some(detail) = revision.and_then(|_| strange(&journal)) {
         state.stumble(now, reason::JOURNAL_FORMAT_UNKNOWN, &detail, effects);
         return;
     }
@@ -48,6 +47,18 @@ pub(super) fn loaded(
     state.next_decision_ms = now.mono_ms;
     state.next_look_ms = now.mono_ms;
     state.next_save_ms = now.mono_ms + SAVE_MS;
+}
+
+/// What in a journal this daemon does not understand, if anything.
+fn strange(journal: &Journal) -> Option<String> {
+    if journal.format_version != FORMAT_VERSION {
+        return Some(format!(
+            "format version {}, this daemon knows {FORMAT_VERSION}",
+            journal.format_version
+        ));
+    }
+    let plan = journal.plan.as_ref().filter(|plan| plan.members_leg().is_none())?;
+    Some(format!("plan {} changes no number of members, and this daemon changes nothing else", plan.id))
 }
 
 /// A write to the platform was not answered and may still arrive, even after its plan was given up: nothing else touches

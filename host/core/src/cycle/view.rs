@@ -6,6 +6,7 @@ use crate::{plan, reason, workload};
 use plimsoll_wire::Fact;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
+use plimsoll_wire::size::Sizes;
 use plimsoll_wire::status::{Condition, Status};
 
 impl State {
@@ -19,10 +20,9 @@ impl State {
             system: self.spec.profile.system.to_string(),
             platform: self.spec.platform.clone(),
             mode: self.spec.mode,
-            min: self.spec.min,
-            max: self.spec.max,
-            size: self.snapshot.as_deref().and_then(plan::current_size),
-            ghost_size: journal.and_then(|journal| journal.memory.ghost_size),
+            bounds: self.spec.bounds(),
+            sizes: self.snapshot.as_deref().and_then(plan::current_size).into(),
+            ghost: journal.map_or_else(Sizes::default, |journal| journal.memory.ghost),
             last_decision: self.last.clone(),
             phase: plan.as_ref().map_or("", |plan| advance::phase_name(self, plan)).to_owned(),
             waiting_for: self.waits_for(plan.as_ref()),
@@ -47,7 +47,7 @@ impl State {
         match (&self.trouble, &self.snapshot) {
             (Some(trouble), _) => (false, reason::TROUBLE.word, trouble.clone()),
             (None, None) => (false, reason::NOT_OBSERVED.word, "the target has not been read yet".to_owned()),
-            (None, Some(snapshot)) => match &snapshot.size {
+            (None, Some(snapshot)) => match &snapshot.sizes.members {
                 Fact::Known(_) => (true, reason::OBSERVED.word, String::new()),
                 Fact::Unknown { reason, detail } => {
                     let detail = if detail.is_empty() { reason.kind() } else { detail };

@@ -47,7 +47,7 @@ pub const FAMILY: &[Invariant] = &[
 
 fn min(case: &Case) -> Finding {
     // Up to the owner's own floor a wish is lifted; no other floor makes anything grow.
-    let least = case.snapshot.target.min;
+    let (least, _) = case.snapshot.target.member_bounds();
     if case.to >= case.from {
         return Finding::Clamp {
             least,
@@ -55,8 +55,8 @@ fn min(case: &Case) -> Finding {
             detail: format!("not below {least}: the owner's least size"),
         };
     }
-    let (target, safety, profile) = (&case.snapshot.target, &case.snapshot.safety, case.profile);
-    let mut floor = (target.min.max(profile.min_size), "the owner's least size".to_owned());
+    let (safety, profile) = (&case.snapshot.safety, case.profile);
+    let mut floor = (least.max(profile.min_size), "the owner's least size".to_owned());
     if profile.members_vote {
         let votes = safety.tolerance.saturating_mul(2).saturating_add(1);
         if votes > floor.0 {
@@ -82,7 +82,7 @@ fn max(case: &Case) -> Finding {
     if case.to <= case.from {
         return Finding::Pass;
     }
-    let most = case.snapshot.target.max;
+    let (_, most) = case.snapshot.target.member_bounds();
     Finding::Clamp {
         least: 0,
         most: most.max(case.from),

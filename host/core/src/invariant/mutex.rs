@@ -107,7 +107,7 @@ fn one_operation(case: &Case) -> Finding {
     // A plan is an operation of our own, and no other begins beside it.
     if let (Change::Wish { .. }, Some(plan)) = (case.change, &case.snapshot.plan) {
         return Finding::broken(
-            format!("a plan is under way: {} from {} to {}", plan.id, plan.from, plan.to),
+            format!("a plan is under way: {} from {} to {}", plan.id, plan.from(), plan.to()),
             "what is wished is judged when it has ended",
         );
     }

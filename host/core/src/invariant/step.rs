@@ -138,7 +138,7 @@ fn flap(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let (safety, history) = (&case.snapshot.safety, &case.snapshot.history);
-    let grew = |change: &&Changed| Direction::between(change.from, change.to) == Some(Direction::Out);
+    let grew = |change: &&Changed| change.leg.of_members().is_some_and(|(from, to)| from < to);
     let opposite = history.changes.iter().filter(grew).map(|change| change.age_ms).min();
     let Some(age) = opposite else { return Finding::Pass };
     if age < safety.reverse_ms {
@@ -216,7 +216,8 @@ fn fraction(case: &Case) -> Finding {
         .changes
         .iter()
         .filter(|change| change.age_ms < DAY_MS)
-        .fold(0, |sum: u32, change| sum.saturating_add(change.from.saturating_sub(change.to)));
+        .filter_map(|change| change.leg.of_members())
+        .fold(0, |sum: u32, (from, to)| sum.saturating_add(from.saturating_sub(to)));
     let before = case.from.saturating_add(removed);
     let part = u64::from(before) * u64::from(case.snapshot.safety.fraction_permille) / 1_000;
     let legal = plan::legal_below(case.from, case.profile, &case.snapshot.safety)

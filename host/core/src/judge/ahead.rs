@@ -87,7 +87,7 @@ fn without(snapshot: &mut Snapshot, subject: &Subject) {
     if let Fact::Known(known) = &mut snapshot.members {
         known.value.retain(|member| !is_same(subject, member));
     }
-    if let Fact::Known(known) = &mut snapshot.size {
+    if let Fact::Known(known) = &mut snapshot.sizes.members {
         known.value = known.value.saturating_sub(1);
     }
     let Fact::Known(groups) = &mut snapshot.groups else { return };

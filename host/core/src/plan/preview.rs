@@ -128,10 +128,10 @@ pub fn preview(snapshot: &Snapshot, asked: Asked) -> Preview {
     let size = plan::current_size(snapshot);
     let counted = plan::counted_size(snapshot);
     let ghost = counted.filter(|_| counted != size);
-    let is_void = judgement.size == counted && Some(wished) != counted;
+    let is_void = judgement.sizes.members == counted && Some(wished) != counted;
     let admitted = judgement.verdict <= Verdict::Clamp && size.is_some() && !is_void;
     let running = snapshot.plan.as_ref().map(|plan| plan.id.clone());
-    let plan = match (size, judgement.size) {
+    let plan = match (size, judgement.sizes.members) {
         // From what is only pretended nobody can say who would go.
         (Some(from), Some(to)) if admitted && from != to && running.is_none() && ghost.is_none() => {
             Some(foresee(snapshot, from, to))
@@ -197,7 +197,7 @@ fn foresee_unit(
     let joined = !goes || subject.as_ref().is_none_or(|subject| subject.id.is_some());
     let ahead =
         Ahead { snapshot, subject: named(&name, joined.then(|| name.clone())), size_after, leads, goes };
-    let phases = if goes { &snapshot.profile.shrink } else { &snapshot.profile.grow };
+    let phases = if goes { &snapshot.profile.shrink() } else { &snapshot.profile.grow() };
     let steps = step::of(phases).map(|(_, step, phase)| {
         let step::Told { effect, does } = (step.tells)(step, &ahead);
         let check = check(step, &ahead).kind();

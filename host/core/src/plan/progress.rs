@@ -38,8 +38,8 @@ pub enum Next {
 #[must_use]
 pub fn phases<'a>(plan: &PlanState, profile: &'a Profile) -> &'a [Phase] {
     match plan::direction(plan) {
-        Some(Direction::In) => &profile.shrink,
-        Some(Direction::Out) | None => &profile.grow,
+        Some(Direction::In) => profile.shrink(),
+        Some(Direction::Out) | None => profile.grow(),
     }
 }
 

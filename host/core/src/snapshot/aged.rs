@@ -1,6 +1,7 @@
 //! What is old is not known (EVID-1): a snapshot as the rules see it, so that none of them has to ask how old a fact is.
 
 use plimsoll_wire::fact::{Fact, Gap, Known};
+use plimsoll_wire::size::Observed;
 use plimsoll_wire::snapshot::{Group, Member, Operation, Placement, Snapshot, Vacancy};
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ macro_rules! each_fact {
     ($snapshot:expr, $iter:ident, $values:ident, $fact:ident => $body:expr) => {{
         let Snapshot {
             format_version: _, now: _, target: _, safety: _, profile: _, history: _, plan: _, signals: _, state: _,
-            size, fingerprint, epoch, generation, owner, members, vacant, groups, operations, debts, facts,
+            sizes, fingerprint, epoch, generation, owner, members, vacant, groups, operations, debts, facts,
         } = $snapshot;
         if let Fact::Known(Known { value, .. }) = members {
             for row in value.$iter() {
@@ -55,7 +56,8 @@ macro_rules! each_fact {
         for told in facts.$values() {
             each_fact!(@these $fact => $body; told);
         }
-        each_fact!(@these $fact => $body; size, fingerprint, epoch, generation, owner, members, vacant, groups,
+        let Observed { members: size, shards, cpu_milli, memory_bytes, volume_bytes } = sizes;
+        each_fact!(@these $fact => $body; size, shards, cpu_milli, memory_bytes, volume_bytes, fingerprint, epoch, generation, owner, members, vacant, groups,
             operations, debts);
     }};
     (@these $fact:ident => $body:expr; $($each:ident),+) => {

@@ -25,7 +25,7 @@ fn a_list_is_as_old_as_the_older_of_those_who_told_it() {
     };
     let fresh = age("/fingerprint/ageMs");
     assert_eq!(age("/members/ageMs"), fresh + 7_000);
-    assert_eq!(age("/size/ageMs"), fresh + 7_000);
+    assert_eq!(age("/sizes/members/ageMs"), fresh + 7_000);
     assert_eq!(age("/members/value/0/running/ageMs"), fresh + 7_000);
     assert_eq!(age("/members/value/0/alive/ageMs"), fresh, "of the system");
 }

@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) done: Vec<Intent>,
     /// What the policy wishes; none for its own refusal.
     pub(crate) wished: Option<u32>,
+    /// What the policy wishes besides, in other dimensions.
+    pub(crate) besides: Sizes,
     /// The digest of the policy's module.
     pub(crate) module: &'static str,
     /// What the policy wants to be handed back.
@@ -141,6 +143,7 @@ impl Desk {
             log: Vec::new(),
             done: Vec::new(),
             wished: Some(members),
+            besides: Sizes::default(),
             module: "module-1",
             kept: None,
             store_fails: None,
@@ -249,7 +252,7 @@ impl Desk {
         let reason = Reason { code: "Wish".to_owned(), message: String::new() };
         let answer = match self.wished {
             Some(members) => Answer::Proposal(Proposal {
-                sizes: Sizes { members: Some(members) },
+                sizes: Sizes { members: Some(members), ..self.besides },
                 reason,
                 signals: vec!["demand".to_owned()],
                 state: self.kept.clone(),
@@ -336,7 +339,7 @@ impl Desk {
         let ended = self.journal().history.len();
         self.until("the end of the plan", |desk| desk.journal().history.len() > ended);
         let last = self.journal().history.last().unwrap();
-        (last.status, last.ended_at, last.why.clone())
+        (last.status, last.ended_at.members.unwrap(), last.why.clone())
     }
 
     /// A person says something, and is answered.

@@ -5,8 +5,9 @@ use plimsoll_core::cycle::{Effect, Order, StoreError};
 use plimsoll_core::profile;
 use plimsoll_wire::journal::{Journal, PlanStatus};
 use plimsoll_wire::record::Body;
+use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::Mode;
-use plimsoll_wire::{FORMAT_VERSION, Safety};
+use plimsoll_wire::{Dimension, FORMAT_VERSION, Safety};
 
 fn growing() -> Desk {
     let mut desk = Desk::quorum(3);
@@ -181,6 +182,24 @@ fn a_journal_of_an_unknown_version_is_held_and_never_written() {
     desk.durable = Some((Journal { epoch: 4, format_version: FORMAT_VERSION, ..Journal::default() }, 9));
     assert_eq!(desk.until_ended().0, PlanStatus::Done);
     assert_eq!(desk.journal().epoch, 5);
+}
+
+#[test]
+fn a_plan_in_a_dimension_that_this_daemon_does_not_change_is_held_and_never_written() {
+    let mut desk = growing();
+    until_intent(&mut desk);
+    let (mut other, revision) = desk.durable.clone().unwrap();
+    let plan = other.plan.as_mut().unwrap();
+    plan.legs = vec![Leg { dimension: Dimension::Memory, from: 1 << 30, to: 2 << 30 }];
+    let trouble = format!(
+        "JournalFormatUnknown: plan {} changes no number of members, and this daemon changes nothing else",
+        plan.id
+    );
+    desk.durable = Some((other.clone(), revision));
+    desk.restart(None);
+    desk.pass(HOUR);
+    assert_eq!(desk.durable, Some((other, revision)));
+    assert_eq!(desk.status().trouble, Some(trouble));
 }
 
 /// Grows by one plan, and is then asked for the next size: how long the wait between the two takes.

@@ -19,13 +19,17 @@ fn patient(members: u32, mode: Mode) -> Desk {
 
 fn changes(desk: &Desk) -> Vec<(u32, u32)> {
     let changes = desk.state.journal().map_or(&[][..], |journal| &journal.memory.changes);
-    changes.iter().map(|change| (change.from, change.to)).collect()
+    changes.iter().filter_map(|change| change.leg.of_members()).collect()
 }
 
 /// What was told to be done, each time that it was told.
 fn steps(desk: &Desk) -> Vec<(Option<u32>, Option<u32>)> {
     let dry = |decision: &&&Decision| decision.reason.code == "DryRun";
-    desk.decisions().iter().filter(dry).map(|one| (one.ghost.or(one.size), one.decided)).collect()
+    desk.decisions()
+        .iter()
+        .filter(dry)
+        .map(|one| (one.ghost.members.or(one.sizes.members), one.decided.members))
+        .collect()
 }
 
 #[test]
@@ -36,7 +40,7 @@ fn the_same_step_is_told_once_and_not_each_time() {
     desk.pass(HOUR);
     assert_eq!(steps(&desk), [(Some(3), Some(5))]);
     assert!(desk.decisions().len() > 100);
-    assert_eq!((desk.status().size, desk.status().ghost_size), (Some(3), Some(5)));
+    assert_eq!((desk.status().sizes.members, desk.status().ghost.members), (Some(3), Some(5)));
     assert_eq!(desk.reason(), "AtSize");
     assert_eq!(desk.kinds(), Vec::<&str>::new());
     let told = desk.log.iter().rev().find_map(|record| explain::explain(record).pop()).unwrap();
@@ -119,7 +123,7 @@ fn what_would_be_outlives_a_restart() {
     desk.pass(10 * MINUTE);
     desk.restart(None);
     desk.pass(HOUR);
-    assert_eq!(desk.status().ghost_size, Some(5));
+    assert_eq!(desk.status().ghost.members, Some(5));
     assert_eq!(steps(&desk).len(), 1);
 }
 
@@ -132,7 +136,7 @@ fn what_would_be_is_forgotten_when_the_target_leaves_dry_run() {
     desk.wished = Some(3);
     desk.configure(|spec| spec.mode = Mode::Enforce);
     desk.pass(10 * MINUTE);
-    assert_eq!((desk.status().ghost_size, desk.sim.size()), (None, 3));
+    assert_eq!((desk.status().ghost.members, desk.sim.size()), (None, 3));
     assert_eq!(desk.reason(), "AtSize");
 }
 
@@ -142,7 +146,7 @@ fn what_would_be_begins_again_when_somebody_else_changes_the_size() {
     dry(&mut desk);
     desk.wished = Some(7);
     desk.pass(10 * MINUTE);
-    assert_eq!(desk.status().ghost_size, Some(7));
+    assert_eq!(desk.status().ghost.members, Some(7));
     // A person follows half of the advice by hand.
     desk.wished = None;
     let vacant = desk.state.snapshot().unwrap().vacant.value().unwrap()[0].slot.clone();
@@ -152,8 +156,8 @@ fn what_would_be_begins_again_when_somebody_else_changes_the_size() {
         join: None,
     });
     desk.sim.act(&start, "human");
-    desk.until("six members", |desk| desk.status().size == Some(6));
-    assert_eq!(desk.status().ghost_size, None);
+    desk.until("six members", |desk| desk.status().sizes.members == Some(6));
+    assert_eq!(desk.status().ghost.members, None);
     desk.wished = Some(7);
     desk.pass(30 * MINUTE);
     assert_eq!(steps(&desk).last(), Some(&(Some(6), Some(7))));

@@ -64,7 +64,7 @@ fn what_was_read_or_asked_under_an_earlier_document_is_not_decided_upon() {
         for decision in after {
             let policies: Vec<&str> =
                 decision.answers.iter().map(|answer| answer.from.policy().unwrap()).collect();
-            assert_eq!((policies, decision.wish.members), (vec!["night"], Some(3)), "{what}");
+            assert_eq!((policies, decision.wish.sizes.members), (vec!["night"], Some(3)), "{what}");
         }
         assert_eq!(desk.plan(), None, "{what}");
     }

@@ -48,7 +48,7 @@ fn a_follower_watches_at_its_interval_and_does_nothing_else() {
     assert_idle(&desk);
     assert!(desk.arbiter.ask(&"default/other".into(), false), "a follower holds no permit");
     let status = desk.status();
-    assert_eq!((status.size, status.follows.as_deref()), (Some(3), Some(OTHER)));
+    assert_eq!((status.sizes.members, status.follows.as_deref()), (Some(3), Some(OTHER)));
     assert_eq!((status.plan, status.last_decision), (None, None));
     let (able, reason, message) = desk.condition("AbleToScale");
     assert_eq!((able, reason.as_str()), (false, "Follows"));
@@ -227,7 +227,7 @@ fn a_document_that_changes_while_following_is_looked_at_and_counts_on_election()
     desk.configure(|spec| spec.max = 4);
     assert!(matches!(desk.pending, Some(Effect::Observe { .. })), "{:?}", desk.pending);
     assert_idle(&desk);
-    assert_eq!(desk.status().max, 4);
+    assert_eq!(desk.status().member_bounds().1, 4);
     desk.feed(Event::Role(Role::Leads));
     let why = desk.scale(5).unwrap_err();
     assert!(why.contains("not been read yet") || why.contains("1 to 4"), "{why}");

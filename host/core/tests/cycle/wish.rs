@@ -3,11 +3,11 @@
 use crate::desk::{Desk, HOUR, MINUTE, SECOND, spec};
 use plimsoll_core::cycle::{Event, Order};
 use plimsoll_core::profile;
-use plimsoll_wire::Safety;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::record::Wisher;
 use plimsoll_wire::snapshot::SignalState;
 use plimsoll_wire::status::OutsideWish;
+use plimsoll_wire::{Safety, Sizes};
 
 fn decided(members: u32) -> Desk {
     let mut desk = Desk::quorum(members);
@@ -50,6 +50,19 @@ fn a_wish_beyond_the_owners_bounds_is_refused_with_the_bounds() {
         assert!(refused.contains("may have 1 to 7 members"), "{refused}");
     }
     assert_eq!(desk.journal().memory.asked, None);
+}
+
+#[test]
+fn a_wish_for_what_cannot_change_is_a_failure_of_the_policy_and_nothing_of_it_is_done() {
+    let mut desk = decided(3);
+    (desk.wished, desk.besides) = (Some(5), Sizes { memory_bytes: Some(8 << 30), ..Sizes::default() });
+    desk.pass(HOUR);
+    assert_eq!((desk.plan(), desk.kinds()), (None, Vec::new()));
+    let answer = desk.decisions().last().unwrap().answers[0].clone();
+    assert_eq!((answer.failed, &*answer.reason.code), (true, "OUT_OF_RANGE"));
+    assert_eq!(answer.reason.message, "sim-quorum cannot change memoryBytes; it can change members");
+    desk.besides = Sizes::default();
+    assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_plan_for_one_workload_does_nothing_to_another_of_its_name() {
         let verb = plimsoll_wire::journal::Verb::Platform(plimsoll_wire::journal::PlatformVerb::Stop {
             slot: subject.slot.clone(),
             member: subject.id.clone().unwrap(),
-            size_after: plan.from - plan.unit - 1,
+            size_after: plan.from() - plan.unit - 1,
         });
         judged(&Change::Effect { plan: Box::new(plan), subject, verb, undoing: false }, snapshot)
     };

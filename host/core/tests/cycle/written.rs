@@ -216,7 +216,7 @@ fn a_wish_from_outside_is_one_answer_among_the_policies_and_its_writer_is_named(
     assert!(told.contains(named), "{told}");
     // It stands: the policy's wish for three is a decrease, and 5 is more.
     desk.pass(10 * MINUTE);
-    assert_eq!((desk.plan(), desk.status().size), (None, Some(5)));
+    assert_eq!((desk.plan(), desk.status().sizes.members), (None, Some(5)));
     // Both agree to a decrease; then, without it, the policy alone decides.
     wish(&mut desk, Some(3));
     assert_eq!(desk.until_ended(), (PlanStatus::Done, 3, String::new()));
@@ -254,7 +254,7 @@ fn in_dry_run_a_wish_from_outside_moves_the_ghost_only() {
     let mut desk = decided(3);
     desk.configure(|spec| spec.mode = Mode::Dryrun);
     wish(&mut desk, Some(5));
-    desk.until("the ghost", |desk| desk.status().ghost_size == Some(5));
+    desk.until("the ghost", |desk| desk.status().ghost.members == Some(5));
     desk.pass(5 * MINUTE);
-    assert_eq!((desk.plan(), desk.kinds(), desk.status().size), (None, Vec::new(), Some(3)));
+    assert_eq!((desk.plan(), desk.kinds(), desk.status().sizes.members), (None, Vec::new(), Some(3)));
 }

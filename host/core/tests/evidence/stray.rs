@@ -24,7 +24,7 @@ fn beside_a_stray() -> Value {
     // A pod that waits for a machine is on none.
     row["domain"] = unlisted;
     value["members"]["value"].as_array_mut().unwrap().push(row);
-    value["size"]["value"] = json!(6);
+    value["sizes"]["members"]["value"] = json!(6);
     value
 }
 
@@ -35,7 +35,7 @@ fn planned(value: &Value, phase: u32) -> (Snapshot, PlanState) {
         value["members"]["value"].as_array().unwrap().iter().map(|row| &row["id"]["value"]).collect();
     let ids: Vec<&Value> = ids.into_iter().filter(|id| !id.is_null() && **id != json!("m-9999")).collect();
     let plan: PlanState = serde_json::from_value(json!({
-        "id": "p", "decision": "1", "from": 6, "to": 5, "fingerprint": value["fingerprint"]["value"], "baseEpoch": "1",
+        "id": "p", "decision": "1", "legs": [{ "dimension": "members", "from": 6, "to": 5 }], "fingerprint": value["fingerprint"]["value"], "baseEpoch": "1",
         "members": ids, "victims": ["db-5"], "status": "running", "unit": 0, "phase": phase,
         "subject": { "slot": "db-5", "endpoints": {}, "incarnation": "p-stray" },
         "pointOfNoReturn": false, "started": stamp, "progressed": stamp,

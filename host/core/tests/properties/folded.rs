@@ -44,7 +44,7 @@ type Said<'a> = BTreeSet<(&'a str, Verdict, bool)>;
 /// A judgement without the names in its sentences.
 fn said(judgement: &Judgement) -> (Verdict, Option<u32>, Said<'_>) {
     let rules = judgement.violations.iter().map(|one| (&*one.rule, one.verdict, one.unknown));
-    (judgement.verdict, judgement.size, rules.collect())
+    (judgement.verdict, judgement.sizes.members, rules.collect())
 }
 
 proptest! {

@@ -40,9 +40,11 @@ fn bad(at: &str, now: &Value) -> Vec<Value> {
             "id": "x", "kind": "join", "owner": "human", "progressPermille": unknown("error")
         })),
         "debts" => push(json!({ "kind": "volume", "member": "m-9999" })),
+        "members" if at.starts_with("/sizes/") => {
+            vec![json!(now.as_u64().unwrap() + 1), json!(3_900_000_000_u32)]
+        }
         "vacant" | "members" | "groups" => vec![json!([])],
         "placements" => vec![json!([]), stale(now)],
-        "size" => vec![json!(now.as_u64().unwrap() + 1), json!(3_900_000_000_u32)],
         // What a member is called is no reading of its own.
         "id" => Vec::new(),
         "alarms" => push(json!({ "kind": "CORRUPT", "member": "m-0001" })),
@@ -67,7 +69,7 @@ fn topic(at: &str) -> Option<Topic> {
         "epoch" => Topic::Epoch,
         "owner" => Topic::Owner,
         "generation" => Topic::Generation,
-        "size" => Topic::Size,
+        "members" if at.starts_with("/sizes/") => Topic::Size,
         "members" => Topic::Members,
         "incarnation" => Topic::Incarnation,
         "domain" => Topic::Domain,
@@ -121,7 +123,7 @@ fn changes(start: usize) -> Vec<Change> {
     let mut all: Vec<_> = sizes.into_iter().map(asked).collect();
     let Some(plan) = &snapshot.plan else { return all };
     let subject = plan.subject.clone().unwrap();
-    for verb in verbs(&subject, plan.to) {
+    for verb in verbs(&subject, plan.to()) {
         for undoing in [false, true] {
             let (plan, subject, verb) = (Box::new(plan.clone()), subject.clone(), verb.clone());
             all.push(Change::Effect { plan, subject, verb, undoing });

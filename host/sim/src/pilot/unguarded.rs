@@ -16,6 +16,7 @@ use plimsoll_core::snapshot::{Context, Tracker};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{Join, Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::proposal::Answer;
+use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::{Change, History, Member, Role, Snapshot, Target};
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Unguarded {
         let size = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let context = self.context(sim.now_ms());
         let mut snapshot = self.tracker.assemble(&seen, &sim.now(), context);
-        snapshot.size = counted(size);
+        snapshot.sizes.members = counted(size);
         if self.follow_runbook(sim, &seen, slots) {
             return;
         }
@@ -105,8 +106,7 @@ impl Unguarded {
 
     fn context(&self, now_ms: u64) -> Context {
         let change = |(from, to, at_ms): &(u32, u32, u64)| Change {
-            from: *from,
-            to: *to,
+            leg: Leg::members(*from, *to),
             age_ms: now_ms.saturating_sub(*at_ms),
             // It moves everything at once.
             began_age_ms: now_ms.saturating_sub(*at_ms),
@@ -118,8 +118,7 @@ impl Unguarded {
                 system: self.spec.profile.system.to_string(),
                 platform: self.spec.platform.clone(),
                 mode: self.spec.mode,
-                min: self.spec.min,
-                max: self.spec.max,
+                bounds: self.spec.bounds(),
                 settings: serde_json::Value::Null,
                 behavior: self.spec.behavior.clone(),
             },

@@ -10,6 +10,8 @@ use plimsoll_wire::journal::Journal;
 use std::collections::BTreeSet;
 use std::fs;
 
+/// The version of a journal that a newer daemon wrote.
+const NEWER: u64 = FORMAT_VERSION as u64 + 1;
 const TARGET: &str = "shop/db";
 
 fn journal(sequence: u64) -> Journal {
@@ -97,13 +99,14 @@ fn an_unknown_format_is_held_and_never_overwritten() {
     store.store_now(TARGET, None, &journal(1)).unwrap();
     let path = directory.path().join(file_name(TARGET));
     // As a newer version would write it: sound, and of a form that we do not know.
-    let content = "{\"revision\":7,\"journal\":{\"formatVersion\":2,\"target\":[\"new\"]}}\n";
+    let content =
+        format!("{{\"revision\":7,\"journal\":{{\"formatVersion\":{NEWER},\"target\":[\"new\"]}}}}\n");
     let text = format!("{content}sha256 {}\n", crate::audit::Hash::of(content.as_bytes()));
     fs::write(&path, &text).unwrap();
     for error in
         [store.load_now(TARGET).unwrap_err(), store.store_now(TARGET, None, &journal(2)).unwrap_err()]
     {
-        assert!(matches!(error, JournalError::UnknownFormat { version: 2, .. }), "{error}");
+        assert!(matches!(error, JournalError::UnknownFormat { version, .. } if version == NEWER), "{error}");
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), text);

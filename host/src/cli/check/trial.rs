@@ -54,11 +54,11 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
         "now": { "monoMs": 1_000_000, "wallMs": WALL_MS, "boot": "check" },
         "target": {
             "key": target.key.to_string(), "system": spec.profile.system, "platform": spec.platform, "mode": target.mode,
-            "min": target.min_replicas, "max": target.max_replicas, "settings": settings, "behavior": target.behavior,
+            "bounds": spec.bounds(), "settings": settings, "behavior": target.behavior,
         },
         "safety": target.safety,
         "profile": spec.profile,
-        "size": known(target.min_replicas.into()),
+        "sizes": { "members": known(target.min_replicas.into()) },
         "fingerprint": unknown, "epoch": unknown, "generation": unknown, "owner": unknown, "members": unknown,
         "vacant": unknown, "groups": unknown, "operations": unknown, "debts": unknown,
         "signals": signals(target),

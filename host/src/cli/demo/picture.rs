@@ -123,7 +123,7 @@ fn word(running: bool, lifecycle: Option<Lifecycle>, moving: bool) -> &'static s
 fn course(status: &Status, profile: &Profile) -> Option<Course> {
     let plan = status.plan.as_ref()?;
     let (way, phases) =
-        if plan.to > plan.from { ("scale-out", &profile.grow) } else { ("scale-in", &profile.shrink) };
+        if plan.to() > plan.from() { ("scale-out", profile.grow()) } else { ("scale-in", profile.shrink()) };
     let at = usize::try_from(plan.phase).unwrap_or(usize::MAX);
     let mark = |index: usize| match index.cmp(&at) {
         std::cmp::Ordering::Less => '✓',
@@ -133,15 +133,15 @@ fn course(status: &Status, profile: &Profile) -> Option<Course> {
     let phases =
         phases.iter().enumerate().map(|(index, phase)| (mark(index), phase.step.clone(), phase.no_return));
     let seat = plan.subject.as_ref().map_or_else(String::new, |subject| format!(", {}", subject.slot));
-    let units = plan.from.abs_diff(plan.to);
+    let units = plan.from().abs_diff(plan.to());
     let state = serde_json::to_value(plan.status).ok();
     let state = state.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let waits = if plan.why.is_empty() { status.waiting_for.clone() } else { plan.why.clone() };
     Some(Course {
         title: format!(
             "{way} {} → {}, {state}, member {} of {units}{seat}",
-            plan.from,
-            plan.to,
+            plan.from(),
+            plan.to(),
             (plan.unit + 1).min(units)
         ),
         phases: phases.collect(),

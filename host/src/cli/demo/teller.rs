@@ -108,13 +108,13 @@ impl Teller {
 
     fn decision(&mut self, at_ms: u64, decision: &Decision) -> Vec<Line> {
         self.figures.decisions += 1;
-        let size = decision.size.map_or_else(|| "?".to_owned(), |size| size.to_string());
+        let size = decision.sizes.members.map_or_else(|| "?".to_owned(), |size| size.to_string());
         if decision.plan.is_some() {
-            let to = decision.decided.map_or_else(|| "?".to_owned(), |to| to.to_string());
+            let to = decision.decided.members.map_or_else(|| "?".to_owned(), |to| to.to_string());
             let why = decision.answers.first().map_or("", |answer| &answer.reason.message);
             return vec![line(at_ms, Tone::Good, format!("decided  {size} → {to}: {why}"))];
         }
-        if self.goal.is_some() && self.goal == decision.wish.members {
+        if self.goal.is_some() && self.goal == decision.wish.sizes.members {
             // Refused is only a second plan beside the one that is bringing it about.
             return Vec::new();
         }
@@ -138,12 +138,12 @@ impl Teller {
         phase: &str,
         judgement: Option<&Judgement>,
     ) -> Vec<Line> {
-        let way = if plan.to > plan.from { "out" } else { "in" };
-        let change = format!("{} → {}", plan.from, plan.to);
+        let way = if plan.to() > plan.from() { "out" } else { "in" };
+        let change = format!("{} → {}", plan.from(), plan.to());
         let seat = plan.subject.as_ref().map_or_else(String::new, |subject| subject.slot.to_string());
         let before = self.plan.replace((plan.id.clone(), plan.status, phase.to_owned(), seat.clone()));
         let ended = matches!(plan.status, PlanStatus::Done | PlanStatus::Aborted);
-        self.goal = (!ended).then_some(plan.to);
+        self.goal = (!ended).then_some(plan.to());
         let (tone, text) = match plan.status {
             PlanStatus::Done | PlanStatus::Aborted => {
                 let end = if plan.status == PlanStatus::Done { "done" } else { "ended early" };
@@ -179,17 +179,17 @@ fn line(at_ms: u64, tone: Tone, text: String) -> Line {
 
 /// What stood against a change that was wished or asked about: its kind, and a line.
 fn refusal(decision: &Decision, size: &str) -> Option<(String, String)> {
-    if let Some(answer) = decision.answers.first().filter(|answer| answer.members.is_none()) {
+    if let Some(answer) = decision.answers.first().filter(|answer| answer.sizes.members.is_none()) {
         let what = if answer.failed { "failed" } else { "wishes nothing" };
         let text =
             format!("refused  {} {what}, {}: {}", answer.from, answer.reason.code, answer.reason.message);
         return Some((answer.reason.code.clone(), text));
     }
-    let wished = decision.wish.members.filter(|wished| Some(*wished) != decision.size)?;
+    let wished = decision.wish.sizes.members.filter(|wished| Some(*wished) != decision.sizes.members)?;
     let (kind, detail) = strongest(Some(&decision.judgement))?;
     let word = match decision.judgement.verdict {
         Verdict::Allow => return None,
-        Verdict::Clamp if decision.decided != decision.size => return None,
+        Verdict::Clamp if decision.decided.members != decision.sizes.members => return None,
         Verdict::Clamp => "limited",
         Verdict::Defer => "not yet",
         Verdict::Deny => "refused",

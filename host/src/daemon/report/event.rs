@@ -177,6 +177,10 @@ pub(super) fn between(before: &Status, after: &Status) -> Vec<Note> {
     notes
 }
 
+fn size(size: Option<u32>) -> String {
+    size.map_or_else(|| "unknown".to_owned(), |size| size.to_string())
+}
+
 /// A decision for another reason than the one before. That all is as wished, and that a plan is under way, is seen
 /// elsewhere.
 fn decided(before: &Status, after: &Status) -> Option<Note> {
@@ -191,9 +195,8 @@ fn decided(before: &Status, after: &Status) -> Option<Note> {
         "" => cause.detail.clone(),
         hint => format!("{}; next: {hint}", cause.detail),
     });
-    let size = |size: Option<u32>| size.map_or_else(|| "unknown".to_owned(), |size| size.to_string());
-    let wished = last.wish.members.map_or_else(String::new, |wished| format!(", wished {wished}"));
-    let done = format!("size {}{wished}, decided {}", size(after.size), size(last.decided));
+    let wished = last.wish.sizes.members.map_or_else(String::new, |wished| format!(", wished {wished}"));
+    let done = format!("size {}{wished}, decided {}", size(after.sizes.members), size(last.decided.members));
     let text = cause.map_or_else(|| done.clone(), |cause| format!("{cause} ({done})"));
     Some(decision(last.judgement.verdict >= Verdict::Defer, &last.reason, text))
 }
@@ -203,11 +206,11 @@ fn ended(before: &Status, after: &Status) -> Option<Note> {
     if before.history.iter().any(|old| old.id == last.id) {
         return None;
     }
-    let Ended { id, from, to, ended_at, status, why, .. } = last;
+    let ((from, to), Ended { id, ended_at, status, why, .. }) = (last.members_leg(), last);
     if *status == PlanStatus::Done {
         return Some(note(PLAN_DONE, format!("{id}: from {from} to {to} members")));
     }
-    let text = format!("{id}: from {from} to {to} members, ended at {ended_at}: {why}");
+    let text = format!("{id}: from {from} to {to} members, ended at {}: {why}", size(ended_at.members));
     Some(note(PLAN_ABORTED, text))
 }
 
@@ -217,7 +220,7 @@ fn planned(before: Option<&PlanState>, after: &Status) -> Option<Note> {
     if before.is_some_and(|before| (&before.id, before.status) == (&plan.id, plan.status)) {
         return None;
     }
-    let what = format!("{}: from {} to {} members", plan.id, plan.from, plan.to);
+    let what = format!("{}: from {} to {} members", plan.id, plan.from(), plan.to());
     let because = |what: String| if plan.why.is_empty() { what } else { format!("{what}: {}", plan.why) };
     Some(match plan.status {
         PlanStatus::AwaitingApproval => {
@@ -236,6 +239,7 @@ mod tests {
     use super::*;
     use plimsoll_wire::journal::{Answered, Note as Said, Stamp};
     use plimsoll_wire::record::{Judgement, Violation, Wish};
+    use plimsoll_wire::size::{Bounds, Leg, Sizes};
     use plimsoll_wire::snapshot::Mode;
     use plimsoll_wire::status::{LastDecision, OutsideWish};
 
@@ -245,10 +249,9 @@ mod tests {
             system: "etcd".to_owned(),
             platform: "kube".to_owned(),
             mode: Mode::Enforce,
-            min: 3,
-            max: 5,
-            size: Some(3),
-            ghost_size: None,
+            bounds: Bounds::of_members(3, 5),
+            sizes: Sizes::of_members(3),
+            ghost: Sizes::default(),
             last_decision: None,
             plan: None,
             phase: String::new(),
@@ -277,10 +280,10 @@ mod tests {
             id: "d".into(),
             wall_ms: 0,
             answers: Vec::new(),
-            wish: Wish { members: Some(5), ..Wish::default() },
-            decided: Some(3),
+            wish: Wish { sizes: Sizes::of_members(5), ..Wish::default() },
+            decided: Sizes::of_members(3),
             reason: reason.to_owned(),
-            judgement: Judgement { verdict, size: None, violations: vec![violation] },
+            judgement: Judgement { verdict, sizes: Sizes::default(), violations: vec![violation] },
         }
     }
 
@@ -288,8 +291,8 @@ mod tests {
         PlanState {
             id: id.into(),
             decision: "d".into(),
-            from: 5,
-            to: 3,
+            legs: vec![Leg::members(5, 3)],
+            leg: 0,
             fingerprint: String::new(),
             workload: None,
             base_epoch: String::new(),
@@ -347,9 +350,8 @@ mod tests {
         let held = Status { plan: Some(plan("p1", PlanStatus::Held)), ..status() };
         let ended = Ended {
             id: "p1".into(),
-            from: 5,
-            to: 3,
-            ended_at: 5,
+            legs: vec![Leg::members(5, 3)],
+            ended_at: Sizes::of_members(5),
             status: PlanStatus::Aborted,
             why: "cancelled by ann".to_owned(),
             at: Stamp::default(),

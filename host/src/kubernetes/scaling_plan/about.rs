@@ -131,8 +131,8 @@ impl About {
         };
         let memory = &journal.memory;
         about.epoch = journal.epoch;
-        about.ghost_replicas = memory.ghost_size;
-        if about.mode.is_empty() && memory.ghost_size.is_some() {
+        about.ghost_replicas = memory.ghost.members;
+        if about.mode.is_empty() && memory.ghost.members.is_some() {
             "DryRun".clone_into(&mut about.mode);
         }
         about.orders = memory.answered.iter().map(answered).collect();
@@ -179,7 +179,7 @@ fn under_way(journal: &Journal, plan: &PlanState, profile: &Profile) -> About {
     let unit = format!("{} of {count}", count.min(plan.unit.saturating_add(1)));
     let member = plan.subject.as_ref().map(|subject| subject.slot.to_string());
     let place = member.as_ref().map_or_else(String::new, |member| format!(" ({member})"));
-    let (from, to, status) = (plan.from, plan.to, word(plan.status));
+    let (from, to, status) = (plan.from(), plan.to(), word(plan.status));
     let message = format!(
         "from {from} to {to} members, {status}: member {unit}{place}, {phase}; waits for {waits_for}"
     );
@@ -224,9 +224,9 @@ fn waits_for(journal: &Journal, plan: &PlanState, phase: &str) -> String {
 }
 
 fn asked_by(journal: &Journal, plan: &PlanState) -> String {
-    let asked = journal.memory.asked.as_ref().filter(|asked| asked.members == plan.to);
+    let asked = journal.memory.asked.as_ref().filter(|asked| asked.sizes.members == Some(plan.to()));
     match (asked, plan.module.get(..SHORT).unwrap_or(&plan.module)) {
-        (Some(asked), _) => clipped(&format!("{}, for {} members", asked.note.who, asked.members)),
+        (Some(asked), _) => clipped(&format!("{}, for {} members", asked.note.who, plan.to())),
         (None, "") => "a wish from outside, or the document: see the decision".to_owned(),
         (None, module) => format!("a policy, module {module}"),
     }

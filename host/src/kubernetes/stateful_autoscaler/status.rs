@@ -232,9 +232,9 @@ impl EndedPlan {
     pub(in crate::kubernetes) fn of(ended: &Ended) -> Self {
         Self {
             id: ended.id.to_string(),
-            from: ended.from,
-            to: ended.to,
-            ended_at: ended.ended_at,
+            from: ended.members_leg().0,
+            to: ended.members_leg().1,
+            ended_at: ended.ended_at.members.unwrap_or_default(),
             status: word(ended.status).to_owned(),
             why: clipped(&ended.why),
             time: Moment::of(ended.at.wall_ms),
@@ -334,8 +334,8 @@ fn told(target: &wire::Status) -> Status {
     let plan = target.plan.as_ref().map(|plan| running(plan, target));
     Status {
         message: sentence(target),
-        replicas: target.size,
-        ghost_replicas: target.ghost_size.filter(|_| target.mode == Mode::Dryrun),
+        replicas: target.sizes.members,
+        ghost_replicas: target.ghost.members.filter(|_| target.mode == Mode::Dryrun),
         system: target.system.clone(),
         platform: target.platform.clone(),
         last_decision: target.last_decision.as_ref().map(|last| decided(last, target)),
@@ -352,14 +352,14 @@ fn told(target: &wire::Status) -> Status {
 }
 
 fn decided(last: &wire::LastDecision, target: &wire::Status) -> LastDecision {
-    let base = target.ghost_size.filter(|_| target.mode == Mode::Dryrun).or(target.size);
+    let base = target.ghost.members.filter(|_| target.mode == Mode::Dryrun).or(target.sizes.members);
     LastDecision {
         id: last.id.to_string(),
         time: Moment::of(last.wall_ms),
         current_replicas: base,
-        raw_desired_replicas: last.wish.members,
-        final_desired_replicas: last.decided,
-        direction: direction(base, last.decided).to_owned(),
+        raw_desired_replicas: last.wish.sizes.members,
+        final_desired_replicas: last.decided.members,
+        direction: direction(base, last.decided.members).to_owned(),
         reason: last.reason.clone(),
         wished_by: last.wish.from.to_string(),
         rule: last.wish.rule.clone(),
@@ -389,7 +389,7 @@ fn direction(base: Option<u32>, decided: Option<u32>) -> &'static str {
 fn wish(answer: &PolicyAnswer) -> Wish {
     Wish {
         from: answer.from.to_string(),
-        replicas: answer.members,
+        replicas: answer.sizes.members,
         reason: answer.reason.code.clone(),
         message: clipped(&answer.reason.message),
         failed: answer.failed,
@@ -417,9 +417,9 @@ fn running(plan: &PlanState, target: &wire::Status) -> Plan {
     let phase = condition::camel(&target.phase);
     Plan {
         id: plan.id.to_string(),
-        summary: format!("{} → {}, {status}, {phase}", plan.from, plan.to),
-        from: plan.from,
-        to: plan.to,
+        summary: format!("{} → {}, {status}, {phase}", plan.from(), plan.to()),
+        from: plan.from(),
+        to: plan.to(),
         status: status.to_owned(),
         phase,
         waiting_for: clipped(&target.waiting_for),
@@ -449,18 +449,19 @@ fn sentence(target: &wire::Status) -> String {
     if let Some(trouble) = &target.trouble {
         return clipped(&format!("Plimsoll itself is in trouble: {trouble}"));
     }
-    let size = target.size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
+    let size =
+        target.sizes.members.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string());
     if let Some(plan) = &target.plan {
-        let what = format!("from {} to {} members, {}", plan.from, plan.to, target.phase);
+        let what = format!("from {} to {} members, {}", plan.from(), plan.to(), target.phase);
         let waits = if target.waiting_for.is_empty() { "" } else { ", waits for " };
         return clipped(&format!("{what}{waits}{}", target.waiting_for));
     }
     let Some(last) = &target.last_decision else {
         return format!("{}; nothing is decided yet", count(size, "member"));
     };
-    let base = target.ghost_size.filter(|_| target.mode == Mode::Dryrun).or(target.size);
+    let base = target.ghost.members.filter(|_| target.mode == Mode::Dryrun).or(target.sizes.members);
     let would = if target.mode == Mode::Enforce { "" } else { " (not carried out)" };
-    match (last.wish.members, last.decided) {
+    match (last.wish.sizes.members, last.decided.members) {
         (_, Some(decided)) if Some(decided) != base => {
             format!("{}, decided for {decided}{would}: {}", count(size, "member"), last.reason)
         }

@@ -2,6 +2,7 @@ use super::{Seen, Status};
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp};
 use plimsoll_wire::proposal::Reason;
 use plimsoll_wire::record::{Judgement, PolicyAnswer, Verdict, Violation, Wish, Wisher};
+use plimsoll_wire::size::{Bounds, Leg, Sizes};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::{Condition, LastDecision, Status as Target};
 
@@ -24,7 +25,7 @@ fn target(decision: u32, wait: u32) -> Target {
     let answer = PolicyAnswer {
         from: Wisher::Policy("load".to_owned()),
         module: String::new(),
-        members: Some(3),
+        sizes: Sizes::of_members(3),
         reason: Reason { code: "Idle".to_owned(), message: "little to do".to_owned() },
         failed: false,
         fuel: u64::from(decision),
@@ -34,23 +35,26 @@ fn target(decision: u32, wait: u32) -> Target {
         wall_ms: NOON,
         answers: vec![answer],
         wish: Wish {
-            members: Some(3),
+            sizes: Sizes::of_members(3),
             from: Wisher::Policy("load".to_owned()),
             rule: "the largest".to_owned(),
         },
-        decided: Some(5),
+        decided: Sizes::of_members(5),
         reason: "Cooldown".to_owned(),
-        judgement: Judgement { verdict: Verdict::Defer, size: Some(5), violations: vec![violation] },
+        judgement: Judgement {
+            verdict: Verdict::Defer,
+            sizes: Sizes::of_members(5),
+            violations: vec![violation],
+        },
     };
     Target {
         target: "default/orders".into(),
         system: "etcd".to_owned(),
         platform: "StatefulSet default/orders".to_owned(),
         mode: Mode::Enforce,
-        min: 3,
-        max: 7,
-        size: Some(5),
-        ghost_size: None,
+        bounds: Bounds::of_members(3, 7),
+        sizes: Sizes::of_members(5),
+        ghost: Sizes::default(),
         last_decision: Some(last),
         plan: None,
         phase: String::new(),
@@ -124,7 +128,7 @@ fn the_same_news_is_written_once_and_a_number_in_a_text_after_a_while() {
 fn what_changes_is_written_at_once_and_only_what_turned_has_a_new_time() {
     let first = Status::of(Some(&target(1, 90)), &seen(NOON), None);
     let mut grown = target(2, 90);
-    grown.size = Some(6);
+    grown.sizes.members = Some(6);
     let status = Status::of(Some(&grown), &seen(NOON + 1_000), Some(&first));
     assert_eq!(status.replicas, Some(6));
     let mut turned = target(1, 90);
@@ -188,8 +192,8 @@ fn a_plan_says_how_far_it_is_and_what_is_to_be_approved() {
     moving.plan = Some(PlanState {
         id: "p1".into(),
         decision: "1".into(),
-        from: 5,
-        to: 3,
+        legs: vec![Leg::members(5, 3)],
+        leg: 0,
         fingerprint: "f".to_owned(),
         workload: None,
         base_epoch: "e".to_owned(),

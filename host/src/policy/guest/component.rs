@@ -90,7 +90,7 @@ impl Typed {
         let input = convert::snapshot(snapshot).map_err(|detail| Failure::new(Fault::Input, detail))?;
         let policy = self.instance(store)?;
         let answer = policy.call_evaluate(store, &input).map_err(|error| ended(&error))?;
-        let answer = serde_json::to_vec(&convert::answer(answer))
+        let answer = serde_json::to_vec(&convert::answer(answer)?)
             .map_err(|error| Failure::new(Fault::Decode, format!("the answer: {error}")))?;
         if answer.len() > ANSWER_BYTES {
             let detail = format!("the answer has more than {ANSWER_BYTES} bytes");

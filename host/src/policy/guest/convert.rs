@@ -2,12 +2,14 @@
 //! in full, so that a field or a word that one of them gains cannot be forgotten here.
 
 use super::bindings::plimsoll::policy::types as typed;
-use crate::policy::fault::{Failure, Fault};
+use crate::policy::fault::{Failure, Fault, one_line};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp, Subject};
-use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
+use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal};
+use plimsoll_wire::size::{Dimension, Leg, Observed, Sizes};
 use plimsoll_wire::snapshot as wire;
 use plimsoll_wire::snapshot::Snapshot;
+use std::collections::BTreeMap;
 
 /// A fact of the type `typed::$to`, its value changed by `$change`.
 macro_rules! fact {
@@ -43,7 +45,7 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
         target: target(&from.target),
         safety: serde_json::to_string(&from.safety).map_err(|error| error.to_string())?,
         profile: serde_json::to_string(&from.profile).map_err(|error| error.to_string())?,
-        size: fact!(&from.size, FactU32, |size: &u32| *size),
+        sizes: observed(&from.sizes),
         fingerprint: fact!(&from.fingerprint, FactString, String::clone),
         epoch: fact!(&from.epoch, FactString, String::clone),
         generation: fact!(&from.generation, FactGeneration, |generation: &wire::Generation| {
@@ -66,6 +68,10 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
         facts: from.facts.iter().map(|(name, value)| (name.clone(), fact!(value, FactJson, json))).collect(),
         state: from.state.clone(),
     })
+}
+
+fn each_of<T, U>(map: &BTreeMap<Dimension, T>, change: impl Fn(&T) -> U) -> Vec<(String, U)> {
+    map.iter().map(|(dimension, value)| (dimension.word().to_owned(), change(value))).collect()
 }
 
 fn each<T, U>(list: &[T], change: impl Fn(&T) -> U) -> Vec<U> {
@@ -113,8 +119,7 @@ fn target(from: &wire::Target) -> typed::Target {
         system: from.system.clone(),
         platform: from.platform.clone(),
         mode: words!(from.mode, wire::Mode, typed::Mode, Off, Dryrun, Enforce),
-        min: from.min,
-        max: from.max,
+        bounds: each_of(&from.bounds, |bounds| typed::Bounds { min: bounds.min, max: bounds.max }),
         settings: from.settings.to_string(),
         behavior: typed::Behavior {
             scale_up: rules(&from.behavior.scale_up),
@@ -282,14 +287,13 @@ fn operation(from: &wire::Operation) -> typed::Operation {
 fn history(from: &wire::History) -> typed::History {
     typed::History {
         changes: each(&from.changes, |change| typed::Change {
-            from: change.from,
-            to: change.to,
+            leg: leg(&change.leg),
             age_ms: change.age_ms,
             began_age_ms: change.began_age_ms,
         }),
         wish_held_ms: from.wish_held_ms,
         wish_direction: from.wish_direction,
-        ghost_size: from.ghost_size,
+        ghost: sizes(&from.ghost),
     }
 }
 
@@ -297,8 +301,8 @@ fn plan(from: &PlanState) -> typed::PlanState {
     typed::PlanState {
         id: from.id.to_string(),
         decision: from.decision.to_string(),
-        from: from.from,
-        to: from.to,
+        legs: each(&from.legs, leg),
+        leg: from.leg,
         fingerprint: from.fingerprint.clone(),
         workload: from.workload.as_deref().map(str::to_owned),
         base_epoch: from.base_epoch.clone(),
@@ -332,6 +336,24 @@ fn plan(from: &PlanState) -> typed::PlanState {
     }
 }
 
+fn observed(from: &Observed) -> Vec<(String, typed::FactU64)> {
+    let entry = |dimension: Dimension| match from.get(dimension) {
+        Fact::NotApplicable if dimension != Dimension::Members => None,
+        fact @ (Fact::Known(_) | Fact::Unknown { .. } | Fact::NotApplicable) => {
+            Some((dimension.word().to_owned(), fact!(&fact, FactU64, |size: &u64| *size)))
+        }
+    };
+    Dimension::ALL.into_iter().filter_map(entry).collect()
+}
+
+fn sizes(from: &Sizes) -> typed::Sizes {
+    from.each().map(|(dimension, size)| (dimension.word().to_owned(), size)).collect()
+}
+
+fn leg(from: &Leg) -> typed::Leg {
+    typed::Leg { dimension: from.dimension.word().to_owned(), from: from.from, to: from.to }
+}
+
 fn stamp(from: &Stamp) -> typed::Stamp {
     typed::Stamp { boot: from.boot.to_string(), mono_ms: from.mono_ms, wall_ms: from.wall_ms }
 }
@@ -362,11 +384,14 @@ fn signal(from: &wire::Signal) -> typed::Signal {
 
 /// The component's answer as the document that a program would have written. Whether it is a good one is for
 /// the daemon to say: a number that is not finite becomes `null` there and is refused.
-pub(crate) fn answer(from: Result<typed::Proposal, typed::Refusal>) -> Answer {
-    match from {
+///
+/// # Errors
+/// When a size is wished in what is no dimension, twice in one, or too large for it.
+pub(crate) fn answer(from: Result<typed::Proposal, typed::Refusal>) -> Result<Answer, Failure> {
+    Ok(match from {
         Err(refusal) => Answer::Refusal { refusal: Refusal { reason: reason(refusal.reason) } },
         Ok(proposal) => Answer::Proposal(Proposal {
-            sizes: Sizes { members: proposal.sizes.members },
+            sizes: wished(&proposal.sizes)?,
             reason: reason(proposal.reason),
             signals: proposal.signals,
             forecast: proposal
@@ -377,7 +402,25 @@ pub(crate) fn answer(from: Result<typed::Proposal, typed::Refusal>) -> Answer {
             state: proposal.state,
             ask_again_ms: proposal.ask_again_ms,
         }),
+    })
+}
+
+fn wished(from: &typed::Sizes) -> Result<Sizes, Failure> {
+    let mut sizes = Sizes::default();
+    for (word, size) in from {
+        let shown = one_line(word, 64);
+        let failure = |fault, detail: String| Failure::new(fault, format!("sizes.{shown}{detail}"));
+        let unknown =
+            || failure(Fault::Decode, format!(": no such dimension; there are {}", Dimension::words()));
+        let dimension = Dimension::named(word).ok_or_else(unknown)?;
+        if sizes.get(dimension).is_some() {
+            return Err(failure(Fault::Decode, " occurs twice".to_owned()));
+        }
+        let too_large =
+            || failure(Fault::OutOfRange, format!(" is {size}: write a whole number up to {}", u32::MAX));
+        sizes = sizes.with(dimension, *size).ok_or_else(too_large)?;
     }
+    Ok(sizes)
 }
 
 fn reason(from: typed::Reason) -> Reason {
@@ -398,4 +441,31 @@ pub(crate) fn manifest(from: typed::Manifest) -> Result<serde_json::Value, Failu
         "needs": from.needs,
         "settingsSchema": schema,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_in_what_is_no_dimension_twice_in_one_or_too_large_for_it_is_refused() {
+        let asked = |list: &[(&str, u64)]| {
+            let sizes: typed::Sizes = list.iter().map(|(word, size)| ((*word).to_owned(), *size)).collect();
+            wished(&sizes).map_err(|failure| failure.to_string())
+        };
+        let both = Sizes { memory_bytes: Some(1 << 33), ..Sizes::of_members(5) };
+        assert_eq!(asked(&[("memoryBytes", 1 << 33), ("members", 5)]), Ok(both));
+        assert_eq!(asked(&[]), Ok(Sizes::default()));
+        for (list, told) in [
+            (
+                &[("replicas", 5)][..],
+                "sizes.replicas: no such dimension; there are members, shards, cpuMilli",
+            ),
+            (&[("members", 5), ("members", 4)], "sizes.members occurs twice"),
+            (&[("members", 1 << 32)], "sizes.members is 4294967296: write a whole number up to 4294967295"),
+        ] {
+            let failure = asked(list).expect_err(told);
+            assert!(failure.contains(told), "{failure}");
+        }
+    }
 }

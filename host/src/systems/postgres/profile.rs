@@ -1,7 +1,7 @@
 //! What is true of PostgreSQL with streaming replication. Source: the manual's chapter on high availability (a slot before its
 //! standby; a slot that nobody uses keeps log until the disk is full).
 
-use plimsoll_core::profile::{one_way, step};
+use plimsoll_core::profile::{members_come_and_go, one_way, step};
 use plimsoll_core::step::{
     CATCH_UP, CORDON, MOVE_LEADERS, PAY_DEBTS, PROMOTE, REGISTER, SETTLE, START, STOP, VERIFY,
 };
@@ -16,15 +16,17 @@ pub(super) fn profile() -> Profile {
         // Every member holds everything.
         evidence: Evidence::Replaceable,
         scale_in: true,
-        grow: vec![step(REGISTER), step(START), step(CATCH_UP), one_way(PROMOTE), step(SETTLE)],
-        shrink: vec![
-            step(MOVE_LEADERS),
-            step(CORDON),
-            step(VERIFY),
-            one_way(STOP),
-            step(PAY_DEBTS),
-            step(SETTLE),
-        ],
+        ways: members_come_and_go(
+            vec![step(REGISTER), step(START), step(CATCH_UP), one_way(PROMOTE), step(SETTLE)],
+            vec![
+                step(MOVE_LEADERS),
+                step(CORDON),
+                step(VERIFY),
+                one_way(STOP),
+                step(PAY_DEBTS),
+                step(SETTLE),
+            ],
+        ),
         // Nothing moves when one goes, so nobody needs room for it.
         absent: BTreeSet::from([
             Topic::ConfigVersion,

@@ -23,7 +23,7 @@ impl Policy for Echo {
         for level in [Level::Error, Level::Warn, Level::Info, Level::Debug] {
             log(level, &input.target.key);
         }
-        let Fact::Known(size) = &input.size else { return Err(refusal("NoSize", text)) };
+        let Fact::Known(size) = &input.sizes.members else { return Err(refusal("NoSize", text)) };
         Ok(Proposal {
             signals: input.signals.keys().cloned().collect(),
             forecast: input.signals.values().flat_map(|signal| signal.samples.clone()).collect(),

@@ -41,7 +41,7 @@ fn twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
 
 /// What was asked for before a plan began binds that plan no more.
 fn bounds(case: &Case) -> Vec<String> {
-    let (least, most) = (case.snapshot.target.min, case.snapshot.target.max);
+    let (least, most) = case.snapshot.target.member_bounds();
     if case.moment != Moment::Admission || least <= most {
         return Vec::new();
     }
@@ -50,7 +50,8 @@ fn bounds(case: &Case) -> Vec<String> {
 
 /// While a plan runs the size is the plan's own count (`crate::snapshot`).
 fn size_and_list(case: &Case) -> Vec<String> {
-    let (Some(size), Some(members)) = (case.snapshot.size.value(), case.snapshot.members.value()) else {
+    let (Some(size), Some(members)) = (case.snapshot.sizes.members.value(), case.snapshot.members.value())
+    else {
         return Vec::new();
     };
     let plans = case.snapshot.plan.is_some() || case.plan().is_some();

@@ -92,7 +92,7 @@ fn asked(topic: Topic) -> Asked {
         Topic::Epoch => Asked::Whole("the topology epoch", |all| State::of(&all.epoch)),
         Topic::Owner => Asked::Whole("who may actuate", |all| State::of(&all.owner)),
         Topic::Generation => Asked::Whole("the platform's generation", |all| State::of(&all.generation)),
-        Topic::Size => Asked::Whole("the number of members", |all| State::of(&all.size)),
+        Topic::Size => Asked::Whole("the number of members", |all| State::of(&all.sizes.members)),
         Topic::Members => Asked::Whole("the member list", |all| State::of(&all.members)),
         Topic::Operations => Asked::Whole("operations in flight", |all| State::of(&all.operations)),
         Topic::Debts => Asked::Whole("debts", |all| State::of(&all.debts)),

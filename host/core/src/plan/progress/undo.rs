@@ -34,13 +34,13 @@ fn remains(look: &Look, name: &str) -> Option<Next> {
 /// A member that was registered leaves the membership first, then its process ends, as any member goes.
 fn join(look: &Look) -> Next {
     let profile = &look.snapshot.profile;
-    let steps = profile.grow.iter().map(|phase| &*phase.step).chain([PAY_DEBTS]);
+    let steps = profile.grow().iter().map(|phase| &*phase.step).chain([PAY_DEBTS]);
     steps.into_iter().find_map(|name| remains(look, name)).unwrap_or(Next::Finished)
 }
 
 /// A member that joined by itself may have been given data: it goes like any other, up to its stop.
 fn join_of_data(look: &Look) -> Next {
-    for (_, step, _) in step::of(&look.snapshot.profile.shrink) {
+    for (_, step, _) in step::of(look.snapshot.profile.shrink()) {
         if let Some(next) = pending(look, step, look.plan.phase) {
             return next;
         }
@@ -54,7 +54,7 @@ fn join_of_data(look: &Look) -> Next {
 /// A member that was to go serves again: its steps are taken back last first.
 fn leave(look: &Look) -> Next {
     let Some(row) = look.row().filter(|row| row.id.value().is_some()) else { return Next::Finished };
-    let steps = look.snapshot.profile.shrink.iter().rev();
+    let steps = look.snapshot.profile.shrink().iter().rev();
     let steps = steps.filter(|phase| &*phase.step != PAY_DEBTS);
     if let Some(next) = steps.into_iter().find_map(|phase| remains(look, &phase.step)) {
         return next;

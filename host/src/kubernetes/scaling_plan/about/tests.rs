@@ -4,6 +4,7 @@ use plimsoll_wire::journal::{
     Answered, Asked, Ended, Intent, Journal, Note, Outcome, PlanState, PlanStatus, Stamp, Subject,
     SystemVerb, Verb,
 };
+use plimsoll_wire::size::{Leg, Sizes};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -21,8 +22,8 @@ fn plan(from: u32, to: u32, phase: u32) -> PlanState {
     PlanState {
         id: "shop-db-p1.7".into(),
         decision: "shop-db-d1.6".into(),
-        from,
-        to,
+        legs: vec![Leg::members(from, to)],
+        leg: 0,
         fingerprint: "c".to_owned(),
         workload: None,
         base_epoch: "e".to_owned(),
@@ -93,7 +94,7 @@ fn a_running_plan_says_where_it_stands_what_is_to_come_and_what_it_waits_for() {
     assert_eq!(about(&journal).waits_for, "an answer to: give member m its vote");
     journal.intent = Some(intent(Some(Outcome::Applied)));
     assert_eq!(about(&journal).waits_for, "the end of catch-up");
-    let asked = Asked { members: 5, note: note("ann", "", 1) };
+    let asked = Asked { sizes: Sizes::of_members(5), note: note("ann", "", 1) };
     journal.memory.asked = Some(asked);
     assert_eq!(about(&journal).plan.unwrap().asked_by, "ann, for 5 members");
 }
@@ -154,12 +155,11 @@ fn held_paused_and_taken_back_are_told_with_who_and_why() {
 fn after_its_end_it_says_how_and_an_equal_journal_is_told_in_equal_bytes() {
     assert_eq!(about(&journal(None)).state, "NoPlan");
     let mut ended = journal(None);
-    ended.memory.ghost_size = Some(4);
+    ended.memory.ghost.members = Some(4);
     ended.history = vec![Ended {
         id: "p".into(),
-        from: 3,
-        to: 5,
-        ended_at: 3,
+        legs: vec![Leg::members(3, 5)],
+        ended_at: Sizes::of_members(3),
         status: PlanStatus::Aborted,
         why: "cancelled by ann".to_owned(),
         at: at(9),
