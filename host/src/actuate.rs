@@ -10,18 +10,18 @@ use std::time::Duration;
 
 /// The permission to carry out one verb: a durable intent, and a deadline after which its outcome is unknown.
 #[derive(Clone, Debug)]
-pub struct Licence {
+pub struct Permit {
     /// `namespace/name`.
     pub target: Arc<str>,
     /// The plan that the intent belongs to.
     pub plan: Arc<str>,
-    /// The intent that was journaled. It licenses one effect.
+    /// The intent that was journaled. It permits one effect.
     pub intent: Arc<str>,
     /// The epoch of the journal with that intent: whoever meets a later one in the world was deposed.
     pub epoch: u64,
     /// How long the effect may take.
     pub deadline: Duration,
-    /// Whom the data system named when it was read last, past every cache; none where it could not be read.
+    /// The members in the data system's last direct read; none where it could not be read.
     pub membership: Option<Membership>,
 }
 

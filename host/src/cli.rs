@@ -1,4 +1,4 @@
-//! The command line: each command in its own file, each returning how it went.
+//! The command line: each command in its own file, each returning its exit status.
 
 mod ask;
 mod audit;
@@ -85,12 +85,12 @@ enum Command {
     SetAside(set_aside::SetAside),
 }
 
-/// How a command went, where it was not an error.
+/// How a command ends that met no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Went {
+enum Exit {
     /// 0.
     Fine,
-    /// 1: told already, item by item.
+    /// 1: something was refused, and each item is printed already.
     Short,
     /// 2: a check, a test or a comparison failed.
     Failed,
@@ -113,12 +113,12 @@ fn helped(help: &clap::Error) -> ExitCode {
     if help.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
-/// How it went, for whoever called.
-fn ended(went: anyhow::Result<Went>) -> ExitCode {
-    match went {
-        Ok(Went::Fine) => ExitCode::SUCCESS,
-        Ok(Went::Short) => ExitCode::from(1),
-        Ok(Went::Failed) => ExitCode::from(2),
+/// The exit code of a command.
+fn ended(exit: anyhow::Result<Exit>) -> ExitCode {
+    match exit {
+        Ok(Exit::Fine) => ExitCode::SUCCESS,
+        Ok(Exit::Short) => ExitCode::from(1),
+        Ok(Exit::Failed) => ExitCode::from(2),
         // Whoever read our output has seen enough.
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
@@ -128,7 +128,7 @@ fn ended(went: anyhow::Result<Went>) -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &Arguments) -> anyhow::Result<Went> {
+fn dispatch(arguments: &Arguments) -> anyhow::Result<Exit> {
     let config = &arguments.config;
     match &arguments.command {
         Command::Run(command) => command.run(config),

@@ -4,8 +4,8 @@ pub mod assembly;
 mod caught;
 mod cluster;
 pub mod control;
+mod executor;
 mod first;
-mod hands;
 mod lease;
 mod orders;
 mod policies;
@@ -22,7 +22,7 @@ use crate::config::{self, Change, Configuration, DaemonConfig, LogLevel, TargetC
 use anyhow::Context;
 use caught::caught;
 use cluster::Cluster;
-use hands::{Hands, Tools};
+use executor::{Executor, Tools};
 use plimsoll_core::arbiter::Arbiter;
 use plimsoll_core::cycle::{Effect, Event, Role, Spec, State, step};
 use plimsoll_wire::snapshot::{Mode, Now};
@@ -48,7 +48,7 @@ struct Target {
     state: State,
     /// What it was built from.
     config: Arc<TargetConfig>,
-    hands: Arc<Hands>,
+    executor: Arc<Executor>,
     /// Which assembly of the target this is: answers to an earlier one are dropped.
     generation: u64,
     /// A target whose document is gone stays until its plan has ended.
@@ -252,9 +252,9 @@ impl Daemon {
             | Effect::Record { .. }
             | Effect::Stamp { .. }
             | Effect::Act { .. }) => {
-                let (hands, events, key) = (target.hands.clone(), self.events.clone(), key.clone());
+                let (executor, events, key) = (target.executor.clone(), self.events.clone(), key.clone());
                 tokio::spawn(async move {
-                    let told = match caught(hands.carry_out(effect)).await {
+                    let told = match caught(executor.carry_out(effect)).await {
                         Some(None) => return,
                         Some(Some(event)) => Some(event),
                         None => None,
@@ -375,7 +375,7 @@ impl Daemon {
         }
     }
 
-    /// Connects to the sources anew, and gives every target hands that ask them.
+    /// Reconnects to the sources, and gives every target an executor that asks them.
     fn renew_sources(&mut self) {
         self.tools.collector = assembly::collector(&self.configuration.daemon);
         self.troubles.sources = trouble::sources(&self.tools.collector);
@@ -397,11 +397,11 @@ impl Daemon {
         }
     }
 
-    /// Builds a target, or gives a running one its new document and hands.
+    /// Builds a target, or gives a running one its new document and executor.
     fn assemble(&mut self, key: &TargetKey) {
         let Some(config) = self.configuration.targets.get(key).cloned() else { return };
         let name: Arc<str> = Arc::from(key.to_string());
-        let (spec, hands) = match self.build(&name, &config) {
+        let (spec, executor) = match self.build(&name, &config) {
             Ok(built) => built,
             Err(error) => {
                 let goes_on = if self.targets.contains_key(&name) { "; it goes on as it was" } else { "" };
@@ -411,7 +411,7 @@ impl Daemon {
         };
         self.troubles.unbuilt.remove(&name);
         if let Some(target) = self.targets.get_mut(&name) {
-            target.hands = Arc::new(hands);
+            target.executor = Arc::new(executor);
             target.config = config;
             target.leaving = false;
             self.deliver(&name, None, Event::Configured(Box::new(spec)));
@@ -424,7 +424,7 @@ impl Daemon {
                 Role::Follows { leader } => State::following(spec, leader.clone()),
             },
             config,
-            hands: Arc::new(hands),
+            executor: Arc::new(executor),
             generation: self.generations,
             leaving: false,
             frozen: None,
@@ -435,17 +435,18 @@ impl Daemon {
         self.deliver(&name, None, Event::Tick);
     }
 
-    /// A target's spec and hands. A change that leaves platform and system as they are leaves the target where it
+    /// A target's spec and executor. A change that leaves platform and system as they are leaves the target where it
     /// is, with everything that its drivers have learnt by watching, and a simulated world in the middle of its day.
-    fn build(&self, name: &str, config: &TargetConfig) -> anyhow::Result<(Spec, Hands)> {
+    fn build(&self, name: &str, config: &TargetConfig) -> anyhow::Result<(Spec, Executor)> {
         let spec = assembly::spec(config, self.tools.clock.now().wall_ms)?;
-        let running = self.targets.get(name).filter(|target| assembly::is_same_site(&target.config, config));
-        let site = match running {
-            Some(target) => target.hands.site(),
-            None => Arc::new(assembly::site(config, &self.configuration.daemon, &self.tools)?),
+        let running =
+            self.targets.get(name).filter(|target| assembly::is_same_backend(&target.config, config));
+        let backend = match running {
+            Some(target) => target.executor.backend(),
+            None => Arc::new(assembly::backend(config, &self.configuration.daemon, &self.tools)?),
         };
-        let hands = assembly::hands(config, &self.tools, site, spec.profile.clone());
-        Ok((spec, hands))
+        let executor = assembly::executor(config, &self.tools, backend, spec.profile.clone());
+        Ok((spec, executor))
     }
 
     /// The document is gone: what can be taken back is taken back, what cannot is finished (D9).

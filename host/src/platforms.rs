@@ -7,7 +7,7 @@ pub mod exec;
 pub mod kube;
 pub mod sim;
 
-use crate::actuate::{Alike, Licence, Pending};
+use crate::actuate::{Alike, Pending, Permit};
 use crate::kubernetes::{ApiServer, Scalable};
 use crate::machine::Clock;
 use crate::yaml::problem::Sink;
@@ -51,8 +51,8 @@ pub trait Platform: Any + fmt::Debug + Send + Sync {
     /// How long a verb may take.
     fn verb_deadline(&self, verb: &PlatformVerb) -> Duration;
 
-    /// Carries out one verb, once, within the licence's deadline.
-    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome>;
+    /// Carries out one verb, once, within the permit's deadline.
+    fn act<'a>(&'a self, permit: &'a Permit, verb: &'a PlatformVerb) -> Pending<'a, Outcome>;
 }
 
 /// A kind of platform: everything that the rest of the daemon asks of it.

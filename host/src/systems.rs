@@ -10,7 +10,7 @@ pub mod etcd;
 pub mod postgres;
 mod sim;
 
-use crate::actuate::{Alike, Licence, Pending};
+use crate::actuate::{Alike, Pending, Permit};
 use crate::lead::Lead;
 use crate::platforms::Platform;
 use crate::yaml::problem::Sink;
@@ -53,7 +53,7 @@ pub trait System: fmt::Debug + Send + Sync {
     /// Carries out one verb, once. It never repeats a call whose outcome is unknown.
     fn act<'a>(
         &'a self,
-        licence: &'a Licence,
+        permit: &'a Permit,
         verb: &'a SystemVerb,
         platform: &'a PlatformReport,
     ) -> Pending<'a, Outcome>;

@@ -10,8 +10,8 @@ mod list;
 #[path = "exec/shared.rs"]
 mod shared;
 
-use lab::{Lab, TARGET, licence, runs, send, start, until};
-use plimsoll::actuate::Licence;
+use lab::{Lab, TARGET, permit, runs, send, start, until};
+use plimsoll::actuate::Permit;
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Exec, ExecConfig, SharedLists};
 use plimsoll_core::observation::{PlatformReport, Told};
@@ -78,7 +78,7 @@ async fn a_platform_that_is_only_looked_at_refuses_to_start_and_to_stop() {
         ),
         (stop, "exec platform lab cannot stop members: it has no `remove` command in the daemon's file"),
     ] {
-        let outcome = exec.act(&licence("i1"), &verb).await;
+        let outcome = exec.act(&permit("i1"), &verb).await;
         assert_eq!(outcome, Outcome::Refused { message: told.to_owned() });
     }
 }
@@ -90,7 +90,7 @@ async fn add_gets_its_request_on_stdin_and_nothing_else() {
     let mut config = lab.config();
     config.add.as_mut().unwrap().env.insert("OWN".into(), "1".into());
     let join = json!({ "initialCluster": "e1=http://127.0.0.1:1" });
-    let outcome = lab.exec_with(config).act(&licence("i1"), &start(join.clone())).await;
+    let outcome = lab.exec_with(config).act(&permit("i1"), &start(join.clone())).await;
     assert_eq!(outcome, Outcome::Applied);
     let request: serde_json::Value = serde_json::from_str(&lab.read("stdin")).unwrap();
     let wanted = json!({
@@ -112,7 +112,7 @@ async fn remove_gets_the_member_that_is_to_go() {
     let lab = Lab::new();
     lab.script("remove", RECORD);
     let verb = PlatformVerb::Stop { slot: "e5".into(), member: "8e9e05c52164694d".into(), size_after: 4 };
-    assert_eq!(lab.exec().act(&licence("i1"), &verb).await, Outcome::Applied);
+    assert_eq!(lab.exec().act(&permit("i1"), &verb).await, Outcome::Applied);
     let request: serde_json::Value = serde_json::from_str(&lab.read("stdin")).unwrap();
     let wanted = json!({
         "formatVersion": 1, "target": TARGET, "plan": "p1", "step": "i1", "slot": "e5", "sizeAfter": 4,
@@ -128,10 +128,10 @@ async fn nothing_of_a_request_reaches_a_shell_or_an_argument() {
     let bait = lab.path("bait").display().to_string();
     let texts = [format!("$(touch {bait})"), format!("`touch {bait}`"), format!("'; touch {bait}; '")];
     let join = json!({ "name": texts, "--flag": format!("\n touch {bait} \0") });
-    let odd = Licence {
+    let odd = Permit {
         target: format!("lab/$(touch {bait})").into(),
         plan: format!("`touch {bait}`").into(),
-        ..licence("; touch bait")
+        ..permit("; touch bait")
     };
     assert_eq!(lab.exec().act(&odd, &start(join.clone())).await, Outcome::Applied);
     assert!(!lab.path("bait").exists());
@@ -146,10 +146,10 @@ async fn a_large_request_does_not_wait_for_its_reader() {
     lab.script("add", r#"[ "$(wc -c)" -gt 200000 ]"#);
     lab.script("remove", "exit 0");
     let exec = lab.exec();
-    assert_eq!(exec.act(&licence("i1"), &start(json!("x".repeat(200_000)))).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i1"), &start(json!("x".repeat(200_000)))).await, Outcome::Applied);
     lab.script("add", "exit 0"); // Does not read at all.
-    assert_eq!(exec.act(&licence("i2"), &start(json!("x".repeat(200_000)))).await, Outcome::Applied);
-    assert_refused(&exec.act(&licence("i3"), &start(json!("x".repeat(300_000)))).await, "bytes");
+    assert_eq!(exec.act(&permit("i2"), &start(json!("x".repeat(200_000)))).await, Outcome::Applied);
+    assert_refused(&exec.act(&permit("i3"), &start(json!("x".repeat(300_000)))).await, "bytes");
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn exit_codes_say_what_came_of_it() {
     ];
     for (n, (body, word, part)) in cases.into_iter().enumerate() {
         lab.script("add", body);
-        let outcome = exec.act(&licence(&format!("i{n}")), &start(json!(null))).await;
+        let outcome = exec.act(&permit(&format!("i{n}")), &start(json!(null))).await;
         let written = serde_json::to_value(&outcome).unwrap();
         assert_eq!(written["outcome"], word, "{body}: {outcome:?}");
         assert!(message(&outcome).contains(part), "{body}: {outcome:?}");
@@ -180,13 +180,13 @@ async fn refuses_what_cannot_be_started() {
     config.add.as_mut().unwrap().argv = vec![lab.path("nowhere").display().to_string()];
     config.remove.as_mut().unwrap().argv = vec![lab.path("remove").display().to_string()]; // A file that may not be executed.
     let exec = lab.exec_with(config);
-    assert_refused(&exec.act(&licence("i1"), &start(json!(null))).await, "could not be started");
+    assert_refused(&exec.act(&permit("i1"), &start(json!(null))).await, "could not be started");
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
-    assert_refused(&exec.act(&licence("i2"), &stop).await, "could not be started");
+    assert_refused(&exec.act(&permit("i2"), &stop).await, "could not be started");
     let exec = Exec::new("lab", lab.config(), &SharedLists::default(), lab.state())
         .unwrap()
         .with_guard(lab.path("nowhere"));
-    assert_refused(&exec.act(&licence("i3"), &start(json!(null))).await, "the guard could not be started");
+    assert_refused(&exec.act(&permit("i3"), &start(json!(null))).await, "the guard could not be started");
 }
 
 #[tokio::test]
@@ -195,8 +195,8 @@ async fn refuses_odd_slots() {
     lab.script("add", "touch $d/ran");
     let exec = lab.exec();
     let odd = PlatformVerb::Start { slot: "../e1".into(), size_after: 1, join: None };
-    assert_refused(&exec.act(&licence("i3"), &odd).await, "not the name of a slot");
-    let torn = Licence { target: "lab/a\nb".into(), ..licence("i4") };
+    assert_refused(&exec.act(&permit("i3"), &odd).await, "not the name of a slot");
+    let torn = Permit { target: "lab/a\nb".into(), ..permit("i4") };
     assert_refused(&exec.act(&torn, &start(json!(null))).await, "cannot be handed");
     assert!(!lab.path("ran").exists());
 }
@@ -223,13 +223,13 @@ async fn a_hanging_command_is_ended_with_its_whole_group() {
     let mut config = lab.config();
     config.add.as_mut().unwrap().timeout = Duration::from_millis(500);
     let exec = lab.exec_with(config);
-    assert_unknown(&exec.act(&licence("i1"), &start(json!(null))).await, "deadline");
+    assert_unknown(&exec.act(&permit("i1"), &start(json!(null))).await, "deadline");
     assert!(!runs(lab.pid("self")) && !runs(lab.pid("stubborn")));
     let stored = exec.pending(TARGET).await.unwrap();
     assert_eq!(stored[0].end.as_ref().unwrap().signal, Some(9));
     // The lock is free again.
     lab.script("add", "exit 0");
-    assert_eq!(exec.act(&licence("i2"), &start(json!(null))).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i2"), &start(json!(null))).await, Outcome::Applied);
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn a_command_ends_with_its_licence() {
     let lab = Lab::new();
     lab.script("add", FOR_EVER);
     let exec = lab.exec();
-    let short = Licence { deadline: Duration::from_millis(1500), ..licence("i1") };
+    let short = Permit { deadline: Duration::from_millis(1500), ..permit("i1") };
     assert_unknown(&exec.act(&short, &start(json!(null))).await, "");
     let pid = lab.pid("self");
     until("the command is ended", || !runs(pid));
@@ -248,7 +248,7 @@ async fn a_flood_of_output_is_ended_and_its_end_kept() {
     let lab = Lab::new();
     lab.script("add", "echo $$ > $d/self; while [ -d $d ]; do echo flood; done");
     let exec = lab.exec();
-    assert_unknown(&exec.act(&licence("i1"), &start(json!(null))).await, "wrote more than");
+    assert_unknown(&exec.act(&permit("i1"), &start(json!(null))).await, "wrote more than");
     assert!(!runs(lab.pid("self")));
     let stored = exec.pending(TARGET).await.unwrap();
     let end = stored[0].end.as_ref().unwrap();
@@ -260,12 +260,12 @@ async fn a_server_that_a_command_leaves_holds_neither_us_nor_the_lock() {
     let lab = Lab::new();
     lab.script("add", r#"setsid sh -c 'echo $$ > "$1/server"; exec sleep 1000' - "$d" & "#);
     let exec = lab.exec();
-    assert_eq!(exec.act(&licence("i1"), &start(json!(null))).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i1"), &start(json!(null))).await, Outcome::Applied);
     let server = lab.pid("server");
     assert_eq!(operations(&exec.observe(TARGET, true).await), []);
     lab.script("remove", "exit 0");
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
-    assert_eq!(exec.act(&licence("i2"), &stop).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i2"), &stop).await, Outcome::Applied);
     assert!(runs(server));
     let open = fs::read_dir(format!("/proc/{server}/fd")).unwrap();
     let open: Vec<_> = open.map(|fd| fs::read_link(fd.unwrap().path()).unwrap()).collect();
@@ -300,7 +300,7 @@ async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
     );
     lab.script("remove", "touch $d/overlapped");
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
-    let short = Licence { deadline: Duration::from_millis(600), ..licence("i2") };
+    let short = Permit { deadline: Duration::from_millis(600), ..permit("i2") };
     assert_unknown(&exec.act(&short, &stop).await, "an earlier step still runs");
     assert!(!lab.path("overlapped").exists() && runs(pid) && runs(guard));
 
@@ -308,7 +308,7 @@ async fn a_command_outlives_its_daemon_and_the_next_one_learns_its_end() {
     until("the guard ends", || !runs(guard));
     assert_eq!(exec.outcome_of(TARGET, "i1").await, Some(Outcome::Applied));
     assert_eq!(operations(&exec.observe(TARGET, true).await), []);
-    assert_eq!(exec.act(&licence("i3"), &stop).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i3"), &stop).await, Outcome::Applied);
 }
 
 #[tokio::test]
@@ -347,9 +347,9 @@ async fn act_and_lose_the_guard(lab: &Lab, exec: &Exec) {
         }
         send(i32::try_from(running[0].guard_pid).unwrap(), Signal::KILL);
     };
-    let licence = licence("i1");
+    let permit = permit("i1");
     let verb = start(json!(null));
-    let (outcome, ()) = tokio::join!(exec.act(&licence, &verb), killer);
+    let (outcome, ()) = tokio::join!(exec.act(&permit, &verb), killer);
     assert_unknown(&outcome, "without a word");
 }
 
@@ -365,14 +365,14 @@ async fn a_command_whose_guard_was_killed_still_bars_the_next() {
     assert_eq!(exec.outcome_of(TARGET, "i1").await, None);
     assert_eq!(operations(&exec.observe(TARGET, true).await).len(), 1);
     let stop = PlatformVerb::Stop { slot: "e1".into(), member: "m".into(), size_after: 1 };
-    let short = Licence { deadline: Duration::from_millis(600), ..licence("i2") };
+    let short = Permit { deadline: Duration::from_millis(600), ..permit("i2") };
     assert_unknown(&exec.act(&short, &stop).await, "an earlier step still runs");
     assert!(!lab.path("ran").exists());
     fs::write(lab.path("go"), "").unwrap();
     until("the command ends", || !runs(pid));
     assert_unknown(&exec.outcome_of(TARGET, "i1").await.unwrap(), "its guard ended");
     assert_eq!(operations(&exec.observe(TARGET, true).await), []);
-    assert_eq!(exec.act(&licence("i3"), &stop).await, Outcome::Applied);
+    assert_eq!(exec.act(&permit("i3"), &stop).await, Outcome::Applied);
 }
 
 #[tokio::test]
@@ -402,8 +402,8 @@ async fn commands_of_one_target_never_overlap() {
     );
     let exec = lab.exec();
     let verb = start(json!(null));
-    let licences = ["i1", "i2", "i3", "i4"].map(licence);
-    let [a, b, c, d] = &licences;
+    let permits = ["i1", "i2", "i3", "i4"].map(permit);
+    let [a, b, c, d] = &permits;
     let outcomes =
         tokio::join!(exec.act(a, &verb), exec.act(b, &verb), exec.act(c, &verb), exec.act(d, &verb));
     let applied = Outcome::Applied;
@@ -416,8 +416,8 @@ async fn an_intent_licenses_one_command() {
     let lab = Lab::new();
     lab.script("add", "echo ran >> $d/log");
     let exec = lab.exec();
-    assert_eq!(exec.act(&licence("i1"), &start(json!(null))).await, Outcome::Applied);
-    assert_unknown(&exec.act(&licence("i1"), &start(json!(null))).await, "begun before");
+    assert_eq!(exec.act(&permit("i1"), &start(json!(null))).await, Outcome::Applied);
+    assert_unknown(&exec.act(&permit("i1"), &start(json!(null))).await, "begun before");
     assert_eq!(lab.read("log"), "ran\n");
     assert_eq!(exec.outcome_of(TARGET, "i1").await, Some(Outcome::Applied));
 }
@@ -430,7 +430,7 @@ async fn no_name_leads_out_of_the_state_folder() {
     let long = format!("lab/{}", "n".repeat(400));
     let names = ["../../../escape", "/etc/escape", "..", ".", "lab/..", "a b/ä;*?", &long];
     for name in names {
-        let odd = Licence { target: name.into(), ..licence(name) };
+        let odd = Permit { target: name.into(), ..permit(name) };
         assert_eq!(exec.act(&odd, &start(json!(null))).await, Outcome::Applied, "{name}");
         assert_eq!(exec.outcome_of(name, name).await, Some(Outcome::Applied), "{name}");
     }
@@ -448,7 +448,7 @@ async fn without_a_place_for_the_status_nothing_is_begun() {
     lab.script("list", r#"echo '{"formatVersion":1,"members":[],"vacant":[]}'"#);
     fs::write(lab.state(), "a file where the folder should be").unwrap();
     let exec = lab.exec();
-    assert_refused(&exec.act(&licence("i1"), &start(json!(null))).await, "not begun");
+    assert_refused(&exec.act(&permit("i1"), &start(json!(null))).await, "not begun");
     assert!(!lab.path("ran").exists());
     let report = exec.observe(TARGET, true).await;
     assert!(matches!(report.operations, Told::Gap { reason: Gap::Error, .. }), "{report:?}");

@@ -2,7 +2,7 @@
 
 use super::output::{self, Form, Format};
 use super::progress::Progress;
-use super::{Went, ask};
+use super::{Exit, ask};
 use crate::actuate::journal::{JournalError, KubernetesJournals, read_all};
 use crate::audit::{ExpectedHead, Soundness, VerifyReport, verify};
 use crate::config::{DaemonConfig, load_targets};
@@ -74,7 +74,7 @@ struct Finding {
 }
 
 impl Audit {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         match &self.command {
             Command::Verify(verify) => verify.run(config),
         }
@@ -82,7 +82,7 @@ impl Audit {
 }
 
 impl Verify {
-    fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let (dir, journals) = match &self.dir {
             Some(dir) => (dir.clone(), self.journals.clone().map(Journals::Folder)),
             None => {
@@ -113,9 +113,9 @@ impl Verify {
             }
         }
         Ok(match report.exit_code() {
-            0 => Went::Fine,
-            1 => Went::Short,
-            _ => Went::Failed,
+            0 => Exit::Fine,
+            1 => Exit::Short,
+            _ => Exit::Failed,
         })
     }
 }

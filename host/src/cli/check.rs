@@ -4,7 +4,7 @@ mod trial;
 
 use super::output::{self, Form, Format};
 use super::progress::Progress;
-use super::{Went, block_on};
+use super::{Exit, block_on};
 use crate::collect::Credentials;
 use crate::config::{self, DaemonConfig, SignalConfig, TargetConfig};
 use crate::policy::{Library, PolicyStatus};
@@ -63,18 +63,18 @@ struct Note {
 }
 
 impl Check {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         if self.print_defaults || self.print_example {
             let text = if self.print_defaults { config::DEFAULT_DAEMON } else { config::EXAMPLE_TARGET };
             output::print(text)?;
-            return Ok(Went::Fine);
+            return Ok(Exit::Fine);
         }
         let report = look(config)?;
         self.form.show(&report, || report.table())?;
         if self.form.output == Format::Table {
             output::complain(&report.summary());
         }
-        Ok(if report.problems.is_empty() { Went::Fine } else { Went::Failed })
+        Ok(if report.problems.is_empty() { Exit::Fine } else { Exit::Failed })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `plimsoll crd`.
 
-use super::{Went, output, yaml};
+use super::{Exit, output, yaml};
 use crate::config::spec_schema;
 use crate::kubernetes::{scaling_plan, stateful_autoscaler};
 
@@ -12,9 +12,9 @@ pub(super) struct Crd {}
 
 impl Crd {
     #[expect(clippy::unused_self, reason = "commands are called alike")]
-    pub(super) fn run(&self) -> anyhow::Result<Went> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let all = [stateful_autoscaler::definition(spec_schema()), scaling_plan::definition()];
         output::print(&all.map(|definition| yaml::document(&definition)).join("---\n"))?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }

@@ -12,7 +12,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-use super::Went;
+use super::Exit;
 use super::output::print;
 use crate::policy::fault::one_line;
 use day::Day;
@@ -73,7 +73,7 @@ const CALM: f64 = 2_900.0;
 const MOVING: f64 = 700.0;
 
 impl Demo {
-    pub(super) fn run(&self) -> anyhow::Result<Went> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let advisor = advisor::advisor(self.policy.as_deref())?;
         let deciding = advisor.told.clone();
         let recorder = self.record.as_deref().map(keep::keeper).transpose()?;
@@ -124,7 +124,7 @@ impl Demo {
         Ok(())
     }
 
-    fn end(&self, day: &Day, unguarded: JoinHandle<Summary>) -> anyhow::Result<Went> {
+    fn end(&self, day: &Day, unguarded: JoinHandle<Summary>) -> anyhow::Result<Exit> {
         let guarded = day.summary();
         let unguarded = if day.is_over() { unguarded.join().ok() } else { None };
         let ending = summary::Ending {
@@ -143,9 +143,9 @@ impl Demo {
             print(&format!("{}\n", one_line(&line, 1_000)))?;
         }
         Ok(match (day.is_over(), guarded.lost_by_us) {
-            (true, 0) => Went::Fine,
-            (false, 0) => Went::Short,
-            (_, _) => Went::Failed,
+            (true, 0) => Exit::Fine,
+            (false, 0) => Exit::Short,
+            (_, _) => Exit::Failed,
         })
     }
 }

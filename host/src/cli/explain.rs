@@ -2,7 +2,7 @@
 
 use super::output::{self, Form, Format, cell, rfc3339};
 use super::progress::Progress;
-use super::{Went, ask, target};
+use super::{Exit, ask, target};
 use crate::audit::{self, Entry, EntryBody};
 use crate::policy::fault::one_line;
 use anyhow::bail;
@@ -55,7 +55,7 @@ struct Told {
 }
 
 impl Explain {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let dir = match &self.dir {
             Some(dir) => dir.clone(),
             None => ask::daemon_file(config)?.audit.dir,
@@ -77,7 +77,7 @@ impl Explain {
         }
         let told: Vec<Told> = records.into_iter().map(Told::of).collect();
         self.form.show(&told, || told.iter().map(Told::text).collect())?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 
     fn find(&self, dir: &Path) -> anyhow::Result<Vec<Record>> {
@@ -107,7 +107,7 @@ impl Explain {
         self.last.map_or(otherwise, |last| usize::try_from(last).unwrap_or(MAX_RECORDS))
     }
 
-    fn show_snapshot(&self, dir: &Path, records: &[Record]) -> anyhow::Result<Went> {
+    fn show_snapshot(&self, dir: &Path, records: &[Record]) -> anyhow::Result<Exit> {
         let digest = records.iter().rev().find_map(|record| match &record.body {
             Body::Decision(decision) => Some(decision.snapshot.clone()),
             Body::Intent { .. }
@@ -125,7 +125,7 @@ impl Explain {
         } else {
             self.form.show(&snapshot, String::new)?;
         }
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }
 

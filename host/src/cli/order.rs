@@ -3,7 +3,7 @@
 
 use super::ask::{Daemon, Who};
 use super::output::{self, line};
-use super::{Went, target};
+use super::{Exit, target};
 use crate::daemon::control::{Ask, Told};
 use crate::policy::fault::one_line;
 use anyhow::{Context, anyhow, bail};
@@ -88,7 +88,7 @@ pub(super) struct Cancel {
     daemon: Daemon,
 }
 
-/// Wishes for a size, before all policies, until `--clear`. It goes through the same door as every wish: the
+/// Wishes for a size, before all policies, until `--clear`. It passes the same judge as every wish: the
 /// invariants have the last word.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -119,7 +119,7 @@ struct Each {
 }
 
 impl Pause {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let ask =
             Ask::Pause { target: self.whom.target.clone(), why: self.why.clone(), who: self.who.name() };
         tell(&self.daemon.ask(config, &ask)?)
@@ -127,27 +127,27 @@ impl Pause {
 }
 
 impl Resume {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let ask = Ask::Resume { target: self.whom.target.clone(), who: self.who.name() };
         tell(&self.daemon.ask(config, &ask)?)
     }
 }
 
 impl Cancel {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         tell(&self.daemon.ask(config, &Ask::Cancel { target: self.target.clone(), who: self.who.name() })?)
     }
 }
 
 impl Scale {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let ask = Ask::Scale { target: self.target.clone(), members: self.members, who: self.who.name() };
         tell(&self.daemon.ask(config, &ask)?)
     }
 }
 
 impl Approve {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let told = self.daemon.ask(config, &Ask::Status { target: Some(self.target.clone()) })?;
         let all: Vec<Status> = serde_json::from_value(told.body).context("the daemon's status")?;
         let status = all.into_iter().next().ok_or_else(|| anyhow!("the daemon told no status"))?;
@@ -163,7 +163,7 @@ impl Approve {
                     one_line(&content, usize::MAX),
                     self.target
                 ))?;
-                Ok(Went::Fine)
+                Ok(Exit::Fine)
             }
             Some(digest) if digest.eq_ignore_ascii_case(&shown) => {
                 let ask = Ask::Approve { target: self.target.clone(), content, who: self.who.name() };
@@ -188,10 +188,10 @@ pub(super) fn digest(content: &str) -> String {
 }
 
 /// Tells what was done; to all, one by one.
-fn tell(told: &Told) -> anyhow::Result<Went> {
+fn tell(told: &Told) -> anyhow::Result<Exit> {
     if told.body.is_null() {
         output::print(&format!("{}\n", line(&told.message)))?;
-        return Ok(Went::Fine);
+        return Ok(Exit::Fine);
     }
     let each: Vec<Each> = serde_json::from_value(told.body.clone()).context("the daemon's answer")?;
     if each.is_empty() {
@@ -204,5 +204,5 @@ fn tell(told: &Told) -> anyhow::Result<Went> {
             output::complain(&format!("error: {}: {}", one.target, one.message));
         }
     }
-    Ok(if each.iter().all(|one| one.ok) { Went::Fine } else { Went::Short })
+    Ok(if each.iter().all(|one| one.ok) { Exit::Fine } else { Exit::Short })
 }

@@ -2,7 +2,7 @@
 
 use super::ask::Daemon;
 use super::output::{self, Form, cell, line, number, or_dash, rfc3339};
-use super::{Went, snapshot, target};
+use super::{Exit, snapshot, target};
 use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_core::count::count;
@@ -54,7 +54,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let (snapshot, wished) = match (&self.from, &self.target) {
             (Some(file), _) => (read(file)?, self.to.map(|to| self.named(to))),
             (None, Some(target)) => self.newest(config, target)?,
@@ -65,7 +65,7 @@ impl Plan {
         };
         let preview = preview(&snapshot, asked);
         self.form.show(&preview, || table(&preview, snapshot.now.wall_ms))?;
-        Ok(if self.to.is_some() && !preview.admitted { Went::Failed } else { Went::Fine })
+        Ok(if self.to.is_some() && !preview.admitted { Exit::Failed } else { Exit::Fine })
     }
 
     /// The size that is asked about: a person's wish, or one that rests on the signals that are named.
@@ -101,7 +101,7 @@ impl Plan {
     }
 
     /// Nobody wishes anything: say why, and what may be asked instead.
-    fn show_hold(&self, config: &Path, snapshot: &Snapshot) -> anyhow::Result<Went> {
+    fn show_hold(&self, config: &Path, snapshot: &Snapshot) -> anyhow::Result<Exit> {
         let status = self.status(config, &snapshot.target.key)?;
         let why = match &status.last_decision {
             Some(last) => format!("{} ({})", last.reason, last.wish.rule),
@@ -124,7 +124,7 @@ impl Plan {
                 }
             )
         })?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }
 

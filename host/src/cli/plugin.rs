@@ -1,16 +1,16 @@
 //! `kubectl plimsoll`: the same program under the name `kubectl-plimsoll`. It reads and orders through the API server with
 //! the rights of whoever calls it, and needs no way to a daemon.
 
-mod door;
+mod client;
 mod objects;
 mod order;
 mod show;
 mod wish;
 
 use super::output::Form;
-use super::{Went, block_on, ended};
+use super::{Exit, block_on, ended};
 use clap::{Parser, Subcommand};
-use door::Door;
+use client::Client;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,19 +101,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(plugin: &Plugin) -> anyhow::Result<Went> {
-    let door = Door::open(&plugin.place).await?;
+async fn run(plugin: &Plugin) -> anyhow::Result<Exit> {
+    let client = Client::open(&plugin.place).await?;
     match &plugin.verb {
         Verb::Status(Status { target, all_namespaces, form }) => {
-            show::status(&door, target.as_deref(), *all_namespaces, *form).await
+            show::status(&client, target.as_deref(), *all_namespaces, *form).await
         }
-        Verb::Explain(One { target, form }) => show::explain(&door, target, *form).await,
-        Verb::Plan(One { target, form }) => show::plan(&door, target, *form).await,
-        Verb::Pause(order) => order.run(&door).await,
-        Verb::Resume(order) => order.run(&door).await,
-        Verb::Approve(order) => order.run(&door).await,
-        Verb::Cancel(order) => order.run(&door).await,
-        Verb::Scale(wish) => wish.run(&door).await,
+        Verb::Explain(One { target, form }) => show::explain(&client, target, *form).await,
+        Verb::Plan(One { target, form }) => show::plan(&client, target, *form).await,
+        Verb::Pause(order) => order.run(&client).await,
+        Verb::Resume(order) => order.run(&client).await,
+        Verb::Approve(order) => order.run(&client).await,
+        Verb::Cancel(order) => order.run(&client).await,
+        Verb::Scale(wish) => wish.run(&client).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::output::{self, Closed, Form, Format};
 use super::progress::Progress;
-use super::{Went, block_on, snapshot, yaml};
+use super::{Exit, block_on, snapshot, yaml};
 use crate::config;
 use crate::policy::{Class, Failure, Fault, Host, Inspection, LibraryConfig, Loaded, Rejection, Sandbox};
 use anyhow::{Context, anyhow, bail};
@@ -89,7 +89,7 @@ struct Inspect {
 }
 
 impl Policy {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         match &self.command {
             Command::Eval(command) => command.run(config),
             Command::Inspect(command) => command.run(config),
@@ -120,7 +120,7 @@ impl Loading {
 }
 
 impl Eval {
-    fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let settings = self.settings.as_deref().map(serde_json::from_str::<serde_json::Value>);
         let settings = settings.transpose().context("--settings is not JSON")?;
         block_on(async {
@@ -145,7 +145,7 @@ struct Asking {
 }
 
 impl Asking {
-    async fn all(mut self) -> anyhow::Result<Went> {
+    async fn all(mut self) -> anyhow::Result<Exit> {
         let mut input = std::io::stdin().lock();
         let mut line = Vec::new();
         for number in 1_u64.. {
@@ -164,7 +164,7 @@ impl Asking {
             let answer = self.answer(&line, number).await?;
             write_line(answer)?;
         }
-        Ok(if self.failed { Went::Failed } else { Went::Fine })
+        Ok(if self.failed { Exit::Failed } else { Exit::Fine })
     }
 
     async fn answer(&mut self, line: &[u8], number: u64) -> anyhow::Result<Vec<u8>> {
@@ -217,7 +217,7 @@ fn write_line(mut line: Vec<u8>) -> anyhow::Result<()> {
 }
 
 impl Inspect {
-    fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let inspected = {
             let _progress = Progress::begin(format!("loading {}", self.file.display()));
             block_on(self.loading.load(&self.file, config))?
@@ -225,7 +225,7 @@ impl Inspect {
         match inspected.as_ref().map(Loaded::inspection) {
             Ok(inspection) => {
                 self.form.show(inspection, || table(inspection))?;
-                Ok(Went::Fine)
+                Ok(Exit::Fine)
             }
             Err(rejection) => {
                 if self.form.output == Format::Table {
@@ -235,7 +235,7 @@ impl Inspect {
                     self.form
                         .show(&serde_json::json!({ "rejection": rejection, "hint": hint }), String::new)?;
                 }
-                Ok(Went::Failed)
+                Ok(Exit::Failed)
             }
         }
     }

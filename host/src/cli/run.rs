@@ -1,6 +1,6 @@
 //! `plimsoll run`.
 
-use super::{Went, ask, block_on};
+use super::{Exit, ask, block_on};
 use crate::config::{Log, LogFormat, LogLevel};
 use crate::daemon::LogSetter;
 use clap::ValueEnum;
@@ -30,7 +30,7 @@ enum Level {
 }
 
 impl Run {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let daemon = ask::daemon_file(config)?;
         let log_level = log(daemon.log, self.log_level);
         let config = config.to_owned();
@@ -42,7 +42,7 @@ impl Run {
                 Err(error) => Err(error.into()),
             })
         })?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }
 

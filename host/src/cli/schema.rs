@@ -1,6 +1,6 @@
 //! `plimsoll schema`.
 
-use super::{Went, output};
+use super::{Exit, output};
 use clap::ValueEnum;
 use plimsoll_wire::journal::Journal;
 use plimsoll_wire::record::Record;
@@ -32,7 +32,7 @@ enum Document {
 }
 
 impl Schema {
-    pub(super) fn run(&self) -> anyhow::Result<Went> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let schema = match self.document {
             Document::Snapshot => schemars::schema_for!(Snapshot),
             Document::Proposal => schemars::schema_for!(Answer),
@@ -41,6 +41,6 @@ impl Schema {
             Document::Status => schemars::schema_for!(Status),
         };
         output::print(&output::json(&schema)?)?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }

@@ -1,6 +1,6 @@
 //! `plimsoll set-aside`: what runs in a pod before its member does.
 
-use super::{Went, output};
+use super::{Exit, output};
 use crate::machine;
 use crate::systems::{self, Data, Identity};
 use crate::tombstone::{self, Said};
@@ -86,7 +86,7 @@ fn decide(found: &Identity, name: Option<&str>, tombstone: impl Fn(&str) -> Opti
 }
 
 impl SetAside {
-    pub(super) fn run(&self) -> anyhow::Result<Went> {
+    pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let kind = systems::KINDS.iter().find(|kind| kind.word == self.system);
         let data = kind.and_then(|kind| kind.data.as_ref()).context("no such system")?;
         let name = self.name()?;
@@ -110,7 +110,7 @@ impl SetAside {
         if let Err(error) = std::fs::write(&self.message, serde_json::to_vec(&said)?) {
             output::complain(&format!("{}: {error}", self.message.display()));
         }
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 
     /// What the data is called, as far as it was named.

@@ -2,7 +2,7 @@
 
 use super::ask::Daemon;
 use super::output::{self, Form, cell, number, or_dash, rfc3339};
-use super::{Went, target};
+use super::{Exit, target};
 use crate::daemon::control::Ask;
 use anyhow::Context;
 use plimsoll_wire::snapshot::Mode;
@@ -72,14 +72,14 @@ struct Policy {
 }
 
 impl Status {
-    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Went> {
+    pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let told = self.daemon.ask(config, &Ask::Status { target: self.target.clone() })?;
         let targets = serde_json::from_value(told.body).context("the daemon's status")?;
         let told = self.daemon.ask(config, &Ask::Daemon)?;
         let daemon = serde_json::from_value(told.body).context("the daemon's status")?;
         let shown = Shown { targets, daemon };
         self.form.show(&shown, || shown.text(self.target.is_some()))?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }
 

@@ -169,7 +169,7 @@ pub(super) fn targets_from(bytes: &[u8], daemon: &DaemonConfig, sink: &mut Sink,
     }
 }
 
-/// Two documents of one name, or for the same members, are two hands on one thing: neither is used.
+/// Refuses both of two documents that have one name or scale the same members: two targets would act on one thing.
 fn refuse_twins(loaded: &mut LoadedTargets) {
     let mut names: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut members: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();

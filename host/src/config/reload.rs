@@ -140,7 +140,7 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
 /// read, or holds something that may be its document.
 pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTargets, now_ms: u64) -> Reloaded {
     let reading = Reading { old, daemon: &daemon, now_ms };
-    let loaded = reading.refuse_second_hands(loaded);
+    let loaded = reading.refuse_claimed(loaded);
     let mut changes = Vec::new();
     if daemon != old.daemon {
         changes.push(Change::Daemon);
@@ -268,9 +268,9 @@ impl Reading<'_> {
     }
 
     /// Refuses documents for members that a target without a good document goes on scaling.
-    fn refuse_second_hands(&self, mut loaded: LoadedTargets) -> LoadedTargets {
+    fn refuse_claimed(&self, mut loaded: LoadedTargets) -> LoadedTargets {
         // Each round refuses one document, which may then be kept as it was and stand in the way of another.
-        while let Some((index, holder)) = self.second_hand(&loaded) {
+        while let Some((index, holder)) = self.claimed(&loaded) {
             let target = loaded.targets.remove(index);
             loaded.problems.push(Problem {
                 file: target.file.clone(),
@@ -298,7 +298,7 @@ impl Reading<'_> {
     }
 
     /// A loaded document for members that another target, which is to be kept, scales already.
-    fn second_hand(&self, loaded: &LoadedTargets) -> Option<(usize, TargetKey)> {
+    fn claimed(&self, loaded: &LoadedTargets) -> Option<(usize, TargetKey)> {
         let is_loaded = |key: &TargetKey| loaded.targets.iter().any(|target| target.key == *key);
         let kept = self.old.targets.values().filter(|target| !is_loaded(&target.key));
         let mut kept = kept.filter(|target| self.fate(loaded, target) != Fate::Ended);

@@ -1,6 +1,5 @@
 //! The configuration as its owner meets it: the reference files, the messages, and hostile input.
 
-mod doors;
 mod hostile;
 mod kinds;
 mod lease;
@@ -8,6 +7,7 @@ mod messages;
 mod objects;
 mod reloading;
 mod slips;
+mod ways;
 
 use super::load::{daemon_from, targets_from};
 use super::*;

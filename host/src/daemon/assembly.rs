@@ -1,6 +1,6 @@
-//! From configuration to tools, hands and specs. Which driver a target has is its kinds' own to say.
+//! From configuration to tools, backends, executors and specs. A target's kinds choose its drivers.
 
-use super::hands::{Hands, RECORDERS, Site, Tools};
+use super::executor::{Backend, Executor, RECORDERS, Tools};
 use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
@@ -141,25 +141,30 @@ pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
     })
 }
 
-/// What carries a target's effects out, at a site.
+/// Makes the executor that carries out a target's effects on a backend.
 #[must_use]
-pub fn hands(target: &TargetConfig, tools: &Tools, site: Arc<Site>, profile: Arc<Profile>) -> Hands {
+pub fn executor(
+    target: &TargetConfig,
+    tools: &Tools,
+    backend: Arc<Backend>,
+    profile: Arc<Profile>,
+) -> Executor {
     let key: Arc<str> = Arc::from(target.key.to_string());
     let signals = target.signals.iter().map(|signal| signal.definition.clone()).collect();
-    Hands::new(key, tools.clone(), site, signals, profile)
+    Executor::new(key, tools.clone(), backend, signals, profile)
 }
 
-/// Whether two documents put a target at the same site.
+/// Whether two documents give a target the same backend.
 #[must_use]
-pub fn is_same_site(one: &TargetConfig, other: &TargetConfig) -> bool {
+pub fn is_same_backend(one: &TargetConfig, other: &TargetConfig) -> bool {
     one.platform == other.platform && one.system == other.system && one.set_aside == other.set_aside
 }
 
-/// Where a target is: what its platform and its system say, and nothing else of its document.
+/// Opens a target's backend. Of its document only the platform's and the system's parts count.
 ///
 /// # Errors
 /// When they do not go together, or cannot be used.
-pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Site> {
+pub fn backend(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyhow::Result<Backend> {
     let (place, data) = (&target.platform, &target.system);
     if !data.kind.runs_on(place.kind) {
         bail!("{} does not run on the platform {}", data.kind.word, place.name);
@@ -181,5 +186,5 @@ pub fn site(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> anyh
         lead: &tools.lead,
         platform: &*platform,
     })?;
-    Ok(Site::new(platform, system))
+    Ok(Backend::new(platform, system))
 }

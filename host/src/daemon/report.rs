@@ -8,7 +8,7 @@ mod record;
 pub use event::{EVENT_KINDS, Kind};
 
 use super::cluster::{Cluster, Watches};
-use super::hands::Tools;
+use super::executor::Tools;
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
 use crate::kubernetes::stateful_autoscaler::{ExternalWish, Moment, PLURAL, Seen, Status};
 use crate::kubernetes::{ApiServer, Claim, Failure, Write, wish};

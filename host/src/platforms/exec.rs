@@ -47,7 +47,7 @@ pub use shared::{SharedList, SharedLists};
 pub use status::{End, GuardStatus};
 
 use super::Platform;
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 pub(super) use document::KIND;
 use guard::{Job, MAX_JOB, exit, monotonic_ms};
 use listing::clip;
@@ -123,8 +123,8 @@ impl Platform for Exec {
         command.as_ref().map_or(Duration::ZERO, |command| command.timeout) + MARGIN
     }
 
-    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
-        Box::pin(self.carry_out(licence, verb))
+    fn act<'a>(&'a self, permit: &'a Permit, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
+        Box::pin(self.carry_out(permit, verb))
     }
 }
 
@@ -269,30 +269,30 @@ impl Exec {
     }
 
     /// Carries out `Start` or `Stop` by its command under a guard. Waits for the end of the command, but no
-    /// longer than the licence; the guard ends the command then, and the outcome is unknown.
-    async fn carry_out(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
-        let job = match self.job(licence, verb) {
+    /// longer than the permit; the guard ends the command then, and the outcome is unknown.
+    async fn carry_out(&self, permit: &Permit, verb: &PlatformVerb) -> Outcome {
+        let job = match self.job(permit, verb) {
             Ok(job) => job,
             Err(message) => return refused(message),
         };
-        match tokio::time::timeout(licence.deadline, self.run_guard(&job)).await {
+        match tokio::time::timeout(permit.deadline, self.run_guard(&job)).await {
             Ok(outcome) => outcome,
             Err(_) => unknown(format!(
-                "{} had not ended when the licence of {} ms did",
+                "{} had not ended when the permit of {} ms did",
                 job.argv.first().map_or("", String::as_str),
-                licence.deadline.as_millis()
+                permit.deadline.as_millis()
             )),
         }
     }
 
-    fn job(&self, licence: &Licence, verb: &PlatformVerb) -> Result<Job, String> {
-        self.admit(&licence.target)?;
-        for (what, id) in [("plan", &licence.plan), ("intent", &licence.intent)] {
+    fn job(&self, permit: &Permit, verb: &PlatformVerb) -> Result<Job, String> {
+        self.admit(&permit.target)?;
+        for (what, id) in [("plan", &permit.plan), ("intent", &permit.intent)] {
             if !is_id(id) {
                 return Err(format!("the {what}'s id {} cannot be handed to a command", clip(id)));
             }
         }
-        let request = self.request(licence, verb)?;
+        let request = self.request(permit, verb)?;
         if !listing::is_slot_name(request.slot) {
             return Err(format!("{} is not the name of a slot", clip(request.slot)));
         }
@@ -301,32 +301,32 @@ impl Exec {
             return Err(format!("the request has {} bytes, at most {MAX_REQUEST} are sent", body.len()));
         }
         let now = monotonic_ms();
-        let licence_ms = ms(licence.deadline);
+        let permit_ms = ms(permit.deadline);
         Ok(Job {
             state: self.state.clone(),
-            target: licence.target.to_string(),
-            plan: licence.plan.to_string(),
-            intent: licence.intent.to_string(),
+            target: permit.target.to_string(),
+            plan: permit.plan.to_string(),
+            intent: permit.intent.to_string(),
             slot: request.slot.to_owned(),
             verb: verb.kind().to_owned(),
-            argv: argv_for(&request.command.argv, &licence.target)?,
-            env: environment(request.command, licence),
+            argv: argv_for(&request.command.argv, &permit.target)?,
+            env: environment(request.command, permit),
             working_dir: self.config.working_dir.clone(),
             request: body,
             timeout_ms: ms(request.command.timeout),
             // A command that got the lock at the very end would be ended before it could do anything.
-            lock_until_ms: now.saturating_add(ms(LOCK_WAIT).min(licence_ms / 2)),
-            licence_until_ms: now.saturating_add(licence_ms),
+            lock_until_ms: now.saturating_add(ms(LOCK_WAIT).min(permit_ms / 2)),
+            permit_until_ms: now.saturating_add(permit_ms),
             daemon_pid: rustix::process::getpid().as_raw_pid(),
         })
     }
 
-    fn request<'a>(&'a self, licence: &Licence, verb: &'a PlatformVerb) -> Result<Request<'a>, String> {
+    fn request<'a>(&'a self, permit: &Permit, verb: &'a PlatformVerb) -> Result<Request<'a>, String> {
         let mut body = json!({
             "formatVersion": 1,
-            "target": &*licence.target,
-            "plan": &*licence.plan,
-            "step": &*licence.intent,
+            "target": &*permit.target,
+            "plan": &*permit.plan,
+            "step": &*permit.intent,
         });
         let (command, slot, size_after) = match verb {
             PlatformVerb::Start { slot, size_after, join } => {
@@ -424,13 +424,13 @@ fn spawn_guard(program: &Path) -> io::Result<tokio::process::Child> {
         .spawn()
 }
 
-fn environment(command: &Command, licence: &Licence) -> BTreeMap<String, String> {
+fn environment(command: &Command, permit: &Permit) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), COMMAND_PATH.to_owned())]);
     env.extend(command.env.clone());
     for (name, value) in [
-        ("PLIMSOLL_TARGET", &licence.target),
-        ("PLIMSOLL_PLAN", &licence.plan),
-        ("PLIMSOLL_STEP", &licence.intent),
+        ("PLIMSOLL_TARGET", &permit.target),
+        ("PLIMSOLL_PLAN", &permit.plan),
+        ("PLIMSOLL_STEP", &permit.intent),
     ] {
         env.insert(name.to_owned(), value.to_string());
     }

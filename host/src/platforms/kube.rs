@@ -19,7 +19,7 @@ mod volumes;
 mod workload;
 
 use super::{Kind, Opening, Platform, Settings, Workload};
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 use crate::kubernetes::{ApiServer, Failure, READ_DEADLINE, Scalable, WRITE_DEADLINE, Write};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -112,8 +112,8 @@ impl Platform for Kube {
         ACT_DEADLINE
     }
 
-    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
-        Box::pin(self.act(licence, verb))
+    fn act<'a>(&'a self, permit: &'a Permit, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
+        Box::pin(self.act(permit, verb))
     }
 }
 
@@ -252,16 +252,16 @@ impl Kube {
     }
 
     /// Carries out `Start` or `Stop`, once.
-    pub async fn act(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
-        match tokio::time::timeout(licence.deadline, self.carry_out(licence, verb)).await {
+    pub async fn act(&self, permit: &Permit, verb: &PlatformVerb) -> Outcome {
+        match tokio::time::timeout(permit.deadline, self.carry_out(permit, verb)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                Outcome::Unknown { message: format!("no end within {} ms", licence.deadline.as_millis()) }
+                Outcome::Unknown { message: format!("no end within {} ms", permit.deadline.as_millis()) }
             }
         }
     }
 
-    async fn carry_out(&self, licence: &Licence, verb: &PlatformVerb) -> Outcome {
+    async fn carry_out(&self, permit: &Permit, verb: &PlatformVerb) -> Outcome {
         let kind = &self.config.kind.kind;
         let mut read = self.scaled(&Look::direct(&self.server)).await;
         let observed = self.observed().clone();
@@ -272,14 +272,14 @@ impl Kube {
                 // The size was not written yet.
                 Err(why) => return refused(format!("reading the {kind}: {why}")),
             };
-            read = match scale::decide(&scaled, observed.as_deref(), verb, licence.epoch) {
+            read = match scale::decide(&scaled, observed.as_deref(), verb, permit.epoch) {
                 Decision::Settled(outcome) => return outcome,
-                Decision::Stamp => match self.stamp(&scaled.metadata, licence.epoch).await {
+                Decision::Stamp => match self.stamp(&scaled.metadata, permit.epoch).await {
                     Ok(object) => scaled.with(object),
                     Err(failure) => return failed(&format!("stamping the {kind}"), failure),
                 },
                 Decision::Scale { replicas } => {
-                    if let Err(why) = self.bury(&scaled.set, verb, licence.membership.as_ref()).await {
+                    if let Err(why) = self.bury(&scaled.set, verb, permit.membership.as_ref()).await {
                         return refused(why);
                     }
                     return self.scale(&scaled.metadata, replicas).await;

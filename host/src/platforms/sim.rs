@@ -8,7 +8,7 @@
 mod chronicle;
 
 use super::{Kind, Opening, Platform, Settings, Source};
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 use crate::machine::Clock;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Map, Scalar, raw};
@@ -118,8 +118,8 @@ impl Platform for Sim {
         ACT_DEADLINE
     }
 
-    fn act<'a>(&'a self, licence: &'a Licence, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
-        Box::pin(self.0.act(licence, Verb::Platform(verb.clone())))
+    fn act<'a>(&'a self, permit: &'a Permit, verb: &'a PlatformVerb) -> Pending<'a, Outcome> {
+        Box::pin(self.0.act(permit, Verb::Platform(verb.clone())))
     }
 }
 
@@ -195,8 +195,8 @@ impl World {
     }
 
     /// Carries one verb out; its answer takes as long as the world says.
-    pub(crate) async fn act(&self, licence: &Licence, verb: Verb) -> Outcome {
-        let (world, owner) = (self.clone(), format!("plan/{}", licence.plan));
+    pub(crate) async fn act(&self, permit: &Permit, verb: Verb) -> Outcome {
+        let (world, owner) = (self.clone(), format!("plan/{}", permit.plan));
         let acted = tokio::task::spawn_blocking(move || world.state().act(verb, owner));
         let answer = match acted.await {
             Ok(Ok(answer)) => answer,
@@ -206,8 +206,8 @@ impl World {
             Err(error) => return Outcome::Unknown { message: format!("the simulator ended: {error}") },
         };
         let took = Duration::from_millis(answer.took_ms);
-        if took > licence.deadline {
-            tokio::time::sleep(licence.deadline).await;
+        if took > permit.deadline {
+            tokio::time::sleep(permit.deadline).await;
             return Outcome::Unknown { message: "no answer within the deadline".to_owned() };
         }
         tokio::time::sleep(took).await;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, server};
-use crate::actuate::Licence;
+use crate::actuate::Permit;
 use crate::actuate::journal::{Entry, JournalError, KubernetesJournals, Revision};
 use crate::kubernetes::Scalable;
 use crate::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
@@ -201,7 +201,7 @@ impl Daemon {
             Effect::Act { request, epoch, intent } => {
                 let outcome = match &intent.verb {
                     Verb::Platform(verb) => {
-                        let licence = Licence {
+                        let permit = Permit {
                             target: key,
                             plan: intent.plan.clone(),
                             intent: intent.id.clone(),
@@ -209,7 +209,7 @@ impl Daemon {
                             deadline: ACT_DEADLINE,
                             membership: None,
                         };
-                        self.kube.act(&licence, verb).await
+                        self.kube.act(&permit, verb).await
                     }
                     Verb::System(_) => {
                         let outcome = self.cluster.lock().unwrap().call(&intent, epoch);

@@ -18,7 +18,7 @@ mod survey;
 
 use super::connection::{Connection, Purpose, Reach};
 use super::{Data, Kind, Opening, Settings, System};
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 use crate::lead::{Lead, NOT_LEADING};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_core::profile;
@@ -69,11 +69,11 @@ impl System for Etcd {
 
     fn act<'a>(
         &'a self,
-        licence: &'a Licence,
+        permit: &'a Permit,
         verb: &'a SystemVerb,
         platform: &'a PlatformReport,
     ) -> Pending<'a, Outcome> {
-        Box::pin(self.carry_out(licence, verb, platform))
+        Box::pin(self.carry_out(permit, verb, platform))
     }
 }
 
@@ -129,12 +129,12 @@ impl Etcd {
     /// The members are read first, so that a verb whose end is reached already is not sent again, and so
     /// that it goes to the member that can carry it out. A call is sent at most once: what was sent and not
     /// answered is [`Outcome::Unknown`].
-    async fn carry_out(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
-        let deadline = Instant::now() + licence.deadline;
+    async fn carry_out(&self, permit: &Permit, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
+        let deadline = Instant::now() + permit.deadline;
         // A member that is silent is waited for, but not until nothing is left for the call itself.
-        let within = self.connection.deadline.min(licence.deadline / 2);
+        let within = self.connection.deadline.min(permit.deadline / 2);
         let survey = self.survey(platform, within).await;
-        match call::decide(verb, &licence.intent, &survey, platform) {
+        match call::decide(verb, &permit.intent, &survey, platform) {
             call::Decision::Settled(outcome) => outcome,
             // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
             call::Decision::Send { .. } if !self.lead.holds() => call::not_sent(NOT_LEADING),

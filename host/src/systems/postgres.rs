@@ -26,7 +26,7 @@ mod view;
 
 use super::connection::{Connection, Purpose, Reach};
 use super::{Kind, Opening, Settings, System};
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 use crate::lead::{Lead, NOT_LEADING};
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Map, Scalar, raw};
@@ -135,11 +135,11 @@ impl System for Postgres {
 
     fn act<'a>(
         &'a self,
-        licence: &'a Licence,
+        permit: &'a Permit,
         verb: &'a SystemVerb,
         platform: &'a PlatformReport,
     ) -> Pending<'a, Outcome> {
-        Box::pin(self.carry_out(licence, verb, platform))
+        Box::pin(self.carry_out(permit, verb, platform))
     }
 }
 
@@ -161,8 +161,8 @@ impl Postgres {
     ///
     /// The members are read first, so that a verb whose end is reached already is not sent again. What was sent and not
     /// answered is [`Outcome::Unknown`].
-    async fn carry_out(&self, licence: &Licence, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
-        let (deadline, access) = (Instant::now() + licence.deadline, &self.access);
+    async fn carry_out(&self, permit: &Permit, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
+        let (deadline, access) = (Instant::now() + permit.deadline, &self.access);
         let survey = self.survey(platform).await;
         // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
         match call::decide(verb, &survey, platform, access.settings.synchronous) {

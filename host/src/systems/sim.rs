@@ -1,7 +1,7 @@
 //! What a simulated world says of itself as a data system. The world is the platform's: `platforms::sim`.
 
 use super::{Kind, Opening, Settings, System};
-use crate::actuate::{Licence, Pending};
+use crate::actuate::{Pending, Permit};
 use crate::platforms::sim::{self, ACT_DEADLINE, World};
 use anyhow::Context as _;
 use plimsoll_core::observation::{PlatformReport, SystemReport};
@@ -66,10 +66,10 @@ impl System for Inside {
 
     fn act<'a>(
         &'a self,
-        licence: &'a Licence,
+        permit: &'a Permit,
         verb: &'a SystemVerb,
         _: &'a PlatformReport,
     ) -> Pending<'a, Outcome> {
-        Box::pin(self.0.act(licence, Verb::System(verb.clone())))
+        Box::pin(self.0.act(permit, Verb::System(verb.clone())))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Its one argument is a JSON document with what the test chose.
 
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedLists};
 use plimsoll_wire::journal::PlatformVerb;
@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let exec =
         Exec::new("actor", config, &SharedLists::default(), field("state"))?.with_guard(field("guard"));
-    let licence = Licence {
+    let permit = Permit {
         target: field("target").into(),
         plan: "p1".into(),
         intent: field("intent").into(),
@@ -37,6 +37,6 @@ async fn main() -> anyhow::Result<()> {
         membership: None,
     };
     let verb = PlatformVerb::Start { slot: "e1".into(), size_after: 1, join: None };
-    println!("{}", serde_json::to_string(&exec.act(&licence, &verb).await)?);
+    println!("{}", serde_json::to_string(&exec.act(&permit, &verb).await)?);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The etcd driver against real members.
 
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::systems::System;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::etcd::Etcd;
@@ -65,7 +65,7 @@ impl Subject {
     }
 
     async fn act_within(&self, verb: SystemVerb, deadline: Duration) -> anyhow::Result<Outcome> {
-        let licence = Licence {
+        let permit = Permit {
             target: "test/etcd".into(),
             plan: "plan-1".into(),
             intent: "intent-1".into(),
@@ -73,7 +73,7 @@ impl Subject {
             deadline,
             membership: None,
         };
-        Ok(self.driver.act(&licence, &verb, &self.platform()?).await)
+        Ok(self.driver.act(&permit, &verb, &self.platform()?).await)
     }
 
     /// Gives a verb until etcd takes it: it refuses changes while its members have not been connected for

@@ -1,6 +1,6 @@
 //! A folder with the scripts, the state and the traces of one test.
 
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedLists};
 use plimsoll_wire::journal::{Join, PlatformVerb};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -133,8 +133,8 @@ pub(crate) fn binary() -> PathBuf {
     path
 }
 
-pub(crate) fn licence(intent: &str) -> Licence {
-    Licence {
+pub(crate) fn permit(intent: &str) -> Permit {
+    Permit {
         target: TARGET.into(),
         plan: "p1".into(),
         intent: intent.into(),

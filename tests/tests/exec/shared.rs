@@ -1,8 +1,8 @@
 //! One platform for many targets: the target as an argument, and one list for all of them.
 
-use crate::lab::{Lab, licence, runs, start, until};
+use crate::lab::{Lab, permit, runs, start, until};
 use crate::list::gap_of;
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedList, SharedLists};
 use plimsoll_core::observation::{PlatformReport, Told};
@@ -73,8 +73,8 @@ async fn the_target_is_an_argument_of_its_own_where_the_owner_says_so() {
         let name = target.split_once('/').unwrap().1;
         assert_eq!(exec.observe(target, true).await.slots.value().map(Vec::len), Some(0));
         assert_eq!(lab.read("list-arguments"), format!("{target}\n{{else}}\n"));
-        let licence = Licence { target: target.into(), ..licence(name) };
-        assert_eq!(exec.act(&licence, &start(json!(null))).await, Outcome::Applied);
+        let permit = Permit { target: target.into(), ..permit(name) };
+        assert_eq!(exec.act(&permit, &start(json!(null))).await, Outcome::Applied);
         assert_eq!(lab.read("add-arguments"), format!("lab\n--name\n{name}\n"));
     }
 }
@@ -97,7 +97,7 @@ async fn a_key_that_is_no_name_becomes_no_argument() {
     for odd in ["lab/--force", "lab/a b", "lab/$(reboot)", "lab/..", "lab/a/b", "lab/Ä"] {
         let (reason, detail) = gap_of(&exec.observe(odd, true).await);
         assert!(reason == Gap::Error && detail.contains("cannot be an argument"), "{odd}: {detail}");
-        let outcome = exec.act(&Licence { target: odd.into(), ..licence("i1") }, &start(json!(null))).await;
+        let outcome = exec.act(&Permit { target: odd.into(), ..permit("i1") }, &start(json!(null))).await;
         let Outcome::Refused { message } = outcome else { panic!("{odd}: {outcome:?}") };
         assert!(message.contains("cannot be an argument"), "{odd}: {message}");
     }

@@ -1,6 +1,6 @@
 //! The platform `kube` on a real API server and a real controller: what the server itself checks of our writes.
 
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::kubernetes::{Access, ApiServer, Scalable};
 use plimsoll::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
 use plimsoll_core::observation::{PlatformReport, Told};
@@ -51,8 +51,8 @@ async fn as_administrator(namespace: &Namespace) -> anyhow::Result<Kube> {
     kube(namespace, namespace.cluster().kubeconfig().to_owned()).await
 }
 
-fn licence(epoch: u64) -> Licence {
-    Licence {
+fn permit(epoch: u64) -> Permit {
+    Permit {
         target: "x/db".into(),
         plan: "p".into(),
         intent: "i".into(),
@@ -113,26 +113,26 @@ fn the_real_controller_starts_and_stops_the_highest_ordinal_under_our_stamp() ->
         assert!(vacant[0].marker.value().is_some_and(|marker| marker.fingerprint.is_empty()));
 
         assert_eq!(
-            words(&kube.act(&licence(5), &stop("db-0", 1)).await),
+            words(&kube.act(&permit(5), &stop("db-0", 1)).await),
             "refused: with 1 members it would be db-1, not db-0"
         );
-        assert_eq!(kube.act(&licence(5), &start("db-2", 3)).await, Outcome::Applied);
+        assert_eq!(kube.act(&permit(5), &start("db-2", 3)).await, Outcome::Applied);
         assert_eq!(size(&namespace)?, "3");
         assert_eq!(namespace.field("statefulset/db", r".metadata.annotations.plimsoll\.dev/epoch")?, "5");
         rests_at(&kube, 3).await?;
-        let deposed = words(&kube.act(&licence(4), &stop("db-2", 2)).await);
+        let deposed = words(&kube.act(&permit(4), &stop("db-2", 2)).await);
         assert!(deposed.contains("another daemon has taken over (epoch 5, ours is 4)"), "{deposed}");
         assert_eq!(size(&namespace)?, "3");
 
         let policy = r#"{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete"}}}"#;
         namespace.kubectl(&["patch", "statefulset", "db", "--type=merge", "--patch", policy])?;
         rests_at(&kube, 3).await?;
-        let lossy = words(&kube.act(&licence(5), &stop("db-2", 2)).await);
+        let lossy = words(&kube.act(&permit(5), &stop("db-2", 2)).await);
         assert!(lossy.contains("data would be deleted"), "{lossy}");
         let policy = policy.replace("Delete", "Retain");
         namespace.kubectl(&["patch", "statefulset", "db", "--type=merge", "--patch", &policy])?;
         rests_at(&kube, 3).await?;
-        assert_eq!(kube.act(&licence(6), &stop("db-2", 2)).await, Outcome::Applied);
+        assert_eq!(kube.act(&permit(6), &stop("db-2", 2)).await, Outcome::Applied);
         rests_at(&kube, 2).await.map(drop)
     })
 }
@@ -149,7 +149,7 @@ fn of_daemons_that_act_at_once_one_is_heard_and_none_goes_too_far() -> anyhow::R
         }
         let mut acting = tokio::task::JoinSet::new();
         for (epoch, kube) in ready {
-            acting.spawn(async move { (epoch, kube.act(&licence(epoch), &start("db-2", 3)).await) });
+            acting.spawn(async move { (epoch, kube.act(&permit(epoch), &start("db-2", 3)).await) });
         }
         let mut heard = 0;
         while let Some(done) = acting.join_next().await {
@@ -171,13 +171,13 @@ fn a_workload_that_was_made_anew_is_not_acted_on_before_it_was_seen() -> anyhow:
         let kube = as_administrator(&namespace).await?;
         rests_at(&kube, 2).await?;
         namespace.kubectl(&["delete", "statefulset", "db", "--cascade=orphan"])?;
-        assert!(words(&kube.act(&licence(1), &start("db-2", 3)).await).contains("not found"));
+        assert!(words(&kube.act(&permit(1), &start("db-2", 3)).await).contains("not found"));
         namespace.apply(WORKLOAD)?;
-        let anew = words(&kube.act(&licence(1), &start("db-2", 3)).await);
+        let anew = words(&kube.act(&permit(1), &start("db-2", 3)).await);
         assert!(anew.contains("made anew"), "{anew}");
         // The controller adopts the orphans; until then they are nobody's members.
         rests_at(&kube, 2).await?;
-        assert_eq!(kube.act(&licence(1), &start("db-2", 3)).await, Outcome::Applied);
+        assert_eq!(kube.act(&permit(1), &start("db-2", 3)).await, Outcome::Applied);
         Ok(())
     })
 }
@@ -220,12 +220,12 @@ fn without_rights_nothing_is_taken_for_empty_and_with_them_given_back_all_is_see
             matches!(&slots[0].domain, Told::Gap { detail, .. } if detail.contains("forbidden")),
             "{slots:?}"
         );
-        let refused = words(&kube.act(&licence(1), &start("db-2", 3)).await);
+        let refused = words(&kube.act(&permit(1), &start("db-2", 3)).await);
         assert!(refused.contains("scaling the StatefulSet: forbidden"), "{refused}");
         assert_eq!(size(&namespace)?, "2");
         grant("scale", "--verb=patch", "--resource=statefulsets.apps/scale")?;
         let applied = wait_until("the right to scale counts", PATIENCE, async || {
-            let outcome = kube.act(&licence(1), &start("db-2", 3)).await;
+            let outcome = kube.act(&permit(1), &start("db-2", 3)).await;
             anyhow::ensure!(outcome == Outcome::Applied, words(&outcome));
             Ok(())
         });

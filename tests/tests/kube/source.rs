@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use plimsoll_tests::cluster::Namespace;
-use plimsoll_tests::playground::{From, PATIENCE, Playground, SAFETY, document};
+use plimsoll_tests::fixture::{Fixture, From, PATIENCE, SAFETY, document};
 use plimsoll_tests::process::wait_until;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
@@ -42,7 +42,7 @@ fn ready(object: &Value) -> bool {
 #[test]
 fn an_object_is_a_target_and_its_status_says_what_is_decided_and_what_is_wrong_with_it() -> anyhow::Result<()>
 {
-    Playground::there(From::Objects, |mut rig| async move {
+    Fixture::there(From::Objects, |mut rig| async move {
         rig.daemon.start()?;
         rig.namespace.apply(&busy())?;
         let decided =
@@ -85,7 +85,7 @@ fn an_object_is_a_target_and_its_status_says_what_is_decided_and_what_is_wrong_w
 }
 
 /// Ten decisions that say the same leave the object as it is.
-async fn nothing_is_written_while_nothing_happens(rig: &Playground) -> anyhow::Result<()> {
+async fn nothing_is_written_while_nothing_happens(rig: &Fixture) -> anyhow::Result<()> {
     let at_rest = |object: &Value| object["status"]["lastDecision"]["reason"] == "AtSize";
     rig.shows("that all is as wished", at_rest).await?;
     let mut seen = std::collections::BTreeSet::new();
@@ -107,7 +107,7 @@ async fn nothing_is_written_while_nothing_happens(rig: &Playground) -> anyhow::R
 
 #[test]
 fn wishes_and_orders_written_on_objects_are_obeyed_once_and_answered() -> anyhow::Result<()> {
-    Playground::there(From::Objects, |mut rig| async move {
+    Fixture::there(From::Objects, |mut rig| async move {
         rig.daemon.start()?;
         rig.namespace.apply(&wished())?;
         // What `scale` needs to answer at all: the size that there is, by us, and no wish of anybody's.
@@ -151,7 +151,7 @@ fn wishes_and_orders_written_on_objects_are_obeyed_once_and_answered() -> anyhow
 }
 
 /// The same document by another manager with server-side apply, as Argo CD or Flux do it.
-async fn others_apply_their_part_and_nobody_fights(rig: &Playground) -> anyhow::Result<()> {
+async fn others_apply_their_part_and_nobody_fights(rig: &Fixture) -> anyhow::Result<()> {
     let before = rig.object()?;
     let file = rig.daemon.home().join("autoscaler.yaml");
     let document = wished().replace("name: db}", &format!("name: db, namespace: {}}}", rig.namespace.name()));
@@ -166,7 +166,7 @@ async fn others_apply_their_part_and_nobody_fights(rig: &Playground) -> anyhow::
     Ok(())
 }
 
-async fn a_pause_on_the_plan_holds_it_and_its_end_lets_it_go_on(rig: &Playground) -> anyhow::Result<()> {
+async fn a_pause_on_the_plan_holds_it_and_its_end_lets_it_go_on(rig: &Fixture) -> anyhow::Result<()> {
     let moves = |status: &Status| status.plan.as_ref().is_some_and(|plan| plan.subject.is_some());
     rig.daemon.until("a plan with a member under way", PATIENCE, moves).await?;
     rig.namespace.kubectl(&["annotate", "scalingplan/db", "plimsoll.dev/paused=disk swap"])?;

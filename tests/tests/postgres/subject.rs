@@ -1,6 +1,6 @@
 //! The driver with a rig for its platform.
 
-use plimsoll::actuate::Licence;
+use plimsoll::actuate::Permit;
 use plimsoll::systems::System as _;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::postgres::{Postgres, PostgresSettings};
@@ -73,7 +73,7 @@ impl Subject {
     }
 
     pub(crate) async fn act(&self, verb: SystemVerb) -> anyhow::Result<Outcome> {
-        let licence = Licence {
+        let permit = Permit {
             target: "test/postgres".into(),
             plan: "plan-1".into(),
             intent: "intent-1".into(),
@@ -81,7 +81,7 @@ impl Subject {
             deadline: Duration::from_secs(90),
             membership: None,
         };
-        Ok(self.driver.act(&licence, &verb, &self.platform()?).await)
+        Ok(self.driver.act(&permit, &verb, &self.platform()?).await)
     }
 
     pub(crate) async fn applied(&self, verb: SystemVerb) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! What the cluster's objects tell of targets: the status of the autoscaler, and of the plan what is told to people. A target
 //! of a file has a plan and no autoscaler; one that was refused has an autoscaler and no plan.
 
-use super::door::{Door, Kind, Target};
+use super::client::{Client, Kind, Target};
 use crate::kubernetes::scaling_plan::About;
 use crate::kubernetes::stateful_autoscaler::Status;
 use anyhow::Context as _;
@@ -28,10 +28,10 @@ pub(super) struct Shown {
 
 impl Shown {
     /// All targets of the namespace, or of all of them.
-    pub(super) async fn all(door: &Door, everywhere: bool) -> anyhow::Result<Vec<Self>> {
+    pub(super) async fn all(client: &Client, everywhere: bool) -> anyhow::Result<Vec<Self>> {
         let mut all: BTreeMap<String, Self> = BTreeMap::new();
         for kind in [Kind::Autoscaler, Kind::Plan] {
-            for object in door.list(kind, everywhere).await? {
+            for object in client.list(kind, everywhere).await? {
                 let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
                 let target = format!("{}/{}", text("namespace"), text("name"));
                 all.entry(target.clone())
@@ -43,13 +43,13 @@ impl Shown {
     }
 
     /// One target.
-    pub(super) async fn one(door: &Door, target: &Target) -> anyhow::Result<Self> {
+    pub(super) async fn one(client: &Client, target: &Target) -> anyhow::Result<Self> {
         let mut shown = Self { target: target.to_string(), ..Self::default() };
-        let autoscaler = door.find(Kind::Autoscaler, target).await?;
-        let plan = door.find(Kind::Plan, target).await?;
+        let autoscaler = client.find(Kind::Autoscaler, target).await?;
+        let plan = client.find(Kind::Plan, target).await?;
         if autoscaler.is_none() && plan.is_none() {
             // Its words are those for what is missing first.
-            door.get(Kind::Autoscaler, target).await?;
+            client.get(Kind::Autoscaler, target).await?;
         }
         for (kind, object) in [(Kind::Autoscaler, autoscaler), (Kind::Plan, plan)] {
             if let Some(object) = object {

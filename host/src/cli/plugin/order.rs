@@ -5,8 +5,8 @@ use super::super::ask::person;
 use super::super::order::digest;
 use super::super::output::{self, line};
 use super::super::progress::Progress;
-use super::Went;
-use super::door::{Door, Kind, Target};
+use super::Exit;
+use super::client::{Client, Kind, Target};
 use crate::kubernetes::scaling_plan::{MAX_ORDER, ORDERS_PREFIX};
 use crate::policy::fault::one_line;
 use anyhow::bail;
@@ -80,37 +80,37 @@ pub(super) struct Cancel {
 }
 
 impl Pause {
-    pub(super) async fn run(&self, door: &Door) -> anyhow::Result<Went> {
-        let target = door.target(&self.whom.target)?;
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Exit> {
+        let target = client.target(&self.whom.target)?;
         let text = format!("{}: {}", person(), self.why.trim());
         if self.why.trim().is_empty() || text.len() > MAX_ORDER {
             bail!("`--why` takes a sentence of at most {MAX_ORDER} bytes");
         }
-        let plan = door.get(Kind::Plan, &target).await?;
+        let plan = client.get(Kind::Plan, &target).await?;
         let in_force = paused(&plan).is_some_and(|note| note.why == text);
-        Order { door, target: &target, name: "paused", text: &text, wait: self.whom.wait }
+        Order { client, target: &target, name: "paused", text: &text, wait: self.whom.wait }
             .give(&plan, in_force)
             .await
     }
 }
 
 impl Cancel {
-    pub(super) async fn run(&self, door: &Door) -> anyhow::Result<Went> {
-        let target = door.target(&self.whom.target)?;
-        let plan = door.get(Kind::Plan, &target).await?;
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Exit> {
+        let target = client.target(&self.whom.target)?;
+        let plan = client.get(Kind::Plan, &target).await?;
         let Some(id) = plan["status"]["journal"]["plan"]["id"].as_str() else {
             bail!("{target} has no running plan; `kubectl plimsoll status {target}` tells what it does");
         };
-        Order { door, target: &target, name: "cancel", text: id, wait: self.whom.wait }
+        Order { client, target: &target, name: "cancel", text: id, wait: self.whom.wait }
             .give(&plan, true)
             .await
     }
 }
 
 impl Approve {
-    pub(super) async fn run(&self, door: &Door) -> anyhow::Result<Went> {
-        let target = door.target(&self.whom.target)?;
-        let plan = door.get(Kind::Plan, &target).await?;
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Exit> {
+        let target = client.target(&self.whom.target)?;
+        let plan = client.get(Kind::Plan, &target).await?;
         let Some(content) = plan["status"]["about"]["plan"]["approval"].as_str() else {
             bail!(
                 "{target}: nothing waits for approval; `kubectl plimsoll status {target}` tells what it does"
@@ -126,11 +126,11 @@ impl Approve {
                     target.name,
                     target.namespace
                 ))?;
-                Ok(Went::Fine)
+                Ok(Exit::Fine)
             }
             Some(digest) if digest.eq_ignore_ascii_case(&shown) => {
                 let order =
-                    Order { door, target: &target, name: "approve", text: content, wait: self.whom.wait };
+                    Order { client, target: &target, name: "approve", text: content, wait: self.whom.wait };
                 // Given once it approves no second plan; whoever says it again means this one.
                 order.give(&plan, false).await
             }
@@ -145,54 +145,54 @@ impl Approve {
 }
 
 impl Resume {
-    pub(super) async fn run(&self, door: &Door) -> anyhow::Result<Went> {
-        let target = door.target(&self.whom.target)?;
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Exit> {
+        let target = client.target(&self.whom.target)?;
         let paused_all = format!("{ORDERS_PREFIX}paused");
         let has = |object: &Value| object["metadata"]["annotations"][&paused_all].is_string();
-        let plan = door.get(Kind::Plan, &target).await?;
-        let in_document = door.find(Kind::Autoscaler, &target).await?.is_some_and(|object| has(&object));
+        let plan = client.get(Kind::Plan, &target).await?;
+        let in_document = client.find(Kind::Autoscaler, &target).await?.is_some_and(|object| has(&object));
         if !in_document && !has(&plan) && paused(&plan).is_none() {
             bail!(
                 "{target} is not paused as a whole; `kubectl plimsoll status {target}` tells whether one direction is"
             );
         }
         if in_document {
-            door.annotate(Kind::Autoscaler, &target, &paused_all, None).await?;
+            client.annotate(Kind::Autoscaler, &target, &paused_all, None).await?;
             output::print(&format!("{target}: the pause in its document is taken away\n"))?;
         }
         if has(&plan) {
-            door.annotate(Kind::Plan, &target, &paused_all, None).await?;
+            client.annotate(Kind::Plan, &target, &paused_all, None).await?;
             output::print(&format!("{target}: the pause on its plan is taken away\n"))?;
         }
-        let Some(note) = paused(&plan) else { return self.document_taken_up(door, &target).await };
+        let Some(note) = paused(&plan) else { return self.document_taken_up(client, &target).await };
         if !has(&plan) {
             let id = note.at.wall_ms.to_string();
-            let order = Order { door, target: &target, name: "resume", text: &id, wait: self.whom.wait };
+            let order = Order { client, target: &target, name: "resume", text: &id, wait: self.whom.wait };
             return order.give(&plan, false).await;
         }
-        let Some(deadline) = self.whom.wait.until() else { return Ok(Went::Fine) };
+        let Some(deadline) = self.whom.wait.until() else { return Ok(Exit::Fine) };
         let _progress = Progress::begin("waiting for the daemon");
         let goes_on = |plan: &Value| paused(plan).is_none_or(|now| now.at != note.at).then_some(());
-        match door.until(Kind::Plan, &target, deadline, goes_on).await? {
-            Some(()) => output::print(&format!("{target} goes on\n")).map(|()| Went::Fine),
-            None => bail!("{}", silence(door, &target, self.whom.wait).await),
+        match client.until(Kind::Plan, &target, deadline, goes_on).await? {
+            Some(()) => output::print(&format!("{target} goes on\n")).map(|()| Exit::Fine),
+            None => bail!("{}", silence(client, &target, self.whom.wait).await),
         }
     }
 }
 
 impl Resume {
     /// Waits until the daemon has seen that nothing is paused in the document any more.
-    async fn document_taken_up(&self, door: &Door, target: &Target) -> anyhow::Result<Went> {
-        let Some(deadline) = self.whom.wait.until() else { return Ok(Went::Fine) };
+    async fn document_taken_up(&self, client: &Client, target: &Target) -> anyhow::Result<Exit> {
+        let Some(deadline) = self.whom.wait.until() else { return Ok(Exit::Fine) };
         let _progress = Progress::begin("waiting for the daemon");
         let goes_on = |object: &Value| {
             let conditions = object["status"]["conditions"].as_array()?;
             let paused = conditions.iter().find(|one| one["type"] == "Paused")?;
             (paused["status"] != "True" || paused["reason"] != "Everything").then_some(())
         };
-        match door.until(Kind::Autoscaler, target, deadline, goes_on).await? {
-            Some(()) => output::print(&format!("{target} goes on\n")).map(|()| Went::Fine),
-            None => bail!("{}", silence(door, target, self.whom.wait).await),
+        match client.until(Kind::Autoscaler, target, deadline, goes_on).await? {
+            Some(()) => output::print(&format!("{target} goes on\n")).map(|()| Exit::Fine),
+            None => bail!("{}", silence(client, target, self.whom.wait).await),
         }
     }
 }
@@ -210,18 +210,18 @@ fn answered(plan: &Value, place: &str) -> Option<Answered> {
 }
 
 /// Nobody has answered: what that means, and who could have.
-pub(super) async fn silence(door: &Door, target: &Target, wait: Wait) -> String {
+pub(super) async fn silence(client: &Client, target: &Target, wait: Wait) -> String {
     format!(
         "{target}: no daemon has answered within {} s ({}). What was written stands, and is obeyed once when one leads; \
          next: see that a daemon runs and takes this namespace, or raise `--timeout`",
         wait.seconds(),
-        door.leaders().await
+        client.leaders().await
     )
 }
 
 /// One order on its way.
 struct Order<'a> {
-    door: &'a Door,
+    client: &'a Client,
     target: &'a Target,
     name: &'a str,
     text: &'a str,
@@ -231,8 +231,8 @@ struct Order<'a> {
 impl Order<'_> {
     /// Writes it, waits, and tells what came of it. Where the very same stands and was answered, it is not given again if
     /// that is in force still; else it is taken away first, since each order is obeyed once.
-    async fn give(&self, plan: &Value, in_force: bool) -> anyhow::Result<Went> {
-        let Self { door, target, name, text, wait } = *self;
+    async fn give(&self, plan: &Value, in_force: bool) -> anyhow::Result<Exit> {
+        let Self { client, target, name, text, wait } = *self;
         let (annotation, place) = (format!("{ORDERS_PREFIX}{name}"), format!("plan/{name}"));
         let until = wait.until();
         let _progress = Progress::begin("waiting for the daemon");
@@ -241,23 +241,23 @@ impl Order<'_> {
             if old.obeyed && in_force {
                 return tell(&old);
             }
-            door.annotate(Kind::Plan, target, &annotation, None).await?;
+            client.annotate(Kind::Plan, target, &annotation, None).await?;
             let deadline = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(wait.seconds()));
             let gone = |plan: &Value| answered(plan, &place).is_none().then_some(());
-            if door.until(Kind::Plan, target, deadline, gone).await?.is_none() {
-                bail!("{}", silence(door, target, wait).await);
+            if client.until(Kind::Plan, target, deadline, gone).await?.is_none() {
+                bail!("{}", silence(client, target, wait).await);
             }
         }
-        door.annotate(Kind::Plan, target, &annotation, Some(text)).await?;
+        client.annotate(Kind::Plan, target, &annotation, Some(text)).await?;
         let Some(deadline) = until else {
             output::print(&format!("{target}: the order is written\n"))?;
-            return Ok(Went::Fine);
+            return Ok(Exit::Fine);
         };
         let came = |plan: &Value| answered(plan, &place).filter(|answer| answer.text == text);
-        match door.until(Kind::Plan, target, deadline, came).await? {
+        match client.until(Kind::Plan, target, deadline, came).await? {
             Some(answer) => tell(&answer),
             None => {
-                let silence = silence(door, target, wait).await;
+                let silence = silence(client, target, wait).await;
                 bail!(
                     "{silence}, or take it back with `kubectl annotate scalingplan/{} -n {} {annotation}-`",
                     target.name,
@@ -268,10 +268,10 @@ impl Order<'_> {
     }
 }
 
-fn tell(answer: &Answered) -> anyhow::Result<Went> {
+fn tell(answer: &Answered) -> anyhow::Result<Exit> {
     if answer.obeyed {
         output::print(&format!("{}\n", line(&answer.note.why)))?;
-        return Ok(Went::Fine);
+        return Ok(Exit::Fine);
     }
     bail!("refused: {}", line(&answer.note.why))
 }

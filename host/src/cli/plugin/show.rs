@@ -1,8 +1,8 @@
 //! What the plugin shows: `status`, `explain` and `plan`, for people as tables and sentences, for programs whole.
 
 use super::super::output::{self, Form, cell, line, number, or_dash};
-use super::Went;
-use super::door::Door;
+use super::Exit;
+use super::client::Client;
 use super::objects::Shown;
 use crate::kubernetes::scaling_plan::About;
 use crate::kubernetes::stateful_autoscaler::{CONDITIONS, Condition, Constraint, LastDecision, Status, Wish};
@@ -10,31 +10,34 @@ use anyhow::{Context as _, bail};
 use std::fmt::Write as _;
 
 pub(super) async fn status(
-    door: &Door,
+    client: &Client,
     target: Option<&str>,
     everywhere: bool,
     form: Form,
-) -> anyhow::Result<Went> {
+) -> anyhow::Result<Exit> {
     if let Some(typed) = target {
-        let shown = Shown::one(door, &door.target(typed)?).await?;
+        let shown = Shown::one(client, &client.target(typed)?).await?;
         form.show(&shown, || table(std::slice::from_ref(&shown)) + &details(&shown))?;
-        return Ok(Went::Fine);
+        return Ok(Exit::Fine);
     }
-    let all = Shown::all(door, everywhere).await?;
+    let all = Shown::all(client, everywhere).await?;
     form.show(&all, || {
         if all.is_empty() {
-            let place =
-                if everywhere { "in this cluster" } else { &*format!("in the namespace {}", door.namespace) };
+            let place = if everywhere {
+                "in this cluster"
+            } else {
+                &*format!("in the namespace {}", client.namespace)
+            };
             return format!("There are no targets {place}.\n");
         }
         table(&all) + &all.iter().map(remarks).collect::<String>()
     })?;
-    Ok(Went::Fine)
+    Ok(Exit::Fine)
 }
 
-pub(super) async fn explain(door: &Door, typed: &str, form: Form) -> anyhow::Result<Went> {
-    let target = door.target(typed)?;
-    let shown = Shown::one(door, &target).await?;
+pub(super) async fn explain(client: &Client, typed: &str, form: Form) -> anyhow::Result<Exit> {
+    let target = client.target(typed)?;
+    let shown = Shown::one(client, &target).await?;
     let Some(status) = &shown.autoscaler else {
         bail!(
             "{target} has no StatefulAutoscaler with a status: decisions about a target of a file are in the daemon's audit log \
@@ -50,17 +53,17 @@ pub(super) async fn explain(door: &Door, typed: &str, form: Form) -> anyhow::Res
         lines.extend(status.conditions.iter().filter_map(advice));
         lines.iter().map(|text| format!("{}\n", line(text))).collect()
     })?;
-    Ok(Went::Fine)
+    Ok(Exit::Fine)
 }
 
-pub(super) async fn plan(door: &Door, typed: &str, form: Form) -> anyhow::Result<Went> {
-    let target = door.target(typed)?;
-    let shown = Shown::one(door, &target).await?;
+pub(super) async fn plan(client: &Client, typed: &str, form: Form) -> anyhow::Result<Exit> {
+    let target = client.target(typed)?;
+    let shown = Shown::one(client, &target).await?;
     let about = shown.plan.as_ref().with_context(|| {
         format!("{target} has no plan that is told to people: no daemon has taken it up yet, or one of an older version")
     })?;
     form.show(about, || steps(&shown.target, about))?;
-    Ok(Went::Fine)
+    Ok(Exit::Fine)
 }
 
 fn table(all: &[Shown]) -> String {

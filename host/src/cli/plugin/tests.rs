@@ -1,15 +1,15 @@
 use super::Place;
-use super::door::{Door, Kind, Target};
+use super::client::{Client, Kind, Target};
 use crate::kubernetes::scripted::{Objects, Reply, Scripted};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
 const PATH: &str = "/apis/plimsoll.dev/v1alpha1/namespaces/shop/scalingplans/db-main";
 
-async fn door(server: &Scripted) -> Door {
+async fn client(server: &Scripted) -> Client {
     let place =
         Place { namespace: Some("shop".to_owned()), context: None, kubeconfig: server.access().kubeconfig };
-    Door::open(&place).await.unwrap()
+    Client::open(&place).await.unwrap()
 }
 
 fn db() -> Target {
@@ -38,7 +38,7 @@ async fn with_plan(carried_out: bool, reply: Reply) -> Scripted {
 }
 
 async fn annotate(server: &Scripted) -> anyhow::Result<Value> {
-    door(server).await.annotate(Kind::Plan, &db(), "plimsoll.dev/cancel", Some("p1")).await
+    client(server).await.annotate(Kind::Plan, &db(), "plimsoll.dev/cancel", Some("p1")).await
 }
 
 #[tokio::test]
@@ -79,11 +79,11 @@ async fn what_went_wrong_is_told_with_what_to_do() {
     for (reply, part) in rows {
         let said = format!("{reply:?}");
         let server = Scripted::start(move |_| reply.clone()).await;
-        let door = door(&server).await;
+        let client = client(&server).await;
         for error in [
-            door.get(Kind::Plan, &db()).await.unwrap_err(),
-            door.list(Kind::Autoscaler, true).await.unwrap_err(),
-            door.annotate(Kind::Plan, &db(), "a", Some("b")).await.unwrap_err(),
+            client.get(Kind::Plan, &db()).await.unwrap_err(),
+            client.list(Kind::Autoscaler, true).await.unwrap_err(),
+            client.annotate(Kind::Plan, &db(), "a", Some("b")).await.unwrap_err(),
         ] {
             assert!(error.to_string().contains(part), "{said}: {error}");
         }
@@ -93,11 +93,11 @@ async fn what_went_wrong_is_told_with_what_to_do() {
 #[tokio::test]
 async fn a_target_is_typed_as_people_know_it() {
     let server = Scripted::answering(Vec::new()).await;
-    let door = door(&server).await;
+    let client = client(&server).await;
     for typed in ["db-main", "sfa/db-main", "scalingplan/db-main", "shop/db-main"] {
-        assert_eq!(door.target(typed).unwrap(), db(), "{typed}");
+        assert_eq!(client.target(typed).unwrap(), db(), "{typed}");
     }
     for typed in ["", "/", "a/b/c", "DB", "db?x=y", "../db"] {
-        assert!(door.target(typed).is_err(), "{typed}");
+        assert!(client.target(typed).is_err(), "{typed}");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::output::{self, line};
 use super::super::progress::Progress;
-use super::Went;
-use super::door::{Door, Kind, MANAGER, Target};
+use super::Exit;
+use super::client::{Client, Kind, MANAGER, Target};
 use super::order::{Wait, silence};
 use crate::kubernetes::{stateful_autoscaler, wish};
 use anyhow::bail;
@@ -30,9 +30,9 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    pub(super) async fn run(&self, door: &Door) -> anyhow::Result<Went> {
-        let target = door.target(&self.target)?;
-        let object = door.get(Kind::Autoscaler, &target).await?;
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Exit> {
+        let target = client.target(&self.target)?;
+        let object = client.get(Kind::Autoscaler, &target).await?;
         if object["spec"]["externalWish"] != true {
             bail!(
                 "{target} takes no wishes from outside; next: `externalWish: true` in its spec, if that is what its owner wants"
@@ -43,26 +43,27 @@ impl Scale {
             && wish::wish(&object).is_none()
         {
             output::print(&format!("{target} stands at that size already, and nothing else is wished\n"))?;
-            return Ok(Went::Fine);
+            return Ok(Exit::Fine);
         }
         let members = self.members;
-        door.change(Kind::Autoscaler, &target, |object| {
-            // What the daemon puts there when a wish is gone is not another's, and there is nothing to clear.
-            let is_so = match members {
-                Some(members) => object["spec"]["replicas"] == members,
-                None => wish::wish(object).is_none(),
-            };
-            (!is_so).then(|| json!({ "spec": { "replicas": members } }))
-        })
-        .await?;
+        client
+            .change(Kind::Autoscaler, &target, |object| {
+                // What the daemon puts there when a wish is gone is not another's, and there is nothing to clear.
+                let is_so = match members {
+                    Some(members) => object["spec"]["replicas"] == members,
+                    None => wish::wish(object).is_none(),
+                };
+                (!is_so).then(|| json!({ "spec": { "replicas": members } }))
+            })
+            .await?;
         let _progress = Progress::begin("waiting for the daemon");
-        self.wait_for(door, &target).await
+        self.wait_for(client, &target).await
     }
 
-    async fn wait_for(&self, door: &Door, target: &Target) -> anyhow::Result<Went> {
+    async fn wait_for(&self, client: &Client, target: &Target) -> anyhow::Result<Exit> {
         let Some(deadline) = self.wait.until() else {
             output::print(&format!("{target}: the wish is written\n"))?;
-            return Ok(Went::Fine);
+            return Ok(Exit::Fine);
         };
         let members = self.members;
         let seen = move |object: &Value| {
@@ -72,9 +73,9 @@ impl Scale {
                 None => wish.is_null() || wish["manager"] != MANAGER,
             }
         };
-        let taken = door.until(Kind::Autoscaler, target, deadline, |object| seen(object).then_some(()));
+        let taken = client.until(Kind::Autoscaler, target, deadline, |object| seen(object).then_some(()));
         if taken.await?.is_none() {
-            bail!("{}", silence(door, target, self.wait).await);
+            bail!("{}", silence(client, target, self.wait).await);
         }
         // What became of it: a plan for it, a decision about it, or the size that it asks for.
         let came = move |object: &Value| {
@@ -83,7 +84,7 @@ impl Scale {
             let reached = status["replicas"] == members || status["plan"]["to"] == members;
             (reached || status["lastDecision"]["rawDesiredReplicas"] == members).then(|| object.clone())
         };
-        let object = door.until(Kind::Autoscaler, target, deadline, came).await?;
+        let object = client.until(Kind::Autoscaler, target, deadline, came).await?;
         let what = members.map_or_else(
             || "the wish is taken away".to_owned(),
             |members| format!("{} are wished", count(members, "member")),
@@ -95,6 +96,6 @@ impl Scale {
         output::print(&format!("{target}: {what}; {}\n", line(&told)))?;
         let kind = stateful_autoscaler::KIND.to_lowercase();
         output::print(&format!("next: kubectl get {kind}/{} -n {} -w\n", target.name, target.namespace))?;
-        Ok(Went::Fine)
+        Ok(Exit::Fine)
     }
 }

@@ -70,8 +70,8 @@ pub(super) struct Job {
     pub(super) timeout_ms: u64,
     /// On the monotonic clock: when to give up waiting for the lock.
     pub(super) lock_until_ms: u64,
-    /// On the monotonic clock: when the licence ends, and the command with it.
-    pub(super) licence_until_ms: u64,
+    /// On the monotonic clock: when the permit ends, and the command with it.
+    pub(super) permit_until_ms: u64,
     /// The daemon's process id.
     pub(super) daemon_pid: i32,
 }
@@ -153,9 +153,9 @@ async fn carry_out(job: &Job) -> Result<(), Stop> {
     if daemon_is_gone(job) {
         return Err(Stop::not_begun("beginning", "the daemon is gone"));
     }
-    let left = job.licence_until_ms.saturating_sub(monotonic_ms()).min(job.timeout_ms);
+    let left = job.permit_until_ms.saturating_sub(monotonic_ms()).min(job.timeout_ms);
     if left == 0 {
-        return Err(Stop::not_begun("beginning", "the licence has ended"));
+        return Err(Stop::not_begun("beginning", "the permit has ended"));
     }
     let deadline = Instant::now() + Duration::from_millis(left);
     let mut status = GuardStatus {

@@ -23,7 +23,7 @@ pub struct GuardStatus {
     pub target: String,
     /// The plan.
     pub plan: String,
-    /// The intent, which licensed this one command.
+    /// The intent, which permits this one command.
     pub intent: String,
     /// The slot that it is about.
     pub slot: String,

@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     async fn act(&self, verb: &PlatformVerb) -> Outcome {
-        self.kube.act(&licence(7), verb).await
+        self.kube.act(&permit(7), verb).await
     }
 
     fn writes(&self) -> Vec<Received> {
@@ -126,8 +126,8 @@ impl Cluster {
     }
 }
 
-fn licence(epoch: u64) -> Licence {
-    Licence {
+fn permit(epoch: u64) -> Permit {
+    Permit {
         target: "shop/db".into(),
         plan: "p".into(),
         intent: "i".into(),

@@ -130,14 +130,14 @@ fn said(cluster: &Cluster, state: Value) {
     });
 }
 
-fn struck(members: &[&str]) -> Licence {
+fn struck(members: &[&str]) -> Permit {
     let members = members.iter().map(|member| (*member).into()).collect();
-    Licence { membership: Some(Membership { cluster: "c1".into(), members }), ..licence(7) }
+    Permit { membership: Some(Membership { cluster: "c1".into(), members }), ..permit(7) }
 }
 
-async fn stopped(cluster: &Cluster, licence: &Licence) -> Outcome {
+async fn stopped(cluster: &Cluster, permit: &Permit) -> Outcome {
     cluster.kube.look(true).await;
-    cluster.kube.act(licence, &stop("db-main-2", 2)).await
+    cluster.kube.act(permit, &stop("db-main-2", 2)).await
 }
 
 fn stones(cluster: &Cluster) -> Value {
@@ -174,11 +174,11 @@ async fn a_tombstone_that_is_there_is_not_written_again_and_one_of_before_is_add
 
 #[tokio::test]
 async fn who_is_a_member_or_may_be_one_gets_no_tombstone_and_is_not_stopped() {
-    for (licence, expected) in
-        [(struck(&["a", "m"]), "still has a member"), (licence(7), "who the members are is not known")]
+    for (permit, expected) in
+        [(struck(&["a", "m"]), "still has a member"), (permit(7), "who the members are is not known")]
     {
         let cluster = leaving().await;
-        let outcome = stopped(&cluster, &licence).await;
+        let outcome = stopped(&cluster, &permit).await;
         assert!(message(&outcome).contains(expected), "{outcome:?}");
         assert_eq!(stones(&cluster), Value::Null);
         assert_eq!(cluster.workload()["spec"]["replicas"], 3);
@@ -233,7 +233,7 @@ async fn a_write_that_was_not_answered_is_looked_at_before_it_is_sent_again() {
 async fn where_nobody_sets_anything_aside_nothing_is_written() {
     let cluster = leaving().await;
     cluster.change(WORKLOAD, |set| set["spec"]["template"]["spec"]["initContainers"] = json!([]));
-    assert_eq!(stopped(&cluster, &licence(7)).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &permit(7)).await, Outcome::Applied);
     assert_eq!(stones(&cluster), Value::Null);
 }
 

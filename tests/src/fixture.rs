@@ -1,5 +1,5 @@
-//! A daemon with simulated members and its journals on a real API server, in a namespace of the test's own: plans take
-//! seconds, and everything that people see and write is real.
+//! The fixture of tests on a real API server: a namespace of the test's own and a daemon with simulated members, whose
+//! journals are objects there. Plans take seconds, and everything that people see and write is real.
 
 use crate::cluster::{Cluster, Namespace};
 use crate::daemon::Daemon;
@@ -31,8 +31,8 @@ pub enum From {
     Files,
 }
 
-/// The namespace and its daemon; they go together.
-pub struct Playground {
+/// The namespace and its daemon; both end with the test.
+pub struct Fixture {
     /// Where it is.
     pub namespace: Namespace,
     /// Who acts there.
@@ -40,7 +40,7 @@ pub struct Playground {
     _home: tempfile::TempDir,
 }
 
-impl Drop for Playground {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         // The journal outlives whatever is deleted by accident; this is on purpose, or the namespace would stay.
@@ -49,7 +49,7 @@ impl Drop for Playground {
     }
 }
 
-impl Playground {
+impl Fixture {
     /// Does something where the cluster can be reached, with the definitions in place and a daemon that is not started.
     ///
     /// # Errors
@@ -60,9 +60,9 @@ impl Playground {
     ) -> anyhow::Result<()> {
         let cluster = Cluster::shared()?;
         define(&cluster)?;
-        let playground = Self::new(&cluster, from)?;
+        let fixture = Self::new(&cluster, from)?;
         cluster.inside(move || {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(playground))
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(fixture))
         })?
     }
 

@@ -1,7 +1,7 @@
-//! What carries effects out for one target, and turns what came of them into events. It decides nothing.
+//! Carries out the effects of one target, and turns their outcomes into events. It decides nothing.
 
 use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
-use crate::actuate::{Licence, Membership};
+use crate::actuate::{Membership, Permit};
 use crate::audit::AuditLog;
 use crate::collect::{Collector, SignalDefinition, TakenAway};
 use crate::kubernetes::ApiServer;
@@ -59,26 +59,26 @@ pub struct Tools {
     pub taken_away: TakenAway,
 }
 
-/// The hands of one target.
-pub struct Hands {
+/// The executor of one target.
+pub struct Executor {
     key: Arc<str>,
     tools: Tools,
-    site: Arc<Site>,
+    backend: Arc<Backend>,
     signals: Vec<SignalDefinition>,
     profile: Arc<Profile>,
 }
 
-/// Where a target is: its platform and its system.
-pub struct Site {
+/// What a target runs on: its platform and its system, each behind its driver.
+pub struct Backend {
     platform: Box<dyn Platform>,
     system: Box<dyn System>,
-    // What the platform said last: where a verb of the system goes.
+    // The platform's last report: it tells a verb of the system which endpoint to call.
     last: Mutex<PlatformReport>,
-    // Whom the system named last, past every cache: of whom a verb of the platform may be.
+    // The members in the system's last direct read: a verb of the platform is checked against them.
     membership: Mutex<Option<Membership>>,
 }
 
-impl Site {
+impl Backend {
     /// A platform and the system that runs on it.
     #[must_use]
     pub fn new(platform: Box<dyn Platform>, system: Box<dyn System>) -> Self {
@@ -86,23 +86,23 @@ impl Site {
     }
 }
 
-impl Hands {
-    /// Hands for a target.
+impl Executor {
+    /// An executor for a target.
     #[must_use]
     pub fn new(
         key: Arc<str>,
         tools: Tools,
-        site: Arc<Site>,
+        backend: Arc<Backend>,
         signals: Vec<SignalDefinition>,
         profile: Arc<Profile>,
     ) -> Self {
-        Self { key, tools, site, signals, profile }
+        Self { key, tools, backend, signals, profile }
     }
 
-    /// Where the target is.
+    /// The target's backend.
     #[must_use]
-    pub fn site(&self) -> Arc<Site> {
-        self.site.clone()
+    pub fn backend(&self) -> Arc<Backend> {
+        self.backend.clone()
     }
 
     /// Carries an effect out. The effects that the loop carries out itself have no event of ours.
@@ -149,20 +149,20 @@ impl Hands {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.tools.clock.now();
-        let site = &*self.site;
+        let backend = &*self.backend;
         let members = async {
             let read = async {
-                let platform = site.platform.observe(&self.key, direct).await;
-                let system = site.system.observe(&platform).await;
+                let platform = backend.platform.observe(&self.key, direct).await;
+                let system = backend.system.observe(&platform).await;
                 (platform, system)
             };
             tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or_default()
         };
         let ((platform, system), asked) = tokio::join!(members, self.signals());
-        site.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
-        *site.membership.lock().unwrap_or_else(PoisonError::into_inner) =
+        backend.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&platform);
+        *backend.membership.lock().unwrap_or_else(PoisonError::into_inner) =
             membership(&system).filter(|_| direct);
-        let mut signals = site.platform.signals();
+        let mut signals = backend.platform.signals();
         signals.extend(asked);
         Observation { at, direct, platform, system, signals }
     }
@@ -197,13 +197,13 @@ impl Hands {
     }
 
     fn membership(&self) -> Option<Membership> {
-        self.site.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.backend.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn record(&self, record: Record, snapshot: Option<Arc<Snapshot>>) -> Result<String, String> {
         let audit = self.tools.audit.clone();
         self.tools.counters.count(&record);
-        // Who waits for the log waits here, and not each in a thread that holds its snapshot's bytes.
+        // Records wait for the log here, and not each in a thread that holds its snapshot's bytes.
         let turn = self.tools.recorders.acquire().await;
         let written = tokio::task::spawn_blocking(move || {
             let appended = match (&record.body, snapshot) {
@@ -219,7 +219,7 @@ impl Hands {
 
     /// Stamps our epoch on the workload, so that writes with an older epoch are rejected.
     async fn stamp(&self, epoch: u64) -> Result<(), String> {
-        self.site.platform.stamp(epoch).await
+        self.backend.platform.stamp(epoch).await
     }
 
     async fn act(&self, epoch: u64, intent: &Intent) -> Outcome {
@@ -228,7 +228,7 @@ impl Hands {
             return Outcome::Refused { message: NOT_LEADING.to_owned() };
         };
         tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
-        let licence = |deadline| Licence {
+        let permit = |deadline| Permit {
             target: self.key.clone(),
             plan: intent.plan.clone(),
             intent: intent.id.clone(),
@@ -236,13 +236,13 @@ impl Hands {
             deadline,
             membership: self.membership(),
         };
-        let outcome = self.site.act(&licence, &intent.verb, &self.tools.lead).await;
+        let outcome = self.backend.act(&permit, &intent.verb, &self.tools.lead).await;
         tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
         self.note_taken(&intent.verb, &outcome);
         outcome
     }
 
-    /// Whose member went, or may have gone, misses no series that went with it.
+    /// Notes that a member went, or may have gone: the series that ended with it are not missed.
     fn note_taken(&self, verb: &Verb, outcome: &Outcome) {
         let ends = matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends);
         if ends && !matches!(outcome, Outcome::Refused { .. }) {
@@ -251,17 +251,15 @@ impl Hands {
     }
 }
 
-impl Site {
-    async fn act(&self, licence: &impl Fn(Duration) -> Licence, verb: &Verb, lead: &Lead) -> Outcome {
+impl Backend {
+    async fn act(&self, permit: &impl Fn(Duration) -> Permit, verb: &Verb, lead: &Lead) -> Outcome {
         match verb {
-            Verb::Platform(verb) => {
-                self.platform.act(&licence(self.platform.verb_deadline(verb)), verb).await
-            }
+            Verb::Platform(verb) => self.platform.act(&permit(self.platform.verb_deadline(verb)), verb).await,
             Verb::System(verb) => {
                 let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // Nothing fences a call to the data system: it has to have ended before anybody else may lead.
                 let within = lead.within(self.system.verb_deadline());
-                self.system.act(&licence(within), verb, &platform).await
+                self.system.act(&permit(within), verb, &platform).await
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The way to the API server for a person: reads, and writes that the server checks against what was read.
+//! A person's client of the API server: reads, and writes that the server checks against the version that was read.
 
 use super::Place;
 use crate::kubernetes::scaling_plan::{GROUP, VERSION};
@@ -55,12 +55,12 @@ impl Kind {
 }
 
 /// The API server, and the namespace that is meant where none is said.
-pub(super) struct Door {
+pub(super) struct Client {
     server: ApiServer,
     pub(super) namespace: String,
 }
 
-impl Door {
+impl Client {
     pub(super) async fn open(place: &Place) -> anyhow::Result<Self> {
         crate::collect::install_crypto();
         let access = PersonsAccess { kubeconfig: place.kubeconfig.clone(), context: place.context.clone() };
