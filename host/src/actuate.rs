@@ -17,7 +17,7 @@ pub struct Permit {
     pub plan: Arc<str>,
     /// The intent that was journaled. It permits one effect.
     pub intent: Arc<str>,
-    /// The epoch of the journal with that intent: whoever meets a later one in the world was deposed.
+    /// The epoch of the journal with that intent: a later one in the world means that leadership was lost.
     pub epoch: u64,
     /// How long the effect may take.
     pub deadline: Duration,

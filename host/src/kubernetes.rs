@@ -27,7 +27,7 @@ pub use access::{Access, AccessError, PersonsAccess};
 pub use failure::Failure;
 pub use scalable::Scalable;
 
-use crate::lead::{Lead, NOT_LEADING};
+use crate::leadership::{Leadership, NOT_LEADING};
 use access::Way;
 #[cfg(feature = "kubernetes")]
 use client::{Client, Incoming};
@@ -73,7 +73,7 @@ pub struct ApiServer {
     deadlines: Deadlines,
     link: Mutex<Link>,
     newest: Newest,
-    lead: Lead,
+    leadership: Leadership,
     shared: watch::Shared,
 }
 
@@ -148,7 +148,7 @@ impl ApiServer {
             deadlines,
             link,
             newest: Newest::default(),
-            lead: Lead::alone(),
+            leadership: Leadership::alone(),
             shared: watch::Shared::default(),
         })
     }
@@ -159,10 +159,10 @@ impl ApiServer {
         self.link().client.default_namespace().to_owned()
     }
 
-    /// The same, for a daemon that writes only while it leads.
+    /// The same, but it writes only while this daemon leads.
     #[must_use]
-    pub fn led_by(mut self, lead: Lead) -> Self {
-        self.lead = lead;
+    pub fn under(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
         self
     }
 
@@ -178,7 +178,7 @@ impl ApiServer {
             deadlines,
             link,
             newest: Newest::default(),
-            lead: Lead::alone(),
+            leadership: Leadership::alone(),
             shared: watch::Shared::default(),
         }
     }
@@ -238,7 +238,7 @@ impl ApiServer {
     /// # Errors
     /// See [`Failure`]; after [`Failure::Unknown`] the object is read before anything else is written.
     pub async fn write(&self, write: Write<'_>) -> Result<Value, Failure> {
-        if !self.lead.holds() {
+        if !self.leadership.holds() {
             return Err(Failure::not_sent(NOT_LEADING));
         }
         self.send(write).await

@@ -11,7 +11,7 @@
 pub mod config;
 pub mod disk;
 pub mod kubernetes;
-pub mod lead;
+pub mod leadership;
 pub mod machine;
 pub mod tombstone;
 pub(crate) mod yaml;

@@ -147,7 +147,7 @@ fn leads(text: &mut Text, view: &View) {
     let Some(standing) = standing else { return };
     let mut family = text.family(LEASE_TRANSITIONS);
     family.sample(&[("to", "leading")], standing.elected);
-    family.sample(&[("to", "following")], standing.deposed);
+    family.sample(&[("to", "following")], standing.lost);
     text.family(LEASE_UNANSWERED).sample(&[], u64::from(standing.trouble.is_some()));
 }
 

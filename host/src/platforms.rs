@@ -71,7 +71,7 @@ pub struct Kind {
     pub is_own: bool,
     /// Whether its members have volume claims that come back with a removed member's data.
     pub has_claims: bool,
-    /// Why it must not stand beside a lease; none where a daemon that lost the lead can change nothing there.
+    /// Why it must not stand beside a lease; none where a daemon that lost leadership can change nothing there.
     pub unfenced: Option<&'static str>,
     /// What to do about two documents for the same members.
     pub twins: &'static str,

@@ -11,7 +11,7 @@ pub mod postgres;
 mod sim;
 
 use crate::actuate::{Alike, Pending, Permit};
-use crate::lead::Lead;
+use crate::leadership::Leadership;
 use crate::platforms::Platform;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::Map;
@@ -99,7 +99,7 @@ pub struct Opening<'a> {
     /// How the members are reached.
     pub connection: &'a Connection,
     /// Whether this daemon may still act, to be asked before each call that changes something.
-    pub lead: &'a Lead,
+    pub leadership: &'a Leadership,
     /// Where the members run.
     pub platform: &'a dyn Platform,
 }

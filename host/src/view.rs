@@ -61,7 +61,7 @@ pub struct PolicyView {
     pub rolled_back: BTreeMap<Arc<str>, String>,
 }
 
-/// How this daemon stands.
+/// Whether this daemon leads, and how it stands with its lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
@@ -73,10 +73,10 @@ pub struct Standing {
     pub identity: String,
     /// Which lease, as `namespace/name`.
     pub lease: String,
-    /// How often this daemon has come to lead.
+    /// How often this daemon was elected.
     pub elected: u64,
-    /// How often it has lost the lead without having given it back.
-    pub deposed: u64,
+    /// How often it lost leadership.
+    pub lost: u64,
     /// Why the lease could not be read or written last time, if it could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

@@ -185,7 +185,7 @@ impl Pair {
         .await
     }
 
-    /// What both daemons' own logs say of who acted when: no reign reaches into a later one. Says how many effects
+    /// What both daemons' own logs say of who acted when: no epoch's effects come after a later epoch's. Says how many effects
     /// there were.
     ///
     /// # Errors
@@ -203,8 +203,8 @@ impl Pair {
         acts.sort_by_key(|(_, _, at_ms, _)| *at_ms);
         for pair in acts.windows(2) {
             let ((before, first, ..), (after, second, ..)) = (&pair[0], &pair[1]);
-            anyhow::ensure!(before <= after, "an effect of a reign that was over: {pair:?} in {acts:?}");
-            anyhow::ensure!(before < after || first == second, "two daemons in one reign: {pair:?}");
+            anyhow::ensure!(before <= after, "an effect of an epoch that was over: {pair:?} in {acts:?}");
+            anyhow::ensure!(before < after || first == second, "two daemons in one epoch: {pair:?}");
         }
         Ok(acts.len())
     }

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     async fn judge(self, changes: usize) -> anyhow::Result<()> {
-        println!("{} effects, each in a reign of its own", self.pair.one_actor()?);
+        println!("{} effects, each in an epoch of its own", self.pair.one_actor()?);
         assert_eq!(self.witnesses.hear(&self.etcd).await?, changes);
         Ok(())
     }
@@ -305,7 +305,7 @@ async fn the_lease_is_deleted(scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A daemon that is asked to end gives the lead back, and nobody waits for it to run out.
+/// A daemon that is asked to end gives leadership back, and nobody waits for the lease to expire.
 async fn given_back(scene: Scene) -> anyhow::Result<()> {
     let leader = scene.pair.leader().await?;
     scene.pair.signal(leader, Signal::TERM)?;

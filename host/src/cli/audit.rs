@@ -136,7 +136,7 @@ fn heads(journals: &Journals) -> anyhow::Result<Vec<ExpectedHead>> {
 
 /// The journals of all targets that have a document, in a file or in the cluster.
 async fn heads_in_cluster(daemon: &DaemonConfig) -> anyhow::Result<Vec<ExpectedHead>> {
-    let server = assembly::kubernetes(daemon, crate::lead::Lead::alone())
+    let server = assembly::kubernetes(daemon, crate::leadership::Leadership::alone())
         .await?
         .context("the daemon's file names no `kubernetes`")?;
     let mut targets: BTreeSet<String> = crate::daemon::listed(&server, daemon).await?;

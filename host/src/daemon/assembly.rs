@@ -7,7 +7,7 @@ use crate::audit::{AuditConfig, AuditLog};
 use crate::collect::{Collector, TakenAway};
 use crate::config::{DaemonConfig, TargetConfig};
 use crate::kubernetes::ApiServer;
-use crate::lead::Lead;
+use crate::leadership::Leadership;
 use crate::machine::Clock;
 use crate::platforms;
 use crate::policy::{Launch, Library, LibraryConfig};
@@ -26,8 +26,8 @@ const PACE_MS: u64 = 1_000;
 /// Opens everything that targets share.
 pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
     let clock = Clock::new().context("reading the boot id")?;
-    let lead = lead(daemon, &clock);
-    let kubernetes = kubernetes(daemon, lead.clone()).await?;
+    let leadership = leadership(daemon, &clock);
+    let kubernetes = kubernetes(daemon, leadership.clone()).await?;
     let journals = match &kubernetes {
         Some(server) => JournalStore::Kubernetes(KubernetesJournals::new(server.clone())),
         None => {
@@ -54,10 +54,10 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
     };
     let library = Library::begin(&daemon.policies_dir, library)
         .with_context(|| format!("reading policy directory {}", daemon.policies_dir.display()))?;
-    let election = election(daemon, kubernetes.as_ref(), &lead, &clock)?;
+    let election = election(daemon, kubernetes.as_ref(), &leadership, &clock)?;
     let tools = Tools {
         clock,
-        lead,
+        leadership,
         leading: election.leading(),
         journals: Arc::new(journals),
         kubernetes,
@@ -73,28 +73,31 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
 }
 
 /// Whether this daemon may act: always where it is the only one.
-fn lead(daemon: &DaemonConfig, clock: &Clock) -> Lead {
+fn leadership(daemon: &DaemonConfig, clock: &Clock) -> Leadership {
     let lease = daemon.kubernetes.as_ref().and_then(|kubernetes| kubernetes.lease.as_ref());
-    lease.map_or_else(Lead::alone, |lease| Lead::by_lease(clock.clone(), lease.margin()))
+    lease.map_or_else(Leadership::alone, |lease| Leadership::by_lease(clock.clone(), lease.margin()))
 }
 
-/// Stands for the lead last of all: whoever leads has to be able to act.
+/// Stands for election last of all: a daemon that leads must be able to act.
 fn election(
     daemon: &DaemonConfig,
     server: Option<&Arc<ApiServer>>,
-    lead: &Lead,
+    leadership: &Leadership,
     clock: &Clock,
 ) -> anyhow::Result<Election> {
     let lease = daemon.kubernetes.as_ref().and_then(|kubernetes| kubernetes.lease.as_ref());
     let (Some(lease), Some(server)) = (lease, server) else { return Ok(Election::none()) };
-    Election::begin(lease, server.clone(), lead.clone(), clock.clone()).context("standing for the lead")
+    Election::begin(lease, server.clone(), leadership.clone(), clock.clone()).context("standing for election")
 }
 
 /// The API server, where the daemon's file names one.
-pub(crate) async fn kubernetes(daemon: &DaemonConfig, lead: Lead) -> anyhow::Result<Option<Arc<ApiServer>>> {
+pub(crate) async fn kubernetes(
+    daemon: &DaemonConfig,
+    leadership: Leadership,
+) -> anyhow::Result<Option<Arc<ApiServer>>> {
     let Some(kubernetes) = &daemon.kubernetes else { return Ok(None) };
     crate::collect::install_crypto();
-    Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.led_by(lead))))
+    Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.under(leadership))))
 }
 
 /// How policies are run, as the daemon's file says; nothing is cached or remembered.
@@ -183,7 +186,7 @@ pub fn backend(target: &TargetConfig, daemon: &DaemonConfig, tools: &Tools) -> a
     })?;
     let system = data.settings.open(&systems::Opening {
         connection: &data.connection,
-        lead: &tools.lead,
+        leadership: &tools.leadership,
         platform: &*platform,
     })?;
     Ok(Backend::new(platform, system))

@@ -5,7 +5,7 @@ use crate::actuate::{Membership, Permit};
 use crate::audit::AuditLog;
 use crate::collect::{Collector, SignalDefinition, TakenAway};
 use crate::kubernetes::ApiServer;
-use crate::lead::{Lead, NOT_LEADING};
+use crate::leadership::{Leadership, NOT_LEADING};
 use crate::machine::Clock;
 use crate::metrics::Counters;
 use crate::platforms::Platform;
@@ -35,8 +35,8 @@ pub(super) const RECORDERS: usize = 2;
 pub struct Tools {
     /// The machine's clocks.
     pub clock: Clock,
-    /// Whether this daemon may act at this very moment.
-    pub lead: Lead,
+    /// Whether this daemon may act at this moment.
+    pub leadership: Leadership,
     /// Whether it leads, to be watched.
     pub leading: watch::Receiver<bool>,
     /// The journals.
@@ -223,8 +223,8 @@ impl Executor {
     }
 
     async fn act(&self, epoch: u64, intent: &Intent) -> Outcome {
-        // Immediately before: what was decided a moment ago may have been another reign's (N6).
-        let Some(_out) = self.tools.lead.begin() else {
+        // Checked immediately before: leadership may have been lost since the decision (N6).
+        let Some(_out) = self.tools.leadership.begin() else {
             return Outcome::Refused { message: NOT_LEADING.to_owned() };
         };
         tracing::info!(target = %self.key, intent = %intent.id, verb = intent.verb.kind(), "acting");
@@ -236,7 +236,7 @@ impl Executor {
             deadline,
             membership: self.membership(),
         };
-        let outcome = self.backend.act(&permit, &intent.verb, &self.tools.lead).await;
+        let outcome = self.backend.act(&permit, &intent.verb, &self.tools.leadership).await;
         tracing::info!(target = %self.key, intent = %intent.id, ?outcome, "acted");
         self.note_taken(&intent.verb, &outcome);
         outcome
@@ -252,13 +252,18 @@ impl Executor {
 }
 
 impl Backend {
-    async fn act(&self, permit: &impl Fn(Duration) -> Permit, verb: &Verb, lead: &Lead) -> Outcome {
+    async fn act(
+        &self,
+        permit: &impl Fn(Duration) -> Permit,
+        verb: &Verb,
+        leadership: &Leadership,
+    ) -> Outcome {
         match verb {
             Verb::Platform(verb) => self.platform.act(&permit(self.platform.verb_deadline(verb)), verb).await,
             Verb::System(verb) => {
                 let platform = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // Nothing fences a call to the data system: it has to have ended before anybody else may lead.
-                let within = lead.within(self.system.verb_deadline());
+                let within = leadership.within(self.system.verb_deadline());
                 self.system.act(&permit(within), verb, &platform).await
             }
         }

@@ -1,10 +1,10 @@
-//! Which of several daemons leads (`decisions.md` D20): the lease is asked, told and counted here; what is asked and
-//! what follows is decided in `plimsoll_core::lease`.
+//! Elects the one daemon that acts (`decisions.md` D20). This reads and writes the lease and publishes the result;
+//! `plimsoll_core::lease` decides what to send and who leads.
 
 use crate::config::Lease;
 use crate::kubernetes::ApiServer;
 use crate::kubernetes::lease::LeaseObject;
-use crate::lead::Lead;
+use crate::leadership::Leadership;
 use crate::machine::Clock;
 use crate::view::Standing;
 use plimsoll_core::cycle::{Event, Role};
@@ -14,60 +14,65 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Where it tells the machine's name: in a pod, the pod's.
+/// The file with the machine's name: in a pod, the pod's.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
-/// The longest that one asking of the lease may take: as long as any other write.
+/// The longest that one read or write of the lease may take: as long as any other write.
 const LONGEST_CALL: Duration = crate::kubernetes::WRITE_DEADLINE;
 
 /// A wait that does not end.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// What tells who leads, as long as the daemon runs.
+/// The election of the leader, as long as the daemon runs.
 #[derive(Debug)]
 pub struct Election {
     standing: watch::Receiver<Option<Standing>>,
     leading: watch::Receiver<bool>,
-    /// What the targets were told last: which reign it is.
-    told: Option<u64>,
+    /// The leadership that the targets heard of last, by its number; none where this daemon followed.
+    announced: Option<u64>,
     running: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
-    lead: Lead,
+    leadership: Leadership,
     margin: Duration,
     leave: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// What tells everybody how this daemon stands.
-struct Teller {
+/// Publishes whether this daemon leads.
+struct Publisher {
     clock: Clock,
-    lead: Lead,
+    leadership: Leadership,
     standing: watch::Sender<Option<Standing>>,
     leading: watch::Sender<bool>,
 }
 
 impl Election {
-    /// Nobody else is there: this daemon leads from the start and for ever.
+    /// No election: this daemon is alone and always leads.
     #[must_use]
     pub fn none() -> Self {
         let (standing, leading) = (watch::Sender::new(None), watch::Sender::new(true));
-        Self { standing: standing.subscribe(), leading: leading.subscribe(), told: None, running: None }
+        Self { standing: standing.subscribe(), leading: leading.subscribe(), announced: None, running: None }
     }
 
-    /// Begins to stand for the lead.
+    /// Begins to stand for election.
     ///
     /// # Errors
     /// When the kernel gives no name that nothing else has.
-    pub fn begin(config: &Lease, server: Arc<ApiServer>, lead: Lead, clock: Clock) -> std::io::Result<Self> {
+    pub fn begin(
+        config: &Lease,
+        server: Arc<ApiServer>,
+        leadership: Leadership,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         let us = identity()?;
         let terms = Terms {
             duration_ms: millis(config.duration),
             renew_ms: millis(config.renew_deadline),
             retry_ms: millis(config.retry_period),
         };
-        // Two askings have to fit into the time in which the lead hangs on them.
+        // Two attempts to renew must fit into the time that a holder has for it.
         let within = LONGEST_CALL.min(config.renew_deadline / 2);
         let object = LeaseObject::new(server, &config.namespace, &config.name, config.duration, within);
         let candidate = Candidate::new(Arc::from(us.as_str()), terms);
@@ -77,16 +82,16 @@ impl Election {
             identity: us,
             lease: format!("{}/{}", config.namespace, config.name),
             elected: 0,
-            deposed: 0,
+            lost: 0,
             trouble: None,
         };
         let (standing, leading) = (watch::Sender::new(Some(first)), watch::Sender::new(false));
-        let (told, told_shortly) = (standing.subscribe(), leading.subscribe());
+        let (standing_seen, leading_seen) = (standing.subscribe(), leading.subscribe());
         let (leave, left) = oneshot::channel();
-        let teller = Teller { clock, lead: lead.clone(), standing, leading };
-        let task = tokio::spawn(stand(candidate, object, teller, left));
-        let running = Running { lead, margin: config.margin(), leave, task };
-        Ok(Self { standing: told, leading: told_shortly, told: None, running: Some(running) })
+        let publisher = Publisher { clock, leadership: leadership.clone(), standing, leading };
+        let task = tokio::spawn(stand(candidate, object, publisher, left));
+        let running = Running { leadership, margin: config.margin(), leave, task };
+        Ok(Self { standing: standing_seen, leading: leading_seen, announced: None, running: Some(running) })
     }
 
     /// Whether this daemon leads, to be watched.
@@ -95,13 +100,13 @@ impl Election {
         self.leading.clone()
     }
 
-    /// How this daemon stands; none where there is no lease.
+    /// Whether this daemon leads; none where there is no lease.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
         self.standing.borrow().clone()
     }
 
-    /// What a target's machine is told of it.
+    /// The role of this daemon, for the targets' machines.
     #[must_use]
     pub fn role(&self) -> Role {
         match &*self.standing.borrow() {
@@ -111,13 +116,14 @@ impl Election {
         }
     }
 
-    /// What the machines of targets are to be told now, in order. A lead that was lost and won again in between is
-    /// another one: everything begins anew.
+    /// The roles to announce to the targets' machines, in order. Leadership that was lost and won again in between is
+    /// another one: every machine starts over.
     pub fn news(&mut self) -> Vec<Role> {
         let role = self.role();
-        let reign = self.standing.borrow().as_ref().filter(|standing| standing.leads).map(|now| now.elected);
-        let before = std::mem::replace(&mut self.told, reign);
-        match (before, reign) {
+        let elected =
+            self.standing.borrow().as_ref().filter(|standing| standing.leads).map(|now| now.elected);
+        let before = std::mem::replace(&mut self.announced, elected);
+        match (before, elected) {
             (Some(before), Some(now)) if before != now => {
                 vec![Role::Follows { leader: "nobody".to_owned() }, role]
             }
@@ -125,30 +131,30 @@ impl Election {
         }
     }
 
-    /// Until it stands otherwise.
+    /// Waits until this changes.
     pub async fn changed(&mut self) {
         if self.running.is_none() || self.standing.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Gives the lead back, once no call of ours is out: who comes next need not wait then. Calls that do not end in
-    /// time keep it, and it runs out by itself.
+    /// Gives leadership back once no call of ours is under way, so that the next daemon need not wait. Where a call does
+    /// not end in time the lease is kept until it expires.
     pub async fn leave(self) {
-        let Some(Running { lead, margin, leave, task }) = self.running else { return };
-        if !lead.close(margin).await {
-            tracing::warn!("a call is still out: the lease is not given back and will run out");
+        let Some(Running { leadership, margin, leave, task }) = self.running else { return };
+        if !leadership.close(margin).await {
+            tracing::warn!("a call is still under way: the lease is kept until it expires");
             task.abort();
             return;
         }
         if leave.send(()).is_ok() && tokio::time::timeout(LONGEST_CALL, task).await.is_err() {
-            tracing::warn!("the lease could not be given back in time and will run out");
+            tracing::warn!("the lease could not be given back in time; it is held until it expires");
         }
     }
 }
 
 impl super::Daemon {
-    /// Tells everybody who leads.
+    /// Publishes who leads, and announces it to the targets' machines.
     pub(super) fn stand(&mut self, election: &mut Election) {
         self.published.set_standing(election.standing());
         for role in election.news() {
@@ -163,42 +169,42 @@ impl super::Daemon {
     }
 }
 
-/// Asks as the candidate wants it, until the lead is given back.
+/// Sends what the candidate asks for, until leadership is given back.
 async fn stand(
     mut candidate: Candidate,
     mut object: LeaseObject,
-    teller: Teller,
+    publisher: Publisher,
     mut left: oneshot::Receiver<()>,
 ) {
     let mut heard = Heard::Nothing;
     while !candidate.has_left() {
-        let action = elect(&mut candidate, teller.now_ms(), chance(), heard);
-        teller.tell(&candidate);
+        let action = elect(&mut candidate, publisher.now_ms(), chance(), heard);
+        publisher.publish(&candidate);
         heard = Heard::Nothing;
         if let Action::Wait { until_ms } = action {
             tokio::select! {
-                () = tokio::time::sleep(teller.until(until_ms)) => {}
+                () = tokio::time::sleep(publisher.until(until_ms)) => {}
                 _ = &mut left, if !candidate.is_leaving() => candidate.leave(),
             }
             continue;
         }
-        let mut asked = std::pin::pin!(object.ask(&action, teller.wall_us()));
+        let mut asked = std::pin::pin!(object.ask(&action, publisher.wall_us()));
         let ends_ms = candidate.reign_until_ms().unwrap_or(u64::MAX);
         let (answer, trouble) = tokio::select! {
             answered = &mut asked => answered,
-            // The lead is lost while it is being renewed: nobody waits for the answer to say so.
-            () = tokio::time::sleep(teller.until(ends_ms)) => {
-                teller.tell(&candidate);
+            // Leadership is lost while it is being renewed: this is announced without waiting for the answer.
+            () = tokio::time::sleep(publisher.until(ends_ms)) => {
+                publisher.publish(&candidate);
                 asked.await
             }
         };
-        teller.trouble(trouble);
+        publisher.trouble(trouble);
         heard = answer;
     }
-    teller.tell(&candidate);
+    publisher.publish(&candidate);
 }
 
-impl Teller {
+impl Publisher {
     fn now_ms(&self) -> u64 {
         self.clock.now().mono_ms
     }
@@ -213,17 +219,17 @@ impl Teller {
         Duration::from_millis(at_ms.saturating_sub(self.now_ms())).min(NEVER)
     }
 
-    /// Who may act is told first, then what follows from it.
-    fn tell(&self, candidate: &Candidate) {
+    /// Closes or opens the way for calls first, then publishes who leads.
+    fn publish(&self, candidate: &Candidate) {
         let leads = candidate.leads(self.now_ms());
-        self.lead.until(candidate.reign_until_ms().filter(|_| leads));
+        self.leadership.until(candidate.reign_until_ms().filter(|_| leads));
         self.standing.send_if_modified(|standing| {
             let Some(standing) = standing else { return false };
             let leader = leader(candidate, leads, &standing.identity);
             let changed = standing.leads != leads || standing.leader != leader;
             if standing.leads != leads {
                 tracing::info!(lease = %standing.lease, %leader, "{}", if leads { "leading" } else { "following" });
-                let counted = if leads { &mut standing.elected } else { &mut standing.deposed };
+                let counted = if leads { &mut standing.elected } else { &mut standing.lost };
                 *counted += 1;
             }
             (standing.leads, standing.leader) = (leads, leader);
@@ -255,7 +261,7 @@ fn leader(candidate: &Candidate, leads: bool, us: &str) -> String {
     }
 }
 
-/// This very process: the machine's name is for people, the rest tells it from every other one that ever had it.
+/// Names this process: the machine's name is for people, the rest makes it unique.
 fn identity() -> std::io::Result<String> {
     Ok(format!("{}_{}", std::fs::read_to_string(HOST_NAME)?.trim(), crate::machine::uuid()?))
 }

@@ -164,8 +164,8 @@ async fn a_kubeconfig_that_is_not_there_is_told_with_where_to_look() {
 async fn a_daemon_that_does_not_lead_reads_everything_and_writes_nothing_but_the_lease() {
     let server = Scripted::answering(vec![Reply::Json(200, json!({}))]).await;
     let clock = crate::machine::Clock::new().unwrap();
-    let lead = crate::lead::Lead::by_lease(clock.clone(), Duration::from_secs(10));
-    let client = server.client().await.led_by(lead.clone());
+    let leadership = crate::leadership::Leadership::by_lease(clock.clone(), Duration::from_secs(10));
+    let client = server.client().await.under(leadership.clone());
     let body = json!({});
     let refused = client.write(Write::Merge("/x", &body)).await.unwrap_err();
     assert!(
@@ -175,6 +175,6 @@ async fn a_daemon_that_does_not_lead_reads_everything_and_writes_nothing_but_the
     assert!(client.read("/x").await.is_ok());
     assert!(client.write_lease(Write::Replace("/lease", &body)).await.is_ok());
     assert_eq!(server.lines(), ["GET /x", "PUT /lease"]);
-    lead.until(Some(clock.now().mono_ms + 60_000));
+    leadership.until(Some(clock.now().mono_ms + 60_000));
     assert!(client.write(Write::Merge("/x", &body)).await.is_ok());
 }

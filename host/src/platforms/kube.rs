@@ -289,7 +289,8 @@ impl Kube {
         refused(format!("the API server does not keep the epoch on the {kind}"))
     }
 
-    /// Our epoch on the object: from now on a deposed daemon's write meets another version, and its read our stamp.
+    /// Stamps our epoch on the object: from now on a daemon that lost leadership is refused by the object's version, and
+    /// its next read shows our epoch.
     async fn stamp(&self, metadata: &ObjectMeta, epoch: u64) -> Result<Value, Failure> {
         let mut patch = precondition(metadata);
         patch["metadata"]["annotations"] = json!({ scale::EPOCH: epoch.to_string() });

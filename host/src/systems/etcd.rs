@@ -19,7 +19,7 @@ mod survey;
 use super::connection::{Connection, Purpose, Reach};
 use super::{Data, Kind, Opening, Settings, System};
 use crate::actuate::{Pending, Permit};
-use crate::lead::{Lead, NOT_LEADING};
+use crate::leadership::{Leadership, NOT_LEADING};
 use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_core::profile;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
@@ -54,7 +54,7 @@ struct Plain;
 
 impl Settings for Plain {
     fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn System>> {
-        Ok(Box::new(Etcd::new(opening.connection.clone()).led_by(opening.lead.clone())))
+        Ok(Box::new(Etcd::new(opening.connection.clone()).under(opening.leadership.clone())))
     }
 }
 
@@ -88,7 +88,7 @@ const LEAST_VERB_DEADLINE: Duration = Duration::from_secs(8);
 pub struct Etcd {
     connection: Connection,
     /// Whether this daemon may still act, asked before the one call of a verb (N6).
-    lead: Lead,
+    leadership: Leadership,
     /// Since when each member has been seen up without a restart.
     seen: Mutex<BTreeMap<Arc<str>, Seen>>,
 }
@@ -105,13 +105,13 @@ impl Etcd {
     /// A driver; it connects when it is used.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        Self { connection, lead: Lead::alone(), seen: Mutex::default() }
+        Self { connection, leadership: Leadership::alone(), seen: Mutex::default() }
     }
 
     /// The same, for a daemon that acts only while it leads.
     #[must_use]
-    pub fn led_by(mut self, lead: Lead) -> Self {
-        self.lead = lead;
+    pub fn under(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
         self
     }
 
@@ -136,8 +136,8 @@ impl Etcd {
         let survey = self.survey(platform, within).await;
         match call::decide(verb, &permit.intent, &survey, platform) {
             call::Decision::Settled(outcome) => outcome,
-            // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
-            call::Decision::Send { .. } if !self.lead.holds() => call::not_sent(NOT_LEADING),
+            // The members took their time to answer, and nothing else stops a daemon that lost leadership meanwhile.
+            call::Decision::Send { .. } if !self.leadership.holds() => call::not_sent(NOT_LEADING),
             call::Decision::Send { endpoint, call } => {
                 client::send(&self.connection, &endpoint, &call, deadline).await
             }

@@ -27,7 +27,7 @@ mod view;
 use super::connection::{Connection, Purpose, Reach};
 use super::{Kind, Opening, Settings, System};
 use crate::actuate::{Pending, Permit};
-use crate::lead::{Lead, NOT_LEADING};
+use crate::leadership::{Leadership, NOT_LEADING};
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Map, Scalar, raw};
 use call::Decision;
@@ -99,7 +99,7 @@ fn read(map: &Map<'_>, sink: &mut Sink) -> Arc<dyn Settings> {
 impl Settings for PostgresSettings {
     fn open(&self, opening: &Opening<'_>) -> anyhow::Result<Box<dyn System>> {
         let driver = Postgres::new(opening.connection.clone(), self.clone());
-        Ok(Box::new(driver.led_by(opening.lead.clone())))
+        Ok(Box::new(driver.under(opening.leadership.clone())))
     }
 }
 
@@ -111,7 +111,7 @@ const VERB_DEADLINE: Duration = Duration::from_secs(90);
 pub struct Postgres {
     access: Access,
     /// Whether this daemon may still act, asked before the calls of a verb.
-    lead: Lead,
+    leadership: Leadership,
 }
 
 /// How a server is logged in to.
@@ -147,13 +147,13 @@ impl Postgres {
     /// A driver; it connects when it is used.
     #[must_use]
     pub fn new(connection: Connection, settings: PostgresSettings) -> Self {
-        Self { access: Access { connection, settings }, lead: Lead::alone() }
+        Self { access: Access { connection, settings }, leadership: Leadership::alone() }
     }
 
     /// The same, for a daemon that acts only while it leads.
     #[must_use]
-    pub fn led_by(mut self, lead: Lead) -> Self {
-        self.lead = lead;
+    pub fn under(mut self, leadership: Leadership) -> Self {
+        self.leadership = leadership;
         self
     }
 
@@ -167,12 +167,14 @@ impl Postgres {
         // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
         match call::decide(verb, &survey, platform, access.settings.synchronous) {
             Decision::Settled(outcome) => outcome,
-            _ if !self.lead.holds() => call::not_sent(NOT_LEADING),
+            _ if !self.leadership.holds() => call::not_sent(NOT_LEADING),
             Decision::Send { at, statement } => session::send(access, &at, &statement, deadline).await,
             Decision::SetNames { at, guard, expected, value } => {
                 conduct::set_names(access, &at, &guard, (&expected, &value), deadline).await
             }
-            Decision::HandOver(handover) => conduct::hand_over(access, &self.lead, &handover, deadline).await,
+            Decision::HandOver(handover) => {
+                conduct::hand_over(access, &self.leadership, &handover, deadline).await
+            }
             Decision::Release(release) => match conduct::release(access, &release, deadline).await {
                 Ok(()) => Outcome::Applied,
                 Err(message) => Outcome::Unknown { message },

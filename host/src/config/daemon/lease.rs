@@ -71,13 +71,13 @@ pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> Lease {
             show_duration(lease.retry_period),
             show_duration(lease.renew_deadline)
         );
-        let hint = "one slow answer would cost the lead: less than a third of `renewDeadline`";
+        let hint = "one slow answer would cost leadership: less than a third of `renewDeadline`";
         sink.add(&raw.at.child("retryPeriod"), message, hint);
     }
     lease
 }
 
-/// What a daemon that has lost the lead can still change, unseen by the others, has no place beside a lease.
+/// Refuses a platform beside a lease where a daemon that lost leadership can still change something unnoticed.
 pub(super) fn fences(lease: &RawLease, platforms: &BTreeMap<String, Arc<Platform>>, sink: &mut Sink) {
     for (name, platform) in platforms {
         let Some(what) = platform.kind.unfenced else { continue };

@@ -4,7 +4,7 @@ use super::{API_VERSION, DaemonConfig, TargetConfig, daemon_from, targets_from};
 use crate::actuate::Pending;
 use crate::config::{LoadedTargets, spec_schema};
 use crate::daemon::assembly;
-use crate::lead::Lead;
+use crate::leadership::Leadership;
 use crate::machine::Clock;
 use crate::platforms::{self, Source};
 use crate::systems::{self, Identity};
@@ -67,7 +67,7 @@ async fn open(target: &TargetConfig) -> anyhow::Result<()> {
         lists: &platforms::exec::SharedLists::default(),
     })?;
     let connection = &target.system.connection;
-    let opening = systems::Opening { connection, lead: &Lead::alone(), platform: &*platform };
+    let opening = systems::Opening { connection, leadership: &Leadership::alone(), platform: &*platform };
     let system = target.system.settings.open(&opening)?;
     anyhow::ensure!(!system.verb_deadline().is_zero(), "a verb has no time");
     let seen = platform.observe(&target.key.to_string(), true).await;

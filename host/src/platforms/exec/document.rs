@@ -25,7 +25,7 @@ pub(in crate::platforms) static KIND: Kind = Kind {
     is_own: false,
     has_claims: false,
     // On a machine that the others do not see.
-    unfenced: Some("commands, which nothing stops when the lead passes on"),
+    unfenced: Some("commands, which nothing stops when leadership is lost"),
     twins: "keep one, name another platform, or give this one's `list` the argument \"{target}\"",
 };
 

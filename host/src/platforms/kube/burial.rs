@@ -1,5 +1,5 @@
-//! Reading and writing tombstones (`decisions.md` D22). They only ever grow: a late write of a deposed daemon tells what
-//! was proved as well.
+//! Reads and writes tombstones (`decisions.md` D22). Tombstones are only ever added: even the late write of a daemon that
+//! lost leadership names only members whose removal was proved.
 
 use super::volumes::{Saying, Tombstones, claims_of, saying, sets_aside};
 use super::{Kube, parsed, precondition, report};
@@ -52,9 +52,8 @@ impl Kube {
         }
     }
 
-    /// Whether a tombstone could be written: the request for one, that the server checks and does not keep. Without one no
-    /// member is stopped, and to learn that after it was struck is too late. Asked once a minute while anything is to be
-    /// done.
+    /// Whether a tombstone could be written: sends the write as a dry run. Without a tombstone no member is stopped, and
+    /// after the member was removed it is too late to learn that. Asked at most once a minute while a plan may need it.
     ///
     /// # Errors
     /// Why not, in the server's words.

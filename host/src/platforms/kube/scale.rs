@@ -52,7 +52,7 @@ fn check(
     is_the_one(scaled, observed)?;
     let stamp = stamp(&scaled.metadata)?;
     if stamp > epoch {
-        return Err(deposed(stamp, epoch));
+        return Err(lost_leadership(stamp, epoch));
     }
     let name = scaled.pods();
     let wanted = start(&scaled.set).saturating_add(change.place);
@@ -112,8 +112,8 @@ pub(super) fn stands(scaled: &Scaled) -> Result<(), String> {
     Ok(())
 }
 
-/// What a later epoch than ours means.
-pub(super) fn deposed(stamp: u64, epoch: u64) -> String {
+/// What an epoch on the object means that is later than ours.
+pub(super) fn lost_leadership(stamp: u64, epoch: u64) -> String {
     format!(
         "another daemon has taken over (epoch {stamp}, ours is {epoch}); hint: when there is none, remove the \
          annotation {EPOCH}"

@@ -1,5 +1,5 @@
-//! The first thing that a new leader does to the object of an unfinished plan: its epoch (`decisions.md` D20). From then
-//! on whatever the last leader has still sent meets another version, and whatever it reads tells it that it was deposed.
+//! Takes over an unfinished plan: a new leader first stamps its epoch on the plan's workload (`decisions.md` D20). Writes
+//! that the last leader sent before are then refused by the object's version, and its next read shows the later epoch.
 
 use super::{ACT_DEADLINE, Kube, parsed, scale};
 use crate::kubernetes::Failure;
@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 const TRIES: u32 = 5;
 
 impl Kube {
-    /// Puts an epoch on the object, whatever it is in the middle of.
+    /// Stamps an epoch on the object, whatever state it is in.
     ///
     /// # Errors
     /// Why it is not known to be there; nothing is to be done then. An object that is not there needs none: a late write
@@ -34,10 +34,10 @@ impl Kube {
             let there = scale::stamp(&metadata)?;
             match there.cmp(&epoch) {
                 Ordering::Equal => return Ok(()),
-                Ordering::Greater => return Err(scale::deposed(there, epoch)),
+                Ordering::Greater => return Err(scale::lost_leadership(there, epoch)),
                 Ordering::Less => {}
             }
-            // Whatever came of it shows in the next read.
+            // The next read shows what came of it.
             if let Err(failure) = self.stamp(&metadata, epoch).await {
                 why = format!("stamping the {kind}: {failure}");
                 if !matches!(failure, Failure::Conflict { .. } | Failure::Unknown { .. }) {

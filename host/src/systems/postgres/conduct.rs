@@ -8,7 +8,7 @@ use super::reading::Row;
 use super::session::{Failure, MOVED_ON, PAUSE, Session};
 use super::statement::{self, CONNINFO, Guard, READ_ONLY, SYNC_NAMES};
 use super::survey::Endpoint;
-use crate::lead::{Lead, NOT_LEADING};
+use crate::leadership::{Leadership, NOT_LEADING};
 use plimsoll_wire::journal::Outcome;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ pub(super) async fn set_names(
 /// Hands the primary over. Until the successor is promoted everything is taken back that cannot be finished.
 pub(super) async fn hand_over(
     access: &Access,
-    lead: &Lead,
+    leadership: &Leadership,
     handover: &Handover,
     deadline: Instant,
 ) -> Outcome {
@@ -73,7 +73,7 @@ pub(super) async fn hand_over(
         }
         await_followers(&to, handover).await;
         prove(&from, handover).await?;
-        if lead.holds() { Ok(()) } else { Err(NOT_LEADING.to_owned()) }
+        if leadership.holds() { Ok(()) } else { Err(NOT_LEADING.to_owned()) }
     };
     let why = match ready.await {
         Err(why) => why,

@@ -111,7 +111,7 @@ async fn tombstones_that_cannot_be_read_name_nothing() {
     assert!(why.contains("not known") && why.contains("no right"), "{why}");
 }
 
-/// The third member is about to go: it was struck from the cluster `c1`, and its init container has spoken.
+/// The third member is about to go: it was removed from the cluster `c1`, and its init container has spoken.
 async fn leaving() -> Cluster {
     let cluster = cluster().await;
     said(
@@ -130,7 +130,7 @@ fn said(cluster: &Cluster, state: Value) {
     });
 }
 
-fn struck(members: &[&str]) -> Permit {
+fn removed(members: &[&str]) -> Permit {
     let members = members.iter().map(|member| (*member).into()).collect();
     Permit { membership: Some(Membership { cluster: "c1".into(), members }), ..permit(7) }
 }
@@ -148,7 +148,7 @@ fn stones(cluster: &Cluster) -> Value {
 async fn a_member_has_its_tombstone_before_it_is_stopped_and_keeps_it() {
     let cluster = leaving().await;
     stone(&cluster, "c1.z", "{}");
-    assert_eq!(stopped(&cluster, &struck(&["a", "b"])).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &removed(&["a", "b"])).await, Outcome::Applied);
     let written: Vec<_> =
         cluster.writes().iter().map(|call| call.path.rsplit('/').next().unwrap().to_owned()).collect();
     assert_eq!(written, ["db-main", "plimsoll-tombstones", "scale"], "the stamp, the tombstone, the size");
@@ -163,11 +163,11 @@ async fn a_member_has_its_tombstone_before_it_is_stopped_and_keeps_it() {
 async fn a_tombstone_that_is_there_is_not_written_again_and_one_of_before_is_added_to() {
     let cluster = leaving().await;
     stone(&cluster, "c1.m", r#"{"pod":"db-main-2","claims":["claim-2"],"data":["name-2"]}"#);
-    assert_eq!(stopped(&cluster, &struck(&[])).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &removed(&[])).await, Outcome::Applied);
     assert!(cluster.writes().iter().all(|call| call.path != MAP));
     let cluster = leaving().await;
     stone(&cluster, "c1.m", r#"{"pod":"db-main-2","claims":["old"],"data":["older"]}"#);
-    assert_eq!(stopped(&cluster, &struck(&[])).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &removed(&[])).await, Outcome::Applied);
     let text = r#"{"pod":"db-main-2","claims":["claim-2","old"],"data":["name-2","older"]}"#;
     assert_eq!(stones(&cluster)["c1.m"], text);
 }
@@ -175,7 +175,7 @@ async fn a_tombstone_that_is_there_is_not_written_again_and_one_of_before_is_add
 #[tokio::test]
 async fn who_is_a_member_or_may_be_one_gets_no_tombstone_and_is_not_stopped() {
     for (permit, expected) in
-        [(struck(&["a", "m"]), "still has a member"), (permit(7), "who the members are is not known")]
+        [(removed(&["a", "m"]), "still has a member"), (permit(7), "who the members are is not known")]
     {
         let cluster = leaving().await;
         let outcome = stopped(&cluster, &permit).await;
@@ -199,13 +199,13 @@ async fn what_is_on_a_volume_has_to_be_told_unless_nobody_ever_wrote() {
     ] {
         let cluster = leaving().await;
         said(&cluster, state);
-        let outcome = stopped(&cluster, &struck(&[])).await;
+        let outcome = stopped(&cluster, &removed(&[])).await;
         assert!(message(&outcome).contains(expected), "{expected}: {outcome:?}");
         assert_eq!(cluster.workload()["spec"]["replicas"], 3);
     }
     let cluster = leaving().await;
     said(&cluster, waiting("ImagePullBackOff"));
-    assert_eq!(stopped(&cluster, &struck(&[])).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &removed(&[])).await, Outcome::Applied);
     assert_eq!(stones(&cluster)["c1.m"], r#"{"pod":"db-main-2","claims":["claim-2"],"data":[]}"#);
 }
 
@@ -214,7 +214,7 @@ async fn a_write_that_was_not_answered_is_looked_at_before_it_is_sent_again() {
     let is_stone = |call: &Received| call.method == "PATCH" && call.path == MAP;
     let cluster = leaving().await;
     cluster.spoil(is_stone, true, Reply::Reset);
-    assert_eq!(stopped(&cluster, &struck(&[])).await, Outcome::Applied);
+    assert_eq!(stopped(&cluster, &removed(&[])).await, Outcome::Applied);
     assert_eq!(cluster.writes().iter().filter(|call| is_stone(call)).count(), 1);
     for (reply, expected) in [
         (Reply::status(403, "no right"), "no right"),
@@ -223,7 +223,7 @@ async fn a_write_that_was_not_answered_is_looked_at_before_it_is_sent_again() {
     ] {
         let cluster = leaving().await;
         cluster.spoil(is_stone, false, reply);
-        let outcome = stopped(&cluster, &struck(&[])).await;
+        let outcome = stopped(&cluster, &removed(&[])).await;
         assert!(message(&outcome).contains(expected), "{outcome:?}");
         assert_eq!(cluster.workload()["spec"]["replicas"], 3, "it is not stopped without one");
     }

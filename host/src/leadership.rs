@@ -1,7 +1,8 @@
-//! Whether this daemon may act: asked immediately before everything that changes something (`decisions.md` D20).
+//! Leadership: whether this daemon may act at this moment (`decisions.md` D20). It is checked immediately before every
+//! write, because two daemons that act on one target can lose data.
 //!
-//! Without a lease it always may. With one it may while the lease is younger than the renew deadline on the monotonic
-//! clock, and what it sends at the last moment has to have ended before anybody else can hold the lease.
+//! Without a lease a daemon always leads. With one it leads while its last renewal is younger than the renew deadline, by
+//! the boot clock. A call that it sends at the last moment must end before another daemon can hold the lease.
 
 use crate::machine::Clock;
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What nobody who does not lead may do.
+/// Why a daemon that does not lead may not act.
 pub const NOT_LEADING: &str = "this daemon does not lead (any more): another one may be acting";
 
-/// The word on it. Clones share it.
+/// This daemon's leadership. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Lead {
+pub struct Leadership {
     lease: Option<Arc<Lease>>,
     /// Whether the daemon is going down.
     closed: Arc<AtomicBool>,
-    /// How many calls are out.
+    /// How many calls are under way.
     out: watch::Sender<usize>,
 }
 
@@ -30,7 +31,7 @@ struct Lease {
     margin: Duration,
 }
 
-/// A call that is out. It ends when this goes.
+/// A call that is under way. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Call(watch::Sender<usize>);
 
@@ -40,21 +41,21 @@ impl Drop for Call {
     }
 }
 
-impl Lead {
-    /// Nobody else is there: it may always act.
+impl Leadership {
+    /// The leadership of a daemon that is alone: it may always act.
     #[must_use]
     pub fn alone() -> Self {
         Self { lease: None, closed: Arc::default(), out: watch::Sender::new(0) }
     }
 
-    /// By a lease that nobody holds yet, of which a call may take no longer than `margin`.
+    /// Leadership by a lease that nobody holds yet. A call may take no longer than `margin`.
     #[must_use]
     pub fn by_lease(clock: Clock, margin: Duration) -> Self {
         let lease = Lease { clock, until_ms: AtomicU64::new(0), margin };
         Self { lease: Some(Arc::new(lease)), ..Self::alone() }
     }
 
-    /// From now on it may act until then, in milliseconds since boot.
+    /// Sets until when it may act, in milliseconds since boot; none when it may not.
     pub fn until(&self, until_ms: Option<u64>) {
         if let Some(lease) = &self.lease {
             lease.until_ms.store(until_ms.unwrap_or(0), Ordering::SeqCst);
@@ -71,7 +72,7 @@ impl Lead {
         young && !self.closed.load(Ordering::SeqCst)
     }
 
-    /// A call that changes something begins, if it may.
+    /// Begins a call that changes something; none where this daemon may not act.
     #[must_use]
     pub fn begin(&self) -> Option<Call> {
         self.out.send_modify(|out| *out += 1);
@@ -79,13 +80,13 @@ impl Lead {
         self.holds().then_some(call)
     }
 
-    /// How long one call may take where nothing but its end keeps a successor from doing the same.
+    /// Bounds a call that nothing fences: it must end before another daemon can lead.
     #[must_use]
     pub fn within(&self, deadline: Duration) -> Duration {
         self.lease.as_ref().map_or(deadline, |lease| deadline.min(lease.margin))
     }
 
-    /// It acts no more; returns once no call is out, and whether that was so within `patience`.
+    /// Begins no more calls, and waits for those under way. Says whether all of them ended within `patience`.
     pub async fn close(&self, patience: Duration) -> bool {
         self.closed.store(true, Ordering::SeqCst);
         let mut out = self.out.subscribe();
@@ -98,40 +99,40 @@ impl Lead {
 mod tests {
     use super::*;
 
-    fn leased() -> (Lead, Clock) {
+    fn leased() -> (Leadership, Clock) {
         let clock = Clock::new().expect("a boot id");
-        (Lead::by_lease(clock.clone(), Duration::from_secs(10)), clock)
+        (Leadership::by_lease(clock.clone(), Duration::from_secs(10)), clock)
     }
 
     #[test]
     fn a_lease_counts_until_its_deadline_and_no_longer() {
-        let (lead, clock) = leased();
-        assert!(!lead.holds());
-        lead.until(Some(clock.now().mono_ms + 3_600_000));
-        assert!(lead.holds() && lead.clone().begin().is_some());
-        lead.until(Some(clock.now().mono_ms));
-        assert!(!lead.holds() && lead.begin().is_none());
-        lead.until(None);
-        assert!(!lead.holds());
+        let (leadership, clock) = leased();
+        assert!(!leadership.holds());
+        leadership.until(Some(clock.now().mono_ms + 3_600_000));
+        assert!(leadership.holds() && leadership.clone().begin().is_some());
+        leadership.until(Some(clock.now().mono_ms));
+        assert!(!leadership.holds() && leadership.begin().is_none());
+        leadership.until(None);
+        assert!(!leadership.holds());
     }
 
     #[test]
     fn calls_are_bounded_by_the_lease_only_where_there_is_one() {
         let (long, short) = (Duration::from_secs(60), Duration::from_secs(2));
-        let (lead, _) = leased();
-        assert_eq!((lead.within(long), lead.within(short)), (Duration::from_secs(10), short));
-        assert_eq!(Lead::alone().within(long), long);
+        let (leadership, _) = leased();
+        assert_eq!((leadership.within(long), leadership.within(short)), (Duration::from_secs(10), short));
+        assert_eq!(Leadership::alone().within(long), long);
     }
 
     #[tokio::test]
     async fn whoever_goes_waits_for_the_calls_that_are_out_and_begins_none() {
-        let lead = Lead::alone();
-        let call = lead.begin().expect("alone");
-        assert!(!lead.close(Duration::from_millis(10)).await);
-        assert!(lead.begin().is_none() && !lead.holds());
+        let leadership = Leadership::alone();
+        let call = leadership.begin().expect("alone");
+        assert!(!leadership.close(Duration::from_millis(10)).await);
+        assert!(leadership.begin().is_none() && !leadership.holds());
         let waits = tokio::spawn({
-            let lead = lead.clone();
-            async move { lead.close(Duration::from_secs(60)).await }
+            let leadership = leadership.clone();
+            async move { leadership.close(Duration::from_secs(60)).await }
         });
         drop(call);
         assert!(waits.await.expect("it ends"));
