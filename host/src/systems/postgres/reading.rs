@@ -29,7 +29,8 @@ pub(super) const FOLLOWERS: &str = "SELECT pid::text AS pid, application_name::t
      (extract(epoch FROM clock_timestamp() - reply_time) * 1000)::bigint::text AS reply \
      FROM pg_stat_replication ORDER BY pid LIMIT 257";
 
-/// What a server says of itself.
+/// What a server says of itself. A setting of the command line that the files have otherwise is called pending for ever: a
+/// restart would not change it.
 pub(super) fn own_question(version: u32) -> String {
     let paused = if version >= 14 {
         "pg_get_wal_replay_pause_state()"
@@ -48,7 +49,7 @@ pub(super) fn own_question(version: u32) -> String {
          (SELECT received_tli::text FROM pg_stat_wal_receiver) AS received_timeline, \
          current_setting('synchronous_standby_names') AS names, \
          current_setting('default_transaction_read_only') AS read_only, \
-         (SELECT count(*) FROM pg_settings WHERE pending_restart)::text AS pending, \
+         (SELECT count(*) FROM pg_settings WHERE pending_restart AND source <> 'command line')::text AS pending, \
          current_setting('primary_conninfo', true) AS conninfo"
     )
 }
