@@ -1,6 +1,6 @@
 //! A real etcd in the pods of a StatefulSet, as `examples/kubernetes` shows it, in a namespace of the test's own.
 
-mod follower;
+pub(crate) mod follower;
 
 use crate::chart::told;
 use crate::cluster::{Cluster, Namespace};
@@ -9,7 +9,7 @@ use crate::etcd::{PATIENCE, connect};
 use crate::installed::{TAGS, bring_image};
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
-use follower::{Gone, Pods, follow, log, member};
+use follower::{Gone, Pods, follow, log, member, unfollow};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -50,15 +50,15 @@ pub struct EtcdPods {
 
 impl Drop for EtcdPods {
     fn drop(&mut self) {
-        if let Some(mut watch) = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nothing can be done about a process that cannot be ended while a test is being torn down.
-            let _ = watch.kill();
-            let _ = watch.wait();
-        }
-        // The journal outlives whatever is deleted by accident; this is on purpose, or the namespace would stay.
-        let free = r#"{"metadata":{"finalizers":null}}"#;
-        let _ = self.namespace.kubectl(&["patch", "scalingplan", "etcd", "--type=merge", "--patch", free]);
+        unfollow(&self.watch);
+        give_up_journal(&self.namespace, "etcd");
     }
+}
+
+/// The journal outlives whatever is deleted by accident; this is on purpose, or the namespace would stay.
+pub(crate) fn give_up_journal(namespace: &Namespace, target: &str) {
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    let _ = namespace.kubectl(&["patch", "scalingplan", target, "--type=merge", "--patch", free]);
 }
 
 impl EtcdPods {
@@ -100,7 +100,7 @@ impl EtcdPods {
         let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
         let (pods, gone, logs) = (Arc::default(), Arc::default(), Arc::default());
         let told = (Arc::clone(&pods), Arc::clone(&gone));
-        let watch = follow(&namespace, home.path(), told, Arc::clone(&logs))?;
+        let watch = follow((&namespace, "etcd"), home.path(), told, Arc::clone(&logs))?;
         let rig = Self { namespace, home, pods, gone, watch, logs };
         rig.all_serve(3).await?;
         Ok(rig)

@@ -3,12 +3,15 @@
 
 pub mod handover;
 pub mod load;
+pub mod places;
+pub mod pods;
 pub mod watch;
 
 use crate::daemon::{Daemon, SHORT_WAITS, gate};
 use crate::etcd::{Listing, example, http_get};
 use crate::process::{Ports, Process, is_running, signal, wait_until};
 use anyhow::Context as _;
+use places::{Place, Places};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -121,7 +124,7 @@ impl Rig {
     /// # Errors
     /// When it does not answer.
     pub async fn client(&self, slot: &str, database: &str) -> anyhow::Result<Client> {
-        session(self.port(slot)?, database).await
+        session(&Place::local(slot, self.port(slot)?), database).await
     }
 
     /// Carries out statements at a slot's member as its superuser.
@@ -330,13 +333,21 @@ pub fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()))?)
 }
 
-/// A session with the member at a port: as `app` in its own database, as the superuser elsewhere.
+impl From<&Rig> for Places {
+    fn from(rig: &Rig) -> Self {
+        let all: Vec<Place> = rig.slots.iter().map(|(slot, port)| Place::local(slot, *port)).collect();
+        Self::told_by(move || all.clone())
+    }
+}
+
+/// A session with a member: as `app` in its own database, as the superuser elsewhere.
 ///
 /// # Errors
 /// When it does not answer in time.
-pub async fn session(port: u16, database: &str) -> anyhow::Result<Client> {
+pub async fn session(place: &Place, database: &str) -> anyhow::Result<Client> {
     let user = if database == "app" { "app" } else { "postgres" };
-    let line = format!("host=127.0.0.1 port={port} user={user} dbname={database} connect_timeout=3");
+    let Place { host, port, .. } = place;
+    let line = format!("host={host} port={port} user={user} dbname={database} connect_timeout=3");
     let (client, connection) = tokio_postgres::connect(&line, NoTls).await?;
     tokio::spawn(async move { drop(connection.await) });
     Ok(client)

@@ -1,4 +1,4 @@
-//! Who follows the pods of an etcd and their logs.
+//! Who follows the pods of a StatefulSet and their logs.
 
 use crate::cluster::Namespace;
 use crate::process::Process;
@@ -14,15 +14,15 @@ use std::time::Duration;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Where each pod is, or that it is gone.
-pub(super) type Pods = BTreeMap<String, Option<String>>;
+pub(crate) type Pods = BTreeMap<String, Option<String>>;
 /// The members whose pods went, each with the pod; one of the same name may have come since.
-pub(super) type Gone = BTreeSet<(String, String)>;
+pub(crate) type Gone = BTreeSet<(String, String)>;
 
 pub(super) fn log(home: &Path, pod: &str) -> PathBuf {
     home.join(format!("{pod}.log"))
 }
 
-/// The id of a pod's member, as its log tells it.
+/// The id of a pod's member, as the log of an etcd tells it.
 pub(super) fn member(home: &Path, pod: &str) -> Option<String> {
     let text = std::fs::read_to_string(log(home, pod)).ok()?;
     let (_, rest) = text.split_once("\"local-member-id\":\"")?;
@@ -35,15 +35,17 @@ type Ask = Box<dyn Fn(&[&str]) -> Command + Send>;
 /// What follows the pods: the program with everything but what it is asked.
 struct Follower {
     ask: Ask,
+    /// The label of the pods.
+    label: String,
     home: PathBuf,
     pods: Arc<Mutex<Pods>>,
     gone: Arc<Mutex<Gone>>,
     logs: Arc<Mutex<BTreeMap<String, Process>>>,
 }
 
-/// Follows the pods, and the log of each from when it runs, until `watch` is empty.
-pub(super) fn follow(
-    namespace: &Namespace,
+/// Follows the pods of an app, and the log of each from when it runs, until `watch` is empty.
+pub(crate) fn follow(
+    (namespace, app): (&Namespace, &str),
     home: &Path,
     (pods, gone): (Arc<Mutex<Pods>>, Arc<Mutex<Gone>>),
     logs: Arc<Mutex<BTreeMap<String, Process>>>,
@@ -55,7 +57,8 @@ pub(super) fn follow(
         command.arg("--kubeconfig").arg(cluster.kubeconfig()).args(["--namespace", &name]).args(arguments);
         command
     };
-    let follower = Follower { ask: Box::new(ask), home: home.to_owned(), pods, gone, logs };
+    let label = format!("app={app}");
+    let follower = Follower { ask: Box::new(ask), label, home: home.to_owned(), pods, gone, logs };
     let (child, lines) = follower.watch()?;
     let watch = Arc::new(Mutex::new(Some(child)));
     let shared = Arc::clone(&watch);
@@ -79,11 +82,20 @@ pub(super) fn follow(
     Ok(watch)
 }
 
+/// Ends what follows the pods.
+pub(crate) fn unfollow(watch: &Mutex<Option<Child>>) {
+    if let Some(mut watch) = watch.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Nothing can be done about a process that cannot be ended while a test is being torn down.
+        let _ = watch.kill();
+        let _ = watch.wait();
+    }
+}
+
 impl Follower {
     fn watch(&self) -> anyhow::Result<(Child, std::io::Lines<BufReader<ChildStdout>>)> {
         let columns =
             "jsonpath={.type} {.object.metadata.name} {.object.status.phase} {.object.status.podIP}{\"\\n\"}";
-        let arguments = ["get", "pods", "-l", "app=etcd", "-w", "--output-watch-events", "-o", columns];
+        let arguments = ["get", "pods", "-l", &self.label, "-w", "--output-watch-events", "-o", columns];
         let mut command = (self.ask)(&arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = child.stdout.take().context("no output")?;

@@ -1,9 +1,10 @@
 //! Clients of a PostgreSQL cluster: one that writes and remembers every commit that was acknowledged, and some that read from
 //! all members.
 
-use super::{Rig, session, values};
+use super::places::Places;
+use super::{session, values};
 use crate::process::wait_until;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub struct Load {
 
 #[derive(Debug)]
 struct Shared {
-    ports: Vec<u16>,
+    places: Places,
     /// Rows a second that all readers fetch together.
     reads: AtomicU32,
     /// Commits a second of all writers together.
@@ -41,9 +42,9 @@ struct Shared {
 impl Load {
     /// Starts clients that commit `writes` times and read `reads` rows a second.
     #[must_use]
-    pub fn start(rig: &Rig, writes: u32, reads: u32) -> Self {
+    pub fn start(places: impl Into<Places>, writes: u32, reads: u32) -> Self {
         let shared = Arc::new(Shared {
-            ports: rig.slots().iter().map(|(_, port)| *port).collect(),
+            places: places.into(),
             reads: AtomicU32::new(reads),
             writes,
             stop: AtomicBool::new(false),
@@ -83,7 +84,7 @@ impl Load {
         let wanted =
             std::mem::take(&mut *self.shared.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
         let found = wait_until("everything is read back", super::PATIENCE, async || {
-            let client = primary(&self.shared.ports).await?;
+            let client = primary(&self.shared.places).await?;
             let rows = values(&client, "SELECT id FROM kept WHERE value = 'value ' || id").await?;
             Ok(rows.iter().map(|id| id.parse()).collect::<Result<BTreeSet<u64>, _>>()?)
         })
@@ -99,9 +100,9 @@ impl Load {
 }
 
 /// The member that takes writes: no standby, and not fenced.
-async fn primary(ports: &[u16]) -> anyhow::Result<Client> {
-    for port in ports {
-        let Ok(client) = session(*port, "app").await else { continue };
+async fn primary(places: &Places) -> anyhow::Result<Client> {
+    for place in places.now() {
+        let Ok(client) = session(&place, "app").await else { continue };
         let takes =
             "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'";
         if values(&client, takes).await.is_ok_and(|rows| rows == ["t"]) {
@@ -121,7 +122,7 @@ async fn write(shared: Arc<Shared>) {
         ticks.tick().await;
         let used = match client.take() {
             Some(used) => used,
-            None => match primary(&shared.ports).await {
+            None => match primary(&shared.places).await {
                 Ok(used) => used,
                 Err(_) => continue,
             },
@@ -142,7 +143,7 @@ async fn write(shared: Arc<Shared>) {
 
 /// Reads from one member after the other, as many rows as are due.
 async fn read(shared: Arc<Shared>, number: usize) {
-    let mut sessions: Vec<Option<Client>> = shared.ports.iter().map(|_| None).collect();
+    let mut sessions: BTreeMap<String, Client> = BTreeMap::new();
     let (mut at, mut due) = (number, Instant::now());
     while !shared.stop.load(Ordering::Relaxed) {
         let rate = shared.reads.load(Ordering::Relaxed).max(1);
@@ -151,21 +152,20 @@ async fn read(shared: Arc<Shared>, number: usize) {
             + Duration::from_secs(1) * u32::try_from(READERS).unwrap_or(1) / rate;
         tokio::time::sleep_until(due).await;
         // A member that is not there costs a look; the next one is asked at once.
-        for _ in 0..shared.ports.len() {
-            at = (at + 1) % shared.ports.len();
-            let Some(used) = sessions.get_mut(at) else { break };
-            if used.is_none() {
-                *used = match shared.ports.get(at) {
-                    Some(port) => session(*port, "app").await.ok(),
-                    None => None,
-                };
+        let places = shared.places.now();
+        for _ in 0..places.len() {
+            at = (at + 1) % places.len();
+            let Some(place) = places.get(at) else { break };
+            if !sessions.contains_key(&place.name) {
+                let Ok(client) = session(place, "app").await else { continue };
+                sessions.insert(place.name.clone(), client);
             }
-            let Some(client) = used else { continue };
+            let Some(client) = sessions.get(&place.name) else { continue };
             let question =
                 format!("SELECT value FROM page WHERE id = {}", 1 + due.elapsed().subsec_nanos() % 1000);
             match tokio::time::timeout(DEADLINE, client.simple_query(&question)).await {
                 Ok(Ok(_)) => break,
-                Ok(Err(_)) | Err(_) => *used = None,
+                Ok(Err(_)) | Err(_) => drop(sessions.remove(&place.name)),
             }
         }
     }

@@ -6,7 +6,8 @@
 //! * a primary at work, of whose candidates nobody is there any more. Right after a primary has begun to take writes its
 //!   standbys still come; nothing is acknowledged until one has.
 
-use super::{Rig, session, values};
+use super::places::Places;
+use super::{session, values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,8 +59,8 @@ struct Said {
 impl Watch {
     /// Begins to watch.
     #[must_use]
-    pub fn start(rig: &Rig) -> Self {
-        let slots = rig.slots().to_vec();
+    pub fn start(places: impl Into<Places>) -> Self {
+        let places = places.into();
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Findings::default())));
         let task = tokio::spawn({
             let (stop, seen) = (stop.clone(), seen.clone());
@@ -70,7 +71,7 @@ impl Watch {
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while !stop.load(Ordering::Relaxed) {
                     ticks.tick().await;
-                    let said = poll(&slots, &mut sessions).await;
+                    let said = poll(&places, &mut sessions).await;
                     judge.note(&said, &mut seen.lock().unwrap_or_else(PoisonError::into_inner));
                 }
             }
@@ -89,12 +90,13 @@ impl Watch {
     }
 }
 
-async fn poll(slots: &[(String, u16)], sessions: &mut BTreeMap<String, Client>) -> Vec<Said> {
+async fn poll(places: &Places, sessions: &mut BTreeMap<String, Client>) -> Vec<Said> {
     let mut all = Vec::new();
-    for (slot, port) in slots {
+    for place in places.now() {
+        let slot = &place.name;
         if !sessions.contains_key(slot) {
             // Nobody has to be there, and whoever hangs must not hold up the others.
-            if let Ok(Ok(client)) = tokio::time::timeout(DEADLINE, session(*port, "postgres")).await {
+            if let Ok(Ok(client)) = tokio::time::timeout(DEADLINE, session(&place, "postgres")).await {
                 sessions.insert(slot.clone(), client);
             }
         }
