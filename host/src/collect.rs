@@ -65,14 +65,14 @@ impl Moment {
 }
 
 /// An error with everything that led to it, on one line.
-fn told(error: &CollectError) -> String {
-    let mut told = error.to_string();
+fn chain(error: &CollectError) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        told.push_str(&format!(": {error}"));
+        text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    told
+    text
 }
 
 /// All metric sources of the daemon's file, by name.
@@ -108,7 +108,7 @@ impl Collector {
                     collector.sources.insert(name, source);
                 }
                 Err(error) => {
-                    collector.broken.insert(name, told(&error));
+                    collector.broken.insert(name, chain(&error));
                     errors.push(error);
                 }
             }

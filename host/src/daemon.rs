@@ -32,7 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use trouble::{Told, Troubles, Turn};
+use trouble::{Announced, Troubles, Turn};
 use wakes::Wakes;
 
 /// Events that wait at most; a task that has one more to tell waits.
@@ -72,9 +72,9 @@ struct Daemon {
     published: Published,
     troubles: Troubles,
     /// The troubles that were logged last.
-    told: Vec<String>,
+    shown: Vec<String>,
     /// What was logged of each target's own.
-    told_of_targets: Told,
+    announced: Announced,
     log_level: LogSetter,
     step: Step,
     /// Where targets come from beside the files.
@@ -114,8 +114,8 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
         generations: 0,
         published: published.clone(),
         troubles: Troubles::default(),
-        told: Vec::new(),
-        told_of_targets: Told::default(),
+        shown: Vec::new(),
+        announced: Announced::default(),
         log_level,
         step,
         configuration: Configuration::new(daemon.clone()),
@@ -142,7 +142,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some((key, generation, told)) = receiver.recv() => match told {
+            Some((key, generation, outcome)) = receiver.recv() => match outcome {
                 Some(event) => looping.deliver(&key, Some(generation), event),
                 None => looping.freeze(&key, generation),
             },
@@ -254,13 +254,13 @@ impl Daemon {
             | Effect::Act { .. }) => {
                 let (executor, events, key) = (target.executor.clone(), self.events.clone(), key.clone());
                 tokio::spawn(async move {
-                    let told = match caught(executor.carry_out(effect)).await {
+                    let outcome = match caught(executor.carry_out(effect)).await {
                         Some(None) => return,
                         Some(Some(event)) => Some(event),
                         None => None,
                     };
                     // The loop has ended when nobody listens.
-                    let _ = events.send((key, generation, told)).await;
+                    let _ = events.send((key, generation, outcome)).await;
                 });
             }
         }
@@ -270,9 +270,9 @@ impl Daemon {
         if let Some(target) = self.targets.get(key) {
             let mut status = target.state.status();
             let now_ms = self.tools.clock.now().mono_ms;
-            match self.told_of_targets.look(key, status.trouble.as_deref(), now_ms) {
-                Some(Turn::Came(what)) => tracing::error!(target = %key, "in trouble: {what}"),
-                Some(Turn::Went(what)) => tracing::info!(target = %key, "no longer in trouble: {what}"),
+            match self.announced.compare(key, status.trouble.as_deref(), now_ms) {
+                Some(Turn::Began(what)) => tracing::error!(target = %key, "in trouble: {what}"),
+                Some(Turn::Ended(what)) => tracing::info!(target = %key, "no longer in trouble: {what}"),
                 None => {}
             }
             if let Some(why) = &target.frozen {
@@ -296,15 +296,15 @@ impl Daemon {
             self.targets.remove(key);
             self.wakes.drop(key);
             self.published.remove(key);
-            self.told_of_targets.forget(key);
+            self.announced.forget(key);
             tracing::info!(target = %key, "no longer a target");
         }
     }
 
     /// Reads everything anew; tells when to do so again whatever changes, if that is known.
     async fn reload(&mut self, watch: &mut config::Watch) -> Option<Duration> {
-        let (old, look, now) = (self.configuration.clone(), self.cluster.look(), self.tools.clock.now());
-        let objects = look.objects();
+        let (old, cached, now) = (self.configuration.clone(), self.cluster.cached(), self.tools.clock.now());
+        let objects = cached.objects();
         let reloaded = tokio::task::spawn_blocking(move || config::reload(&old, &objects, &now)).await;
         let Ok(reloaded) = reloaded else { return None };
         if let Some(wait) = reloaded.look_again {
@@ -315,7 +315,7 @@ impl Daemon {
         watch.add(&reloaded.configuration.daemon.targets_dir);
         self.take_up(reloaded.configuration, reloaded.changes);
         self.retry();
-        self.take_up_look(&look, &reloaded.problems);
+        self.take_up_objects(&cached, &reloaded.problems);
         self.name_policies();
         self.tell();
         reloaded.look_again
@@ -324,16 +324,16 @@ impl Daemon {
     /// Shows what is wrong, and logs what is news about it.
     fn tell(&mut self) {
         self.troubles.policies = self.policy_troubles();
-        let news = self.troubles.news(&self.told);
+        let news = self.troubles.news(&self.shown);
         for line in &news.come {
             tracing::error!("{line}");
         }
         for line in &news.gone {
             tracing::info!("no longer wrong: {line}");
         }
-        self.told = self.troubles.lines();
+        self.shown = self.troubles.lines();
         self.published.set_problems(
-            self.told.clone(),
+            self.shown.clone(),
             self.troubles.refused(),
             self.troubles.unbuilt.clone(),
         );

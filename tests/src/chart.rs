@@ -39,7 +39,7 @@ pub fn tool(name: &str) -> anyhow::Result<PathBuf> {
 pub fn render(namespace: &str, values: &Value) -> anyhow::Result<Vec<Value>> {
     let mut helm = Command::new(tool("helm")?);
     helm.args(["template", "plimsoll"]).arg(folder()).args(["--namespace", namespace, "--values", "-"]);
-    let rendered = told(&mut helm, &values.to_string())?;
+    let rendered = printed_by(&mut helm, &values.to_string())?;
     documents(&rendered)
 }
 
@@ -48,7 +48,7 @@ pub fn render(namespace: &str, values: &Value) -> anyhow::Result<Vec<Value>> {
 /// # Errors
 /// When it is none.
 pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
-    let read = told(&mut Command::new(tool("documents")?), text)?;
+    let read = printed_by(&mut Command::new(tool("documents")?), text)?;
     read.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
@@ -56,7 +56,7 @@ pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
 ///
 /// # Errors
 /// When it fails; the error has what it said.
-pub fn told(command: &mut Command, input: &str) -> anyhow::Result<String> {
+pub fn printed_by(command: &mut Command, input: &str) -> anyhow::Result<String> {
     let output = output(command, input)?;
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -127,7 +127,7 @@ impl Release {
         // It keeps nothing in the home of whoever runs the tests.
         helm.env("HELM_CACHE_HOME", home.path()).env("HELM_CONFIG_HOME", home.path());
         helm.env("HELM_DATA_HOME", home.path());
-        told(&mut helm, &values.to_string()).map(drop)
+        printed_by(&mut helm, &values.to_string()).map(drop)
     }
 }
 

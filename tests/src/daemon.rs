@@ -336,9 +336,9 @@ impl Daemon {
         writeln!(stream, "{request}")?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
-        let told: Value = serde_json::from_str(&line).with_context(|| format!("answer {line:?}"))?;
-        anyhow::ensure!(told["ok"] == json!(true), "refused: {}", told["message"]);
-        Ok(told["body"].clone())
+        let response: Value = serde_json::from_str(&line).with_context(|| format!("answer {line:?}"))?;
+        anyhow::ensure!(response["ok"] == json!(true), "refused: {}", response["message"]);
+        Ok(response["body"].clone())
     }
 
     /// Orders something, as a person; `request` without target and name.

@@ -154,11 +154,11 @@ platforms:
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// Waits until what the plan's object says for people is as wanted.
+    /// Waits until the plan's object shows people what is wanted.
     ///
     /// # Errors
     /// When it does not become so.
-    pub async fn told(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    pub async fn plan_shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let last = std::cell::RefCell::new(Value::Null);
         let waited = wait_until(what, PATIENCE, async || {
             let about = self.plan()?["status"]["about"].take();

@@ -1,7 +1,7 @@
 //! Plimsoll as its users run it on Kubernetes: pods that the chart made, asked over HTTP, given orders by `kubectl exec`,
 //! and killed by their own process ids.
 
-use crate::chart::{Release, told};
+use crate::chart::{Release, printed_by};
 use crate::cluster::{Cluster, Namespace};
 use crate::etcd::http_get;
 use crate::kube::lease;
@@ -39,11 +39,11 @@ pub fn bring_image(cluster: &Cluster) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     // What is for a debugger is nine tenths of it, and nobody debugs in a pod.
     let binary = folder.path().join("plimsoll");
-    told(Command::new("strip").arg("-o").arg(&binary).arg(crate::binary()), "")?;
+    printed_by(Command::new("strip").arg("-o").arg(&binary).arg(crate::binary()), "")?;
     for tag in TAGS {
         let image = folder.path().join(format!("{tag}.tar"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/plimsoll-image.sh");
-        told(Command::new(script).arg(&image).arg(&binary).arg(tag), "")?;
+        printed_by(Command::new(script).arg(&image).arg(&binary).arg(tag), "")?;
         cluster.load(&image)?;
     }
     loaded.push(name.to_owned());

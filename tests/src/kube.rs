@@ -2,7 +2,7 @@
 
 pub(crate) mod follower;
 
-use crate::chart::told;
+use crate::chart::printed_by;
 use crate::cluster::{Cluster, Namespace};
 use crate::daemon::{Daemon, SHORT_WAITS};
 use crate::etcd::{PATIENCE, connect};
@@ -99,8 +99,8 @@ impl EtcdPods {
         namespace.apply(manifest)?;
         let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
         let (pods, gone, logs) = (Arc::default(), Arc::default(), Arc::default());
-        let told = (Arc::clone(&pods), Arc::clone(&gone));
-        let watch = follow((&namespace, "etcd"), home.path(), told, Arc::clone(&logs))?;
+        let shared = (Arc::clone(&pods), Arc::clone(&gone));
+        let watch = follow((&namespace, "etcd"), home.path(), shared, Arc::clone(&logs))?;
         let rig = Self { namespace, home, pods, gone, watch, logs };
         rig.all_serve(3).await?;
         Ok(rig)
@@ -216,7 +216,7 @@ impl EtcdPods {
         let mut pack = Command::new(script);
         pack.arg("--out").arg(&image).args(["--name", "plimsoll.test/prometheus:1", "--user", "1000:1000"]);
         pack.args(["--add", &format!("{}:/usr/bin/prometheus", program.trim())]);
-        told(pack.args(["--entrypoint", "/usr/bin/prometheus"]), "").context("packing Prometheus")?;
+        printed_by(pack.args(["--entrypoint", "/usr/bin/prometheus"]), "").context("packing Prometheus")?;
         self.namespace.cluster().load(&image)?;
         let manifest = include_str!("../data/cluster/prometheus.yaml");
         self.namespace.apply(&manifest.replace("NAMESPACE", self.namespace.name()))?;

@@ -31,7 +31,7 @@ pub async fn open(folder: &Path) -> Library {
 
 /// What policy `p` wishes, or the kind of its failure.
 pub async fn wished(library: &Library) -> String {
-    told(&library.evaluate("p", Arc::new(snapshot())).await)
+    answer_of(&library.evaluate("p", Arc::new(snapshot())).await)
 }
 
 /// What was answered: a size, a refusal's code, or the kind of a failure.
@@ -39,7 +39,7 @@ pub async fn wished(library: &Library) -> String {
 /// # Panics
 /// When a proposal wishes no size.
 #[must_use]
-pub fn told(evaluation: &Evaluation) -> String {
+pub fn answer_of(evaluation: &Evaluation) -> String {
     match &evaluation.result {
         Ok(Answer::Proposal(proposal)) => format!("{:?}", proposal.sizes.members.expect("a size")),
         Ok(Answer::Refusal { refusal }) => refusal.reason.code.clone(),

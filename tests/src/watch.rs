@@ -180,7 +180,7 @@ struct Poller {
 }
 
 /// What one member answered.
-struct Told {
+struct Answer {
     member: u64,
     leader: u64,
     applied: u64,
@@ -202,19 +202,19 @@ impl Poller {
         for client in self.clients.values().cloned() {
             asked.spawn(async move { tokio::time::timeout(DEADLINE, ask(client)).await });
         }
-        let mut told = Vec::new();
+        let mut answers = Vec::new();
         while let Some(answer) = asked.join_next().await {
             if let Ok(Ok(Ok(answer))) = answer {
-                told.push(answer);
+                answers.push(answer);
             }
         }
         let aside = (self.gone)();
-        note(&told, &aside, &mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&answers, &aside, &mut seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// A member's own state, and the membership as it has it in memory.
-async fn ask(client: Client) -> anyhow::Result<Told> {
+async fn ask(client: Client) -> anyhow::Result<Answer> {
     let status = client.maintenance_client().status().await?;
     let list = client.cluster_client().member_list().await;
     let mut configuration = Configuration::default();
@@ -223,7 +223,7 @@ async fn ask(client: Client) -> anyhow::Result<Told> {
         let part = if member.is_learner() { &mut configuration.learners } else { &mut configuration.voters };
         part.insert(member.id());
     }
-    Ok(Told {
+    Ok(Answer {
         member: status.header().map_or(0, etcd_client::ResponseHeader::member_id),
         leader: status.leader(),
         applied: status.raft_applied_index(),
@@ -231,16 +231,16 @@ async fn ask(client: Client) -> anyhow::Result<Told> {
     })
 }
 
-fn note(told: &[Told], aside: &BTreeSet<String>, seen: &mut Seen) {
-    seen.polls += u64::from(!told.is_empty());
-    for told in told.iter().filter(|told| !told.configuration.voters.is_empty()) {
-        if !seen.configurations.iter().any(|(known, _)| *known == told.configuration) {
-            seen.configurations.push((told.configuration.clone(), aside.clone()));
+fn note(answers: &[Answer], aside: &BTreeSet<String>, seen: &mut Seen) {
+    seen.polls += u64::from(!answers.is_empty());
+    for answer in answers.iter().filter(|answer| !answer.configuration.voters.is_empty()) {
+        if !seen.configurations.iter().any(|(known, _)| *known == answer.configuration) {
+            seen.configurations.push((answer.configuration.clone(), aside.clone()));
         }
     }
-    let leads = told.iter().find(|told| told.leader == told.member).map(|told| told.applied);
-    let is_learner = |id: u64| told.iter().any(|told| told.configuration.learners.contains(&id));
-    for learner in told.iter().filter(|told| is_learner(told.member)) {
+    let leads = answers.iter().find(|answer| answer.leader == answer.member).map(|answer| answer.applied);
+    let is_learner = |id: u64| answers.iter().any(|answer| answer.configuration.learners.contains(&id));
+    for learner in answers.iter().filter(|answer| is_learner(answer.member)) {
         let permille = learner.applied.saturating_mul(1000) / leads.unwrap_or(u64::MAX).max(1);
         let best = seen.learners.entry(learner.member).or_default();
         *best = permille.max(*best);

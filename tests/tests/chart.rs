@@ -2,7 +2,7 @@
 //! what the daemon reads, and a slip in a value is refused. What it does in a cluster is in `kube_pods`.
 
 use anyhow::Context as _;
-use plimsoll_tests::chart::{self, documents, render, told};
+use plimsoll_tests::chart::{self, documents, printed_by, render};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -86,14 +86,14 @@ fn helm_has_nothing_to_say_against_it() -> anyhow::Result<()> {
     for choice in choices() {
         let mut helm = Command::new(chart::tool("helm")?);
         helm.args(["lint", "--strict"]).arg(chart::folder()).args(["--values", "-"]);
-        told(&mut helm, &choice.to_string())?;
+        printed_by(&mut helm, &choice.to_string())?;
     }
     Ok(())
 }
 
 #[test]
 fn its_definitions_are_those_of_the_daemon() -> anyhow::Result<()> {
-    let printed = told(Command::new(plimsoll_tests::binary()).arg("crd"), "")?;
+    let printed = printed_by(Command::new(plimsoll_tests::binary()).arg("crd"), "")?;
     let path = chart::folder().join("crds/definitions.yaml");
     if std::env::var_os("PLIMSOLL_BLESS").is_some() {
         std::fs::write(&path, &printed)?;
@@ -360,7 +360,7 @@ fn what_it_writes_is_what_the_daemon_reads() -> anyhow::Result<()> {
         std::fs::copy(module, home.path().join("policies/hold.wasm"))?;
         let mut check = Command::new(plimsoll_tests::binary());
         check.arg("--config").arg(home.path().join("etc/plimsoll.yaml")).arg("check");
-        told(&mut check, "").with_context(|| format!("with {choice}"))?;
+        printed_by(&mut check, "").with_context(|| format!("with {choice}"))?;
     }
     Ok(())
 }
@@ -420,7 +420,7 @@ fn a_slip_in_a_value_is_refused() -> anyhow::Result<()> {
 #[test]
 fn alerts_ask_for_metrics_that_there_are() -> anyhow::Result<()> {
     let path = chart::folder().join("files/alerts.yaml");
-    told(Command::new("promtool").args(["check", "rules"]).arg(&path), "")?;
+    printed_by(Command::new("promtool").args(["check", "rules"]).arg(&path), "")?;
     let text = std::fs::read_to_string(&path)?;
     let read = &documents(&text)?[0];
     let rules = read["groups"][0]["rules"].as_array().context("no rules")?;

@@ -157,7 +157,7 @@ fn answer(evaluation: Evaluation) -> Answer {
 async fn both_contracts_see_and_say_the_same_to_the_last_field() {
     let (program, component) = (load("echo.wasm").await, load("echo.component.wasm").await);
     let wanted = schema("proposal");
-    let mut told = 0;
+    let mut answer_of = 0;
     for snapshot in snapshots() {
         let (first, second) = (program.evaluate(&snapshot).await, component.evaluate(&snapshot).await);
         assert_eq!(first.log.len(), 4);
@@ -174,7 +174,7 @@ async fn both_contracts_see_and_say_the_same_to_the_last_field() {
                     let rests_on_nothing = name == "forecast" && proposal.forecast.is_empty();
                     assert!(rests_on_nothing || document.get(name).is_some(), "{name} was not answered");
                 }
-                told += usize::from(!proposal.forecast.is_empty());
+                answer_of += usize::from(!proposal.forecast.is_empty());
             }
             Answer::Refusal { refusal } => {
                 assert_eq!(refusal.reason.code, "NoSize");
@@ -182,7 +182,7 @@ async fn both_contracts_see_and_say_the_same_to_the_last_field() {
             }
         }
     }
-    assert!(told >= SNAPSHOTS / 4, "only {told} whole proposals");
+    assert!(answer_of >= SNAPSHOTS / 4, "only {answer_of} whole proposals");
 }
 
 #[tokio::test]
@@ -281,6 +281,6 @@ async fn standard_streams_are_pipes_and_not_closed() {
         let limits = plimsoll::policy::Limits::of(Class::Compiled);
         let loaded = host.load_bytes(&module, Class::Compiled, limits).await.expect(name);
         let asked = loaded.evaluate(&plimsoll_tests::guest::snapshot()).await;
-        assert_eq!(plimsoll_tests::library::told(&asked), "3", "fd_{name}");
+        assert_eq!(plimsoll_tests::library::answer_of(&asked), "3", "fd_{name}");
     }
 }

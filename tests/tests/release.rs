@@ -2,7 +2,7 @@
 
 use plimsoll::policy::{Library, LibraryConfig};
 use plimsoll_tests::guest::{answering, fails_on_other_snapshots, program, snapshot, wish};
-use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
+use plimsoll_tests::library::{answer_of, config, folder, open, put, status, trouble, until, wished};
 use plimsoll_wire::{Fact, Snapshot};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -130,9 +130,9 @@ async fn a_version_in_shadow_is_asked_the_same_and_decides_only_when_its_time_is
     until(&library, "the shadow", |library| status(library).shadow.is_some()).await;
     for answered in 1..3 {
         assert_eq!(wished(&library).await, "3");
-        let told =
+        let answer_of =
             |library: &Library| status(library).shadow.is_some_and(|shadow| shadow.answered == answered);
-        until(&library, "an answer in shadow", told).await;
+        until(&library, "an answer in shadow", answer_of).await;
         assert_eq!(status(&library).module, first);
     }
     let shadow = status(&library).shadow.expect("a version in shadow");
@@ -179,7 +179,7 @@ async fn a_failure_in_shadow_is_the_end_of_a_version() {
     // It passes the trial on the snapshot that was seen, and loops for ever on any other.
     put(folder.path(), "p.wasm", &fails_on_other_snapshots(&wish("8"), "(loop (br 0))"));
     until(&library, "the shadow", |library| status(library).shadow.is_some()).await;
-    assert_eq!(told(&library.evaluate("p", other()).await), "3");
+    assert_eq!(answer_of(&library.evaluate("p", other()).await), "3");
     until(&library, "its end", |library| trouble(library) == "SHADOW").await;
     let said = detail(&library);
     assert!(said.starts_with("evaluation 1 of 2 in shadow, on default/demo: FUEL"), "{said}");

@@ -5,7 +5,7 @@ use plimsoll::policy::{Library, LibraryConfig};
 use plimsoll_tests::guest::{
     answering, bomb, counting, fails_on_other_snapshots, module, program, snapshot, wish,
 };
-use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
+use plimsoll_tests::library::{answer_of, config, folder, open, put, status, trouble, until, wished};
 use plimsoll_wire::{Fact, Snapshot};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -135,7 +135,7 @@ async fn rolled_back(folder: &Path, settings: LibraryConfig) -> (Library, String
     put(folder, "p.wasm", &answering(&wish("3")));
     let library = Library::open(folder, settings).await.expect("a library");
     for key in ["default/demo", "default/left"] {
-        assert_eq!(told(&library.evaluate("p", of_target(key, true)).await), "3");
+        assert_eq!(answer_of(&library.evaluate("p", of_target(key, true)).await), "3");
     }
     let good = status(&library).module.expect("a version");
     // It answers the snapshots that were seen, other targets' as well, and fails on any other.
@@ -143,9 +143,9 @@ async fn rolled_back(folder: &Path, settings: LibraryConfig) -> (Library, String
     until(&library, "the treacherous version", |library| status(library).module.as_ref() != Some(&good))
         .await;
     for _ in 0..3 {
-        assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "GUEST");
+        assert_eq!(answer_of(&library.evaluate("p", of_target("default/left", false)).await), "GUEST");
         assert_eq!(
-            told(&library.evaluate("p", of_target("default/demo", true)).await),
+            answer_of(&library.evaluate("p", of_target("default/demo", true)).await),
             "8",
             "it serves this one"
         );
@@ -163,8 +163,8 @@ fn assert_rolled_back(library: &Library, good: &str, bad: &str) {
 }
 
 async fn decides_as_rolled_back(library: &Library) {
-    assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "3");
-    assert_eq!(told(&library.evaluate("p", of_target("default/demo", true)).await), "8");
+    assert_eq!(answer_of(&library.evaluate("p", of_target("default/left", false)).await), "3");
+    assert_eq!(answer_of(&library.evaluate("p", of_target("default/demo", true)).await), "8");
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_version_that_fails_one_target_gives_way_for_that_target_alone() {
     put(folder.path(), "p.wasm", &answering(&wish("5")));
     until(&library, "the repair", |library| trouble(library).is_empty()).await;
     for key in ["default/left", "default/demo"] {
-        assert_eq!(told(&library.evaluate("p", of_target(key, false)).await), "5");
+        assert_eq!(answer_of(&library.evaluate("p", of_target(key, false)).await), "5");
     }
 }
 
@@ -203,7 +203,7 @@ async fn a_rollback_is_remembered_by_the_next_daemon_until_the_file_changes() {
     put(folder.path(), "p.wasm", &answering(&wish("5")));
     let library = Library::open(folder.path(), settings).await.expect("a library");
     assert_eq!(trouble(&library), "");
-    assert_eq!(told(&library.evaluate("p", of_target("default/left", false)).await), "5");
+    assert_eq!(answer_of(&library.evaluate("p", of_target("default/left", false)).await), "5");
 }
 
 #[tokio::test]
@@ -386,8 +386,8 @@ async fn a_child_that_is_killed_costs_one_decision() {
     let id = loaded.child_id().await.expect("an idle child");
     let id = rustix::process::Pid::from_raw(id.cast_signed()).expect("a process id");
     rustix::process::kill_process(id, rustix::process::Signal::KILL).expect("the child is killed");
-    assert_eq!(told(&loaded.evaluate(&snapshot()).await), "CHILD_DIED");
-    assert_eq!(told(&loaded.evaluate(&snapshot()).await), "3");
+    assert_eq!(answer_of(&loaded.evaluate(&snapshot()).await), "CHILD_DIED");
+    assert_eq!(answer_of(&loaded.evaluate(&snapshot()).await), "3");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use plimsoll::policy::{Class, Evaluation, Host, Launch, Limits, Loaded, Rejectio
 use plimsoll_tests::guest::{
     answering, assemble, bomb, fails_on_other_snapshots, padded, program, snapshot, wish, write,
 };
-use plimsoll_tests::library::{config, folder, open, put, status, told, trouble, until, wished};
+use plimsoll_tests::library::{answer_of, config, folder, open, put, status, trouble, until, wished};
 use plimsoll_wire::Fact;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -217,7 +217,7 @@ async fn an_import_that_stands_twice_is_the_same_function() {
     let module = assemble(&format!(
         "(module {import} {import} (memory (export \"memory\") 1) (func (export \"_start\") (drop (call 0)) (drop (call 1))))"
     ));
-    assert_eq!(told(&ask(&module).await), "DECODE", "it ran and wrote nothing");
+    assert_eq!(answer_of(&ask(&module).await), "DECODE", "it ran and wrote nothing");
 }
 
 /// The wall clock ends what fuel would end much later (W32: for one input only), and the next evaluation has a new
@@ -230,11 +230,11 @@ async fn an_evaluation_that_takes_too_long_is_killed_and_costs_one_decision() {
     let loaded = host().load_bytes(&module, Class::Compiled, limits).await.expect("it loads");
     let mut other = snapshot();
     other.sizes.members = Fact::NotApplicable;
-    assert_eq!(told(&loaded.evaluate(&snapshot()).await), "3");
+    assert_eq!(answer_of(&loaded.evaluate(&snapshot()).await), "3");
     let child = loaded.child_id().await;
-    assert_eq!(told(&loaded.evaluate(&other).await), "WALL");
+    assert_eq!(answer_of(&loaded.evaluate(&other).await), "WALL");
     assert_eq!(loaded.child_id().await, None, "its child is gone");
-    assert_eq!(told(&loaded.evaluate(&snapshot()).await), "3");
+    assert_eq!(answer_of(&loaded.evaluate(&snapshot()).await), "3");
     assert_ne!(loaded.child_id().await, child);
 }
 
@@ -256,8 +256,8 @@ async fn ten_thousand_calls_of_the_host_are_allowed_and_no_more() {
             ),
         )
     };
-    assert_eq!(told(&ask(&calls(9_999)).await), "3");
-    assert_eq!(told(&ask(&calls(10_000)).await), "HOSTCALL_BUDGET");
+    assert_eq!(answer_of(&ask(&calls(9_999)).await), "3");
+    assert_eq!(answer_of(&ask(&calls(10_000)).await), "HOSTCALL_BUDGET");
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_child_that_cannot_be_confined_runs_nothing_unless_that_was_chosen() {
     assert!(rejection.detail.contains("sandbox: best-effort"), "{rejection}");
     let lenient = Host { launch: Launch { sandbox: Sandbox::BestEffort, ..launch }, cache: None };
     let loaded = lenient.load_bytes(&module, Class::Compiled, limits).await.expect("what the kernel has");
-    assert_eq!(told(&loaded.evaluate(&snapshot()).await), "3");
+    assert_eq!(answer_of(&loaded.evaluate(&snapshot()).await), "3");
 }
 
 /// W21: what the child says is not believed.
@@ -415,7 +415,7 @@ async fn an_evaluation_ends_on_the_version_that_it_began_with() {
     assert!(!asking.is_finished(), "the first version is still being asked");
     rustix::process::kill_process(child, rustix::process::Signal::CONT).expect("the child goes on");
     let evaluation = asking.await.expect("an evaluation");
-    assert_eq!((told(&evaluation).as_str(), &evaluation.module), ("3", &first));
+    assert_eq!((answer_of(&evaluation).as_str(), &evaluation.module), ("3", &first));
     assert_eq!(wished(&library).await, "5");
 }
 

@@ -20,8 +20,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub u64);
 
-/// What is to be stored: a journal, and where it is known by which words people are told of it beside it, where its home
-/// shows it to them.
+/// What to store: a journal, and the profile in whose words it is shown to people where its home can show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     journal: &'a Journal,
@@ -29,9 +28,9 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// A journal that is told to people in the words of a profile.
+    /// A journal that is shown to people in the words of a profile.
     #[must_use]
-    pub fn told_by(journal: &'a Journal, profile: &'a Profile) -> Self {
+    pub fn in_words_of(journal: &'a Journal, profile: &'a Profile) -> Self {
         Self { journal, profile: Some(profile) }
     }
 }

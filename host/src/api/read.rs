@@ -19,13 +19,13 @@ const MAX_DECISIONS: usize = 1_000;
 pub(super) async fn ready(State(shown): State<Shown>) -> Response {
     let reasons = not_ready(&shown);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut told = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let mut response = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
     // Whoever follows is as ready as whoever leads: it watches, and takes over.
     if let Some(standing) = &shown.published.get().standing {
-        told["leads"] = standing.leads.into();
-        told["leader"] = standing.leader.clone().into();
+        response["leads"] = standing.leads.into();
+        response["leader"] = standing.leader.clone().into();
     }
-    (status, Json(told)).into_response()
+    (status, Json(response)).into_response()
 }
 
 /// Why nobody should rely on us yet: a document that was refused, a target that was never read or cannot be run, a
@@ -125,7 +125,7 @@ pub(super) async fn decisions(
         found
     });
     match read.await {
-        Ok(Ok(records)) => Json(records.iter().map(told).collect::<Vec<_>>()).into_response(),
+        Ok(Ok(records)) => Json(records.iter().map(explained).collect::<Vec<_>>()).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the audit log was not read to its end"),
     }
@@ -150,6 +150,6 @@ fn newest(dir: &std::path::Path, target: Option<&str>, limit: usize) -> Result<V
 }
 
 /// A record with its sentences, oldest first as in the log.
-fn told(record: &Record) -> serde_json::Value {
+fn explained(record: &Record) -> serde_json::Value {
     serde_json::json!({ "decisionId": record.decision_id, "target": record.target, "sentences": explain(record), "record": record })
 }

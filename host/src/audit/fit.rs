@@ -12,14 +12,14 @@ const MOST_TEXT: usize = 1 << 10;
 /// The record as it is written down.
 pub(super) fn fit(mut record: Record) -> Record {
     match &mut record.body {
-        Body::Decision(decision) => judgement(&mut decision.judgement),
-        Body::Intent { judgement: told, .. } => judgement(told),
-        Body::Plan { plan, judgement: told, .. } => {
+        Body::Decision(decision) => shorten(&mut decision.judgement),
+        Body::Intent { judgement, .. } => shorten(judgement),
+        Body::Plan { plan, judgement, .. } => {
             names(&mut plan.members);
             names(&mut plan.victims);
             text(&mut plan.why);
-            if let Some(told) = told {
-                judgement(told);
+            if let Some(judgement) = judgement {
+                shorten(judgement);
             }
         }
         Body::Outcome { .. } | Body::Command { .. } | Body::Epoch { .. } | Body::Trouble { .. } => {}
@@ -27,8 +27,8 @@ pub(super) fn fit(mut record: Record) -> Record {
     record
 }
 
-fn judgement(told: &mut Judgement) {
-    for one in &mut told.violations {
+fn shorten(judgement: &mut Judgement) {
+    for one in &mut judgement.violations {
         text(&mut one.detail);
         text(&mut one.hint);
     }

@@ -364,8 +364,8 @@ fn a_plan_of_thousands_of_members_is_recorded_with_the_number_of_those_left_out(
         "why": "é".repeat(40_000), "started": stamp, "progressed": stamp,
     });
     let plan = serde_json::from_value(plan).unwrap();
-    let told = Body::Plan { plan, phase: "drain".to_owned(), judgement: None };
-    log.append(&record(1, told)).unwrap();
+    let body = Body::Plan { plan, phase: "drain".to_owned(), judgement: None };
+    log.append(&record(1, body)).unwrap();
     let written = entries(disk).unwrap().find_map(|entry| match entry.unwrap().body {
         EntryBody::Record(record) => Some(record.body),
         EntryBody::Event(_) => None,

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use crate::config::{self, DaemonConfig};
-use crate::daemon::control::{Ask, Told};
+use crate::daemon::control::{Ask, Response};
 use anyhow::{Context, anyhow};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -38,8 +38,8 @@ impl Who {
 
 /// Who sits at the terminal, as far as the environment tells.
 pub(super) fn person() -> String {
-    let told = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
-    let name = told("SUDO_USER").or_else(|| told("USER"));
+    let variable = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    let name = variable("SUDO_USER").or_else(|| variable("USER"));
     name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
@@ -50,18 +50,18 @@ pub(super) fn daemon_file(config: &Path) -> anyhow::Result<DaemonConfig> {
 
 impl Daemon {
     /// Asks, and gives the answer where it was yes.
-    pub(super) fn ask(&self, config: &Path, ask: &Ask) -> anyhow::Result<Told> {
+    pub(super) fn ask(&self, config: &Path, ask: &Ask) -> anyhow::Result<Response> {
         let socket = match &self.socket {
             Some(socket) => socket.clone(),
             None => daemon_file(config)?.control_socket,
         };
         let _progress = Progress::begin("waiting for the daemon");
-        let told = exchange(&socket, config, ask)?;
-        if told.ok { Ok(told) } else { Err(anyhow!("{}", told.message)) }
+        let response = exchange(&socket, config, ask)?;
+        if response.ok { Ok(response) } else { Err(anyhow!("{}", response.message)) }
     }
 }
 
-fn exchange(socket: &Path, config: &Path, ask: &Ask) -> anyhow::Result<Told> {
+fn exchange(socket: &Path, config: &Path, ask: &Ask) -> anyhow::Result<Response> {
     let mut stream =
         UnixStream::connect(socket).map_err(|error| unreachable_daemon(socket, config, &error))?;
     stream.set_read_timeout(Some(DEADLINE))?;

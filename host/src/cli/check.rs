@@ -16,7 +16,7 @@ use std::path::Path;
 /// child in which the daemon runs them. Nothing is changed, and no daemon is needed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing is wrong (warnings are told), 1 usage or runtime error, 2 something is wrong.
+    after_help = "Exit codes: 0 nothing is wrong (warnings are printed), 1 usage or runtime error, 2 something is wrong.
 
 Examples:
   plimsoll check --print-defaults > plimsoll.yaml
@@ -148,14 +148,14 @@ fn look_at_policies(
             return Ok(());
         }
     };
-    for (target, index, told) in tried {
+    for (target, index, message) in tried {
         let Some((target, policy)) = targets.get(target).and_then(|of| Some((of, of.policies.get(index)?)))
         else {
             continue;
         };
         let (place, hint) =
             (format!("spec.policies[{index}].settings"), "the policy refuses them whenever it is asked");
-        report.problems.push(Note::new(&target.file, policy.line, &place, &told, hint));
+        report.problems.push(Note::new(&target.file, policy.line, &place, &message, hint));
     }
     for (name, rejection) in skipped {
         report.warnings.push(Note::new(&format!("{folder}/{name}"), 0, "", &rejection.to_string(), ""));

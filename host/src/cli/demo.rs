@@ -75,7 +75,7 @@ const MOVING: f64 = 700.0;
 impl Demo {
     pub(super) fn run(&self) -> anyhow::Result<Exit> {
         let advisor = advisor::advisor(self.policy.as_deref())?;
-        let deciding = advisor.told.clone();
+        let deciding = advisor.description.clone();
         let recorder = self.record.as_deref().map(keep::keeper).transpose()?;
         let seed = self.seed;
         // Meanwhile, the same day without a guard.

@@ -45,7 +45,7 @@ pub(super) struct Explain {
 /// A record with its sentences.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct Explained {
     decision_id: String,
     target: String,
     /// RFC 3339.
@@ -75,8 +75,8 @@ impl Explain {
         if self.snapshot {
             return self.show_snapshot(&dir, &records);
         }
-        let told: Vec<Told> = records.into_iter().map(Told::of).collect();
-        self.form.show(&told, || told.iter().map(Told::text).collect())?;
+        let explained: Vec<Explained> = records.into_iter().map(Explained::of).collect();
+        self.form.show(&explained, || explained.iter().map(Explained::text).collect())?;
         Ok(Exit::Fine)
     }
 
@@ -156,7 +156,7 @@ fn is_of(record: &Record, id: &str) -> bool {
     about || *record.decision_id == *id
 }
 
-impl Told {
+impl Explained {
     fn of(record: Record) -> Self {
         Self {
             decision_id: record.decision_id.to_string(),

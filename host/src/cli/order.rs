@@ -4,7 +4,7 @@
 use super::ask::{Daemon, Who};
 use super::output::{self, line};
 use super::{Exit, target};
-use crate::daemon::control::{Ask, Told};
+use crate::daemon::control::{Ask, Response};
 use crate::policy::fault::one_line;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_wire::status::Status;
@@ -148,9 +148,9 @@ impl Scale {
 
 impl Approve {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
-        let told = self.daemon.ask(config, &Ask::Status { target: Some(self.target.clone()) })?;
-        let all: Vec<Status> = serde_json::from_value(told.body).context("the daemon's status")?;
-        let status = all.into_iter().next().ok_or_else(|| anyhow!("the daemon told no status"))?;
+        let response = self.daemon.ask(config, &Ask::Status { target: Some(self.target.clone()) })?;
+        let all: Vec<Status> = serde_json::from_value(response.body).context("the daemon's status")?;
+        let status = all.into_iter().next().ok_or_else(|| anyhow!("the daemon gave no status"))?;
         let Some(content) = status.approval else {
             bail!("{}: nothing waits for approval; `plimsoll status {0}` tells what it does", self.target);
         };
@@ -188,14 +188,14 @@ pub(super) fn digest(content: &str) -> String {
 }
 
 /// Tells what was done; to all, one by one.
-fn tell(told: &Told) -> anyhow::Result<Exit> {
-    if told.body.is_null() {
-        output::print(&format!("{}\n", line(&told.message)))?;
+fn tell(response: &Response) -> anyhow::Result<Exit> {
+    if response.body.is_null() {
+        output::print(&format!("{}\n", line(&response.message)))?;
         return Ok(Exit::Fine);
     }
-    let each: Vec<Each> = serde_json::from_value(told.body.clone()).context("the daemon's answer")?;
+    let each: Vec<Each> = serde_json::from_value(response.body.clone()).context("the daemon's answer")?;
     if each.is_empty() {
-        output::print(&format!("{}\n", line(&told.message)))?;
+        output::print(&format!("{}\n", line(&response.message)))?;
     }
     for one in &each {
         if one.ok {

@@ -81,8 +81,8 @@ impl Plan {
     /// The newest snapshot, and the size that is asked about, or else what was wished last, judged as whose it was. Which
     /// signals a policy named is not kept: its wish is judged as one that rests on all of them.
     fn newest(&self, config: &Path, target: &str) -> anyhow::Result<(Snapshot, Option<Asked>)> {
-        let told = self.daemon.ask(config, &Ask::Snapshot { target: target.to_owned() })?;
-        let snapshot = serde_json::from_value(told.body).context("the daemon's snapshot")?;
+        let response = self.daemon.ask(config, &Ask::Snapshot { target: target.to_owned() })?;
+        let snapshot = serde_json::from_value(response.body).context("the daemon's snapshot")?;
         let wished = match self.to {
             Some(to) => Some(self.named(to)),
             None => self.status(config, target)?.last_decision.and_then(|last| {
@@ -95,9 +95,9 @@ impl Plan {
     }
 
     fn status(&self, config: &Path, target: &str) -> anyhow::Result<Status> {
-        let told = self.daemon.ask(config, &Ask::Status { target: Some(target.to_owned()) })?;
-        let all: Vec<Status> = serde_json::from_value(told.body).context("the daemon's status")?;
-        all.into_iter().next().ok_or_else(|| anyhow!("the daemon told no status of {target}"))
+        let response = self.daemon.ask(config, &Ask::Status { target: Some(target.to_owned()) })?;
+        let all: Vec<Status> = serde_json::from_value(response.body).context("the daemon's status")?;
+        all.into_iter().next().ok_or_else(|| anyhow!("the daemon gave no status of {target}"))
     }
 
     /// Nobody wishes anything: say why, and what may be asked instead.
@@ -210,7 +210,7 @@ fn table(preview: &Preview, wall_ms: i64) -> String {
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Enforce => "",
-        Mode::Dryrun => "The target is in mode dryrun: this is told and remembered, and nothing is done.\n",
+        Mode::Dryrun => "The target is in mode dryrun: this is recorded, and nothing is done.\n",
         Mode::Off => "The target is in mode off: nothing is decided, and nothing is done. In mode enforce:\n",
     }
 }

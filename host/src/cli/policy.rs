@@ -128,8 +128,8 @@ impl Eval {
                 let _progress = Progress::begin(format!("loading {}", self.module.display()));
                 self.loading.load(&self.module, config).await?
             };
-            let loaded =
-                loaded.map_err(|rejection| anyhow!("{}: {}", self.module.display(), told(&rejection)))?;
+            let loaded = loaded
+                .map_err(|rejection| anyhow!("{}: {}", self.module.display(), described(&rejection)))?;
             Asking { loaded, settings, states: BTreeMap::new(), failed: false }.all().await
         })
     }
@@ -200,8 +200,8 @@ impl Asking {
 
     fn fail(&mut self, failure: &Failure) -> anyhow::Result<Vec<u8>> {
         self.failed = true;
-        let told = serde_json::json!({ "failure": { "kind": failure.kind(), "detail": failure.detail } });
-        Ok(serde_json::to_vec(&told)?)
+        let failure = serde_json::json!({ "failure": { "kind": failure.kind(), "detail": failure.detail } });
+        Ok(serde_json::to_vec(&failure)?)
     }
 }
 
@@ -229,7 +229,11 @@ impl Inspect {
             }
             Err(rejection) => {
                 if self.form.output == Format::Table {
-                    output::complain(&format!("{} is no policy: {}", self.file.display(), told(rejection)));
+                    output::complain(&format!(
+                        "{} is no policy: {}",
+                        self.file.display(),
+                        described(rejection)
+                    ));
                 } else {
                     let hint = rejection.flaw.hint();
                     self.form
@@ -242,7 +246,7 @@ impl Inspect {
 }
 
 /// Why a module is refused and what to do about it, on one line.
-fn told(rejection: &Rejection) -> String {
+fn described(rejection: &Rejection) -> String {
     format!("{rejection} ({})", rejection.flaw.hint())
 }
 

@@ -23,13 +23,13 @@ impl Progress {
         let (ending, ended) = channel::<()>();
         let began = Instant::now();
         let teller = std::thread::spawn(move || {
-            let mut told = false;
+            let mut written = false;
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                told = true;
+                written = true;
                 // Nobody can be told that nobody listens.
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K{what} ({} s)", began.elapsed().as_secs());
             }
-            if told {
+            if written {
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K");
             }
         });

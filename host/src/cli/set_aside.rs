@@ -24,7 +24,7 @@ const MAX_NAME: usize = 64;
 #[command(after_help = "Example:
   plimsoll set-aside --system etcd --data-dir /var/lib/etcd --tombstones /tombstones
 
-What was done is told on the standard error, and to Kubernetes in the termination message.
+What was done is written to the standard error, and for Kubernetes to the termination message.
 It fails only where the data directory cannot be read or written.")]
 pub(super) struct SetAside {
     /// Whose data it is.
@@ -65,12 +65,12 @@ fn decide(found: &Identity, name: Option<&str>, tombstone: impl Fn(&str) -> Opti
         }
         Identity::Of { cluster, member } => (cluster, member),
     };
-    let told = format!("the data of member {member} of cluster {cluster}");
+    let data = format!("the data of member {member} of cluster {cluster}");
     let Some(key) = tombstone::key(cluster, member) else {
-        return Decision::Stays(None, format!("{told}, which can have no tombstone"));
+        return Decision::Stays(None, format!("{data}, which can have no tombstone"));
     };
     let Some(text) = tombstone(&key) else {
-        return Decision::Stays(Some(key), format!("{told}, which was not removed"));
+        return Decision::Stays(Some(key), format!("{data}, which was not removed"));
     };
     let names = tombstone::read(&text).map(|tombstone| tombstone.data).unwrap_or_default();
     match name {
@@ -79,7 +79,7 @@ fn decide(found: &Identity, name: Option<&str>, tombstone: impl Fn(&str) -> Opti
             // Ids come again when a cluster is founded anew.
             Decision::Stays(
                 Some(key),
-                format!("{told}; there is a tombstone for its ids, which names other data"),
+                format!("{data}; there is a tombstone for its ids, which names other data"),
             )
         }
     }

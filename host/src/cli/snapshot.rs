@@ -21,18 +21,18 @@ pub(super) fn read(mut document: Value) -> Result<Snapshot, String> {
     match serde_json::from_value(document) {
         Ok(snapshot) if !strange => Ok(snapshot),
         // What is read all the same, such as `Pods` for members, is no mistake.
-        Ok(_) => Err(told(misfits.iter().filter(|misfit| misfit.is_unknown_key()))),
+        Ok(_) => Err(listed(misfits.iter().filter(|misfit| misfit.is_unknown_key()))),
         Err(error) if misfits.is_empty() => Err(error.to_string()),
-        Err(_) => Err(told(misfits.iter())),
+        Err(_) => Err(listed(misfits.iter())),
     }
 }
 
-fn told<'a>(misfits: impl Iterator<Item = &'a form::Misfit>) -> String {
-    let mut told: Vec<String> = misfits.map(ToString::to_string).collect();
-    let more = told.len().saturating_sub(SHOWN);
-    told.truncate(SHOWN);
+fn listed<'a>(misfits: impl Iterator<Item = &'a form::Misfit>) -> String {
+    let mut lines: Vec<String> = misfits.map(ToString::to_string).collect();
+    let more = lines.len().saturating_sub(SHOWN);
+    lines.truncate(SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("{}{more}", told.join("; "))
+    format!("{}{more}", lines.join("; "))
 }
 
 /// Whole numbers that a tool has written as fractions, as `jq` does beyond 2^53, are whole numbers again; the largest is the
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_by_its_key_and_in_plain_words() {
-        for (pointer, value, told) in [
+        for (pointer, value, expected) in [
             ("/target/mode", "dry-run".into(), "target.mode: `dry-run` is none of off, dryrun, enforce"),
             (
                 "/target/bounds/members/min",
@@ -115,7 +115,7 @@ mod tests {
             ("/target", serde_json::json!({}), "target.key: is missing; target.system: is missing"),
         ] {
             let said = changed(pointer, value);
-            assert!(said.contains(told), "{pointer}: {said}");
+            assert!(said.contains(expected), "{pointer}: {said}");
         }
     }
 

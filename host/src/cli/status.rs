@@ -73,10 +73,10 @@ struct Policy {
 
 impl Status {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
-        let told = self.daemon.ask(config, &Ask::Status { target: self.target.clone() })?;
-        let targets = serde_json::from_value(told.body).context("the daemon's status")?;
-        let told = self.daemon.ask(config, &Ask::Daemon)?;
-        let daemon = serde_json::from_value(told.body).context("the daemon's status")?;
+        let response = self.daemon.ask(config, &Ask::Status { target: self.target.clone() })?;
+        let targets = serde_json::from_value(response.body).context("the daemon's status")?;
+        let response = self.daemon.ask(config, &Ask::Daemon)?;
+        let daemon = serde_json::from_value(response.body).context("the daemon's status")?;
         let shown = Shown { targets, daemon };
         self.form.show(&shown, || shown.text(self.target.is_some()))?;
         Ok(Exit::Fine)

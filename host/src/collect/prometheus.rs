@@ -227,16 +227,16 @@ impl Shared {
                 Failure::Credentials | Failure::Pausing | Failure::Busy => return,
             },
         };
-        let told = |breaker: &mut Breaker, is_well| match is_well {
+        let note = |breaker: &mut Breaker, is_well| match is_well {
             true => breaker.succeeded(),
             false => breaker.failed(now_mono_ms),
         };
-        told(&mut lock(&self.source_breaker), source_is_well);
+        note(&mut lock(&self.source_breaker), source_is_well);
         let mut breakers = lock(&self.breakers);
         if question_is_well {
             breakers.remove(question);
         } else if breakers.len() < MAX_QUESTIONS || breakers.contains_key(question) {
-            told(breakers.entry(question.clone()).or_default(), false);
+            note(breakers.entry(question.clone()).or_default(), false);
         }
     }
 }

@@ -67,14 +67,14 @@ pub(super) enum Rest {
     Restless,
 }
 
-/// One reading of all files.
-pub(super) struct Look<'a> {
+/// One pass over all files.
+pub(super) struct Pass<'a> {
     before: &'a Files,
     now: &'a Now,
     seen: BTreeMap<PathBuf, Seen>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Pass<'a> {
     pub(super) fn new(before: &'a Files, now: &'a Now) -> Self {
         Self { before, now, seen: BTreeMap::new() }
     }
@@ -84,22 +84,22 @@ impl<'a> Look<'a> {
         Files { seen: self.seen, gone }
     }
 
-    /// Reads a file that is at rest before and after; without a look, whatever is there.
+    /// Reads a file that is at rest before and after; without a pass, whatever is there.
     pub(super) fn read<T>(
-        look: &mut Option<Look>,
+        pass: &mut Option<Pass>,
         path: &Path,
         read: impl FnOnce() -> Option<T>,
     ) -> (Option<T>, Rest) {
-        let Some(look) = look else { return (read(), Rest::Settled) };
-        let rest = look.rest(path);
+        let Some(pass) = pass else { return (read(), Rest::Settled) };
+        let rest = pass.rest(path);
         if rest != Rest::Settled {
             return (None, rest);
         }
         let bytes = read();
-        // Written while it was read: the next look begins anew.
-        if look.seen.get(path).is_some_and(|seen| seen.stamp != Stamp::of(path)) {
-            look.seen.remove(path);
-            return (None, look.rest(path));
+        // Written while it was read: the next pass reads it again.
+        if pass.seen.get(path).is_some_and(|seen| seen.stamp != Stamp::of(path)) {
+            pass.seen.remove(path);
+            return (None, pass.rest(path));
         }
         (bytes, Rest::Settled)
     }
@@ -115,7 +115,7 @@ impl<'a> Look<'a> {
             }
             Some(_) | None => now_ms,
         };
-        // A path that leads to nothing is told by who reads it.
+        // The reader reports a path that leads to nothing.
         let is_settled = stamp.is_none() || now_ms.saturating_sub(since_ms) >= SETTLE_MS;
         let rested_ms = if is_settled { now_ms } else { before.map_or(now_ms, |before| before.rested_ms) };
         self.seen.insert(path.to_owned(), Seen { stamp, since_ms, rested_ms });

@@ -1,7 +1,7 @@
 //! Files and directories into configurations.
 
 use super::daemon::{self, DaemonConfig};
-use super::files::{Look, Rest};
+use super::files::{Pass, Rest};
 use super::object::{self, Objects, Unseen};
 use super::target::{self, Origin, Stops, TargetConfig, TargetKey};
 use crate::yaml::problem::{At, Problem, Problems, Sink, quote};
@@ -90,22 +90,22 @@ pub fn load_targets(dir: &Path, daemon: &DaemonConfig) -> LoadedTargets {
     load_all(dir, daemon, &Objects::default(), &mut None)
 }
 
-/// Reads the documents of a directory and those of the cluster, by the same rules. With a `look`, files that are being
+/// Reads the documents of a directory and those of the cluster, by the same rules. With a `pass`, files that are being
 /// written are left for later.
 pub(super) fn load_all(
     dir: &Path,
     daemon: &DaemonConfig,
     objects: &Objects,
-    look: &mut Option<Look>,
+    pass: &mut Option<Pass>,
 ) -> LoadedTargets {
-    let mut loaded = load_files(dir, daemon, look);
+    let mut loaded = load_files(dir, daemon, pass);
     object::targets_from(objects, daemon, &mut loaded);
     refuse_twins(&mut loaded);
     loaded.targets.sort_by(|a, b| a.key.cmp(&b.key));
     loaded
 }
 
-fn load_files(dir: &Path, daemon: &DaemonConfig, look: &mut Option<Look>) -> LoadedTargets {
+fn load_files(dir: &Path, daemon: &DaemonConfig, pass: &mut Option<Pass>) -> LoadedTargets {
     let mut loaded = LoadedTargets { complete: true, ..LoadedTargets::default() };
     let files = match list(dir) {
         Ok(files) => files,
@@ -120,7 +120,7 @@ fn load_files(dir: &Path, daemon: &DaemonConfig, look: &mut Option<Look>) -> Loa
     };
     for path in files {
         let mut sink = Sink::new(&path.to_string_lossy());
-        let (bytes, rest) = Look::read(look, &path, || read_file(&path, Some(dir), &mut sink));
+        let (bytes, rest) = Pass::read(pass, &path, || read_file(&path, Some(dir), &mut sink));
         match (rest, bytes) {
             (Rest::Settled, Some(bytes)) => targets_from(&bytes, daemon, &mut sink, &mut loaded),
             (Rest::Settled, None) => loaded.broken.push(nameless(&sink)),

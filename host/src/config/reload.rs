@@ -1,7 +1,7 @@
 //! Changes while the daemon runs: what is in force after a reading of the files, given what was before.
 
 use super::daemon::{DaemonConfig, Kubernetes};
-use super::files::{Files, Look, Rest, SETTLE_MS};
+use super::files::{Files, Pass, Rest, SETTLE_MS};
 use super::load::{Broken, LoadedTargets, load_all, load_daemon};
 use super::object::Objects;
 use super::target::{Origin, Pause, Stops, TargetConfig, TargetKey};
@@ -72,27 +72,27 @@ pub enum Change {
     Withdrawn(TargetKey),
 }
 
-/// Reads everything anew at a moment, the objects of the cluster as they were seen. Blocking: it reads files.
+/// Reads all documents again: files as they are at this moment, objects as they are cached. Blocking: it reads files.
 pub fn reload(old: &Configuration, objects: &Objects, now: &Now) -> Reloaded {
-    let mut look = Some(Look::new(&old.files, now));
-    let (read, rest) = Look::read(&mut look, &old.daemon.file, || Some(load_daemon(&old.daemon.file)));
+    let mut pass = Some(Pass::new(&old.files, now));
+    let (read, rest) = Pass::read(&mut pass, &old.daemon.file, || Some(load_daemon(&old.daemon.file)));
     let (daemon, problems) = match read {
         Some(Ok(daemon)) => (Some(daemon), Problems::default()),
         Some(Err(problems)) => (None, problems),
         None => (None, Problems::default()),
     };
-    let (daemon, mut told) = keep_fixed(&old.daemon, daemon);
-    told.append(problems);
-    let mut loaded = load_all(&daemon.targets_dir, &daemon, objects, &mut look);
+    let (daemon, mut all) = keep_fixed(&old.daemon, daemon);
+    all.append(problems);
+    let mut loaded = load_all(&daemon.targets_dir, &daemon, objects, &mut pass);
     if rest != Rest::Settled {
         loaded.moving.insert(old.daemon.file.to_string_lossy().into());
     }
     let mut reloaded = merge(old, daemon, loaded, now.mono_ms);
-    told.append(std::mem::take(&mut reloaded.problems));
-    reloaded.problems = told;
-    if let Some(look) = look {
+    all.append(std::mem::take(&mut reloaded.problems));
+    reloaded.problems = all;
+    if let Some(pass) = pass {
         let gone = std::mem::take(&mut reloaded.configuration.files.gone);
-        reloaded.configuration.files = look.into_files(gone);
+        reloaded.configuration.files = pass.into_files(gone);
     }
     reloaded
 }
@@ -100,11 +100,11 @@ pub fn reload(old: &Configuration, objects: &Objects, now: &Now) -> Reloaded {
 /// The daemon's new configuration, with what cannot change while it runs as it was: what it holds open, and what
 /// running policies were loaded with.
 fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<DaemonConfig>, Problems) {
-    let mut told = Problems::default();
-    let Some(mut new) = new else { return (old.clone(), told) };
+    let mut problems = Problems::default();
+    let Some(mut new) = new else { return (old.clone(), problems) };
     let mut keep = |key: &str, differs: bool| {
         if differs {
-            told.push(Problem {
+            problems.push(Problem {
                 file: old.file.to_string_lossy().into(),
                 line: 0,
                 column: 0,
@@ -130,7 +130,7 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
     new.policies_dir.clone_from(&old.policies_dir);
     new.policy_host.clone_from(&old.policy_host);
     new.log.format = old.log.format;
-    if new == **old { (old.clone(), told) } else { (Arc::new(new), told) }
+    if new == **old { (old.clone(), problems) } else { (Arc::new(new), problems) }
 }
 
 /// What is in force after a reading, at a moment of the boot clock. Pure: equal arguments give equal results.
@@ -190,11 +190,11 @@ pub fn merge(old: &Configuration, daemon: Arc<DaemonConfig>, loaded: LoadedTarge
             in_force.insert(key.clone(), kept);
         }
     }
-    let mut told = loaded.problems;
-    told.append(problems);
+    let mut all = loaded.problems;
+    all.append(problems);
     let configuration = Configuration { daemon, targets: in_force, files };
     let look_again = look_again.map(Duration::from_millis);
-    Reloaded { configuration, changes, problems: told, look_again }
+    Reloaded { configuration, changes, problems: all, look_again }
 }
 
 /// What becomes of a target that no good document describes now.

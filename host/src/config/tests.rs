@@ -185,14 +185,14 @@ fn the_owner_chooses_what_policies_may_take() {
         crate::policy::Allowance { module_bytes: 4 << 20, compile_cpu_s: 2, compile_bytes: 1 << 30, limits };
     assert_eq!(chosen.allowances, crate::policy::Allowances { compiled, ..normal.allowances });
     assert!(chosen.interpreters.contains("py.wasm"));
-    for (text, told) in [
+    for (text, expected) in [
         ("{compiled: {moduleSize: 1Gi}}", "policyHost.compiled.moduleSize: `1Gi` is above the most"),
         ("{compiled: {compileCpu: 1h}}", "policyHost.compiled.compileCpu: `1h` is above the most"),
         ("{interpreter: {wall: 1m}}", "policyHost.interpreter.wall: `1m` is above the most"),
         ("{interpreter: {memory: 1Gi}}", "policyHost.interpreter.memory: `1Gi` is above the most"),
     ] {
         let problems = host(text).expect_err(text);
-        assert!(problems.contains(told), "{problems}");
+        assert!(problems.contains(expected), "{problems}");
     }
 }
 

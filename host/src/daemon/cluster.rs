@@ -1,9 +1,9 @@
 //! Targets that are objects of the cluster: what their owners and others wrote there, seen by watches and handed to
 //! the loop when something has changed that matters to it.
 
-mod look;
+mod cached;
 
-pub(super) use look::{Look, Sight};
+pub(super) use cached::{CachedRead, Sight};
 
 use super::Daemon;
 use crate::config::{DaemonConfig, Kubernetes, Namespaces, Origin, Problems, TargetConfig};
@@ -23,8 +23,8 @@ use tokio::sync::{Notify, watch};
 /// Several changes in quick succession (`kubectl apply` of a folder) are looked at once; far below the second within
 /// which a change is to take effect.
 const QUIET: Duration = Duration::from_millis(150);
-/// How often a look is taken without a change: a view that has grown too old tells nobody.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the cache is read without a change: nothing announces that a watch has grown too old.
+const PACE: Duration = Duration::from_secs(5);
 /// How long the first list is waited for when the daemon starts, so that its first reading is whole. A server that
 /// takes longer is told as a trouble, and its objects come later.
 const FIRST: Duration = Duration::from_secs(3);
@@ -88,15 +88,15 @@ impl Watches {
 /// The cluster, as far as targets come from it. Clones see the same, and each is told of every change.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    /// What the loop has to look at; none where no target comes from the cluster.
-    looks: Option<watch::Receiver<Arc<Look>>>,
+    /// The cached objects for the loop; none where no target comes from the cluster.
+    reads: Option<watch::Receiver<Arc<CachedRead>>>,
     autoscalers: Option<Arc<Watches>>,
 }
 
 impl Cluster {
     /// A daemon's without one.
     pub(super) fn none() -> Self {
-        Self { looks: None, autoscalers: None }
+        Self { reads: None, autoscalers: None }
     }
 
     /// Begins to watch, and waits a moment for what is there.
@@ -124,21 +124,21 @@ impl Cluster {
             });
         }
         let watched = autoscalers.clone();
-        let see = move || {
+        let read = move || {
             let autoscalers = watched.as_ref().map(|watched| watched.sight()).unwrap_or_default();
-            Look::new(&autoscalers, &plans.sight())
+            CachedRead::new(&autoscalers, &plans.sight())
         };
-        let (sender, mut looks) = watch::channel(Arc::new(see()));
+        let (sender, mut reads) = watch::channel(Arc::new(read()));
         tokio::spawn(async move {
             loop {
-                if tokio::time::timeout(LOOK, heard.notified()).await.is_ok() {
+                if tokio::time::timeout(PACE, heard.notified()).await.is_ok() {
                     tokio::time::sleep(QUIET).await;
                 }
-                let look = see();
+                let cached = read();
                 sender.send_if_modified(|old| {
-                    let is_news = look.is_news_after(old);
+                    let is_news = cached.is_news_after(old);
                     // The objects are newer in any case; nobody is woken for a status.
-                    *old = Arc::new(look);
+                    *old = Arc::new(cached);
                     is_news
                 });
                 if sender.is_closed() {
@@ -146,19 +146,19 @@ impl Cluster {
                 }
             }
         });
-        let whole = tokio::time::timeout(FIRST, looks.wait_for(|look| look.is_whole())).await.is_ok();
+        let whole = tokio::time::timeout(FIRST, reads.wait_for(|cached| cached.is_whole())).await.is_ok();
         if !whole {
             tracing::warn!(
                 "the StatefulAutoscalers of the cluster are not all seen yet; going on without them"
             );
         }
-        Self { looks: Some(looks), autoscalers }
+        Self { reads: Some(reads), autoscalers }
     }
 
     /// Waits until something has changed that matters. May be given up and asked again at any time.
     pub(super) async fn changed(&mut self) {
-        let heard = match &mut self.looks {
-            Some(looks) => looks.changed().await.is_ok(),
+        let heard = match &mut self.reads {
+            Some(reads) => reads.changed().await.is_ok(),
             None => false,
         };
         if !heard {
@@ -171,9 +171,9 @@ impl Cluster {
         self.autoscalers.clone()
     }
 
-    /// What is seen now.
-    pub(super) fn look(&self) -> Arc<Look> {
-        self.looks.as_ref().map(|looks| looks.borrow().clone()).unwrap_or_default()
+    /// The objects as they are cached now.
+    pub(super) fn cached(&self) -> Arc<CachedRead> {
+        self.reads.as_ref().map(|reads| reads.borrow().clone()).unwrap_or_default()
     }
 }
 
@@ -187,11 +187,11 @@ pub(super) struct Handed {
 
 impl Handed {
     /// What stands there now, at a moment in RFC 3339. What cannot be seen stands as it was.
-    fn now(&self, config: &TargetConfig, look: &Look, moment: &str) -> Self {
+    fn now(&self, config: &TargetConfig, cached: &CachedRead, moment: &str) -> Self {
         let name = config.key.to_string();
-        let seen = look.autoscaler(&name).filter(|_| config.origin == Origin::Object);
+        let seen = cached.autoscaler(&name).filter(|_| config.origin == Origin::Object);
         let wish = seen.and_then(|seen| seen.wish.clone()).filter(|_| config.external_wish);
-        let wish = wish.map(|wish| self.dated(wish, look, &name, moment));
+        let wish = wish.map(|wish| self.dated(wish, cached, &name, moment));
         let is_known = seen.is_some() || config.origin == Origin::File;
         let who = seen.and_then(|seen| seen.approver.clone()).unwrap_or_else(|| "the document".to_owned());
         let approval = |content: &String| Written {
@@ -203,18 +203,18 @@ impl Handed {
         Self {
             wish: if is_known { Some(wish) } else { self.wish.clone() },
             document: Some(config.approve.iter().map(approval).collect()),
-            plan: look.plan_orders(&config.key).or_else(|| self.plan.clone()),
+            plan: cached.plan_orders(&config.key).or_else(|| self.plan.clone()),
         }
     }
 
     /// A wish with the time when it came up: the server's word, else when it was first seen.
-    fn dated(&self, wish: OutsideWish, look: &Look, name: &str, moment: &str) -> OutsideWish {
+    fn dated(&self, wish: OutsideWish, cached: &CachedRead, name: &str, moment: &str) -> OutsideWish {
         if !wish.when.is_empty() {
             return wish;
         }
         let before =
             self.wish.iter().flatten().find(|old| (old.members, &old.who) == (wish.members, &wish.who));
-        let when = before.map(|old| old.when.clone()).or_else(|| look.noted(name, &wish));
+        let when = before.map(|old| old.when.clone()).or_else(|| cached.noted(name, &wish));
         OutsideWish { when: when.unwrap_or_else(|| moment.to_owned()), ..wish }
     }
 
@@ -233,7 +233,7 @@ impl Handed {
 
 impl Daemon {
     /// Hands to each target what is new of what stands written for it, and publishes what became of each object.
-    pub(super) fn take_up_look(&mut self, look: &Look, problems: &Problems) {
+    pub(super) fn take_up_objects(&mut self, cached: &CachedRead, problems: &Problems) {
         let configs: BTreeMap<Arc<str>, Arc<TargetConfig>> = self
             .configuration
             .targets
@@ -243,7 +243,7 @@ impl Daemon {
         let moment = Moment::of(self.tools.clock.now().wall_ms).0;
         for (name, config) in &configs {
             let Some(target) = self.targets.get_mut(name) else { continue };
-            let now = target.handed.now(config, look, &moment);
+            let now = target.handed.now(config, cached, &moment);
             let events = now.events_after(&std::mem::replace(&mut target.handed, now.clone()));
             for event in events {
                 self.deliver(name, None, event);
@@ -251,9 +251,9 @@ impl Daemon {
         }
         let mut wrong: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for problem in problems {
-            wrong.entry(&problem.file).or_default().push(problem.told());
+            wrong.entry(&problem.file).or_default().push(problem.text());
         }
-        let of = |(name, seen): (&Arc<str>, &look::Seen)| {
+        let of = |(name, seen): (&Arc<str>, &cached::Seen)| {
             let config = configs.get(name).filter(|config| config.origin == Origin::Object);
             let autoscaler = Arc::new(Autoscaler {
                 uid: seen.uid.clone(),
@@ -264,7 +264,7 @@ impl Daemon {
             });
             (name.clone(), autoscaler)
         };
-        self.published.set_autoscalers(look.autoscalers().map(of).collect());
+        self.published.set_autoscalers(cached.autoscalers().map(of).collect());
     }
 }
 
@@ -299,9 +299,9 @@ mod tests {
         assert_eq!(kinds(&first.events_after(&Handed::default())), ["wish Some(5)", "document 0"]);
         assert_eq!(kinds(&first.events_after(&first)), Vec::<String>::new());
         let undated = OutsideWish { when: String::new(), ..wish(5) };
-        let dated = first.dated(undated.clone(), &Look::default(), "n/a", "now");
+        let dated = first.dated(undated.clone(), &CachedRead::default(), "n/a", "now");
         assert_eq!(dated.when, "then", "it is the same wish");
-        assert_eq!(Handed::default().dated(undated, &Look::default(), "n/a", "now").when, "now");
+        assert_eq!(Handed::default().dated(undated, &CachedRead::default(), "n/a", "now").when, "now");
         let cleared = Handed { wish: Some(None), plan: Some(Vec::new()), ..first.clone() };
         assert_eq!(kinds(&cleared.events_after(&first)), ["wish None", "plan 0"]);
         // Nothing is known of it: nothing is told.

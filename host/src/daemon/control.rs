@@ -85,7 +85,7 @@ pub enum Ask {
 /// What is answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub struct Response {
     /// Whether it was done.
     pub ok: bool,
     /// One sentence.
@@ -160,16 +160,18 @@ async fn serve(
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(MAX_REQUEST)).read_line(&mut line).await?;
-    let told = match serde_json::from_str::<Ask>(&line) {
+    let response = match serde_json::from_str::<Ask>(&line) {
         Ok(ask) => answer(ask, orders, &published).await,
-        Err(error) => Told { ok: false, message: format!("request: {error}"), body: serde_json::Value::Null },
+        Err(error) => {
+            Response { ok: false, message: format!("request: {error}"), body: serde_json::Value::Null }
+        }
     };
-    let mut bytes = serde_json::to_vec(&told).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(&response).unwrap_or_default();
     bytes.push(b'\n');
     write.write_all(&bytes).await
 }
 
-async fn answer(ask: Ask, orders: mpsc::Sender<Request>, published: &Published) -> Told {
+async fn answer(ask: Ask, orders: mpsc::Sender<Request>, published: &Published) -> Response {
     let (target, who, order) = match ask {
         Ask::Status { target } => return status(target.as_deref(), published),
         Ask::Snapshot { target } => {
@@ -199,14 +201,14 @@ async fn answer(ask: Ask, orders: mpsc::Sender<Request>, published: &Published) 
         return refuse("the daemon is stopping".to_owned());
     }
     match replied.await {
-        Ok(Ok(message)) => Told { ok: true, message, body: serde_json::Value::Null },
+        Ok(Ok(message)) => Response { ok: true, message, body: serde_json::Value::Null },
         Ok(Err(message)) => refuse(message),
         Err(_) => refuse("the daemon did not answer; see `plimsoll status`".to_owned()),
     }
 }
 
 /// Hands an order to many targets at once, and then waits for each of them to say what came of it.
-async fn to_all(keys: Vec<Arc<str>>, who: &str, order: &Order, orders: &mpsc::Sender<Request>) -> Told {
+async fn to_all(keys: Vec<Arc<str>>, who: &str, order: &Order, orders: &mpsc::Sender<Request>) -> Response {
     let mut replies = Vec::with_capacity(keys.len());
     for key in keys {
         let (reply, replied) = oneshot::channel();
@@ -219,31 +221,31 @@ async fn to_all(keys: Vec<Arc<str>>, who: &str, order: &Order, orders: &mpsc::Se
     }
     // Together they may take what one may take: the rest of the connection's time is for the answer.
     let deadline = tokio::time::Instant::now() + DEADLINE.mul_f32(0.8);
-    let mut told = Vec::with_capacity(replies.len());
+    let mut results = Vec::with_capacity(replies.len());
     for (key, replied) in replies {
         let (ok, message) = match tokio::time::timeout_at(deadline, replied).await {
             Ok(Ok(Ok(message))) => (true, message),
             Ok(Ok(Err(message))) => (false, message),
             Ok(Err(_)) | Err(_) => (false, "has not answered in time; see `plimsoll status`".to_owned()),
         };
-        told.push(serde_json::json!({ "target": key, "ok": ok, "message": message }));
+        results.push(serde_json::json!({ "target": key, "ok": ok, "message": message }));
     }
-    let message = if told.is_empty() { "there is nothing to do".to_owned() } else { String::new() };
-    Told { ok: true, message, body: serde_json::Value::Array(told) }
+    let message = if results.is_empty() { "there is nothing to do".to_owned() } else { String::new() };
+    Response { ok: true, message, body: serde_json::Value::Array(results) }
 }
 
-fn refuse(message: String) -> Told {
-    Told { ok: false, message, body: serde_json::Value::Null }
+fn refuse(message: String) -> Response {
+    Response { ok: false, message, body: serde_json::Value::Null }
 }
 
-fn body<T: Serialize>(value: &T) -> Told {
+fn body<T: Serialize>(value: &T) -> Response {
     match serde_json::to_value(value) {
-        Ok(body) => Told { ok: true, message: String::new(), body },
+        Ok(body) => Response { ok: true, message: String::new(), body },
         Err(error) => refuse(error.to_string()),
     }
 }
 
-fn status(target: Option<&str>, published: &Published) -> Told {
+fn status(target: Option<&str>, published: &Published) -> Response {
     let view = published.get();
     match target {
         None => body(&view.targets.values().collect::<Vec<_>>()),
@@ -260,7 +262,7 @@ fn status(target: Option<&str>, published: &Published) -> Told {
     }
 }
 
-fn daemon(published: &Published) -> Told {
+fn daemon(published: &Published) -> Response {
     let view = published.get();
     body(&serde_json::json!({
         "policies": published.policies(),

@@ -117,7 +117,7 @@ impl Executor {
                 Some(Event::Evaluated { request, answers: self.evaluate(asks).await })
             }
             Effect::Store { request, expected, journal } => {
-                let entry = Entry::told_by(&journal, &self.profile);
+                let entry = Entry::in_words_of(&journal, &self.profile);
                 let stored = self.tools.journals.store(&self.key, expected.map(Revision), entry).await;
                 let result = stored.map(|revision| revision.0).map_err(|error| store_error(&error));
                 Some(Event::Stored { request, result })

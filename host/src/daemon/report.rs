@@ -50,10 +50,10 @@ struct Written {
     seed_due: Option<Instant>,
     selector: Option<String>,
     selector_due: Option<Instant>,
-    /// What the target was doing when events were last made of it.
-    told: Option<Arc<wire::Status>>,
+    /// The target's status when events were last made of it.
+    announced: Option<Arc<wire::Status>>,
     refused: Option<String>,
-    /// The policies that went back to an earlier version for it, when that was last told.
+    /// The policies that went back to an earlier version for it, as far as that was announced.
     rolled_back: Vec<String>,
     /// From what nothing was due, and until when that holds.
     settled: Option<(Known, Instant)>,
@@ -220,7 +220,7 @@ fn news(
         notes.extend(autoscaler.refused.iter().map(|why| event::note(event::INVALID_SPEC, why)));
     }
     let Some(target) = target else { return notes };
-    let before = written.told.replace(target.clone());
+    let before = written.announced.replace(target.clone());
     if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, target)) {
         notes.extend(event::between(&before, target));
     }

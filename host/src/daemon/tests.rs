@@ -57,9 +57,9 @@ async fn ask(home: &Path, request: Value) -> anyhow::Result<Value> {
 }
 
 async fn status(home: &Path, name: &str) -> anyhow::Result<Status> {
-    let told = ask(home, json!({ "verb": "status", "target": format!("default/{name}") })).await?;
-    let one = told["body"].get(0).cloned().unwrap_or_else(|| told["body"]["targets"][0].clone());
-    serde_json::from_value(one).with_context(|| told.to_string())
+    let shown = ask(home, json!({ "verb": "status", "target": format!("default/{name}") })).await?;
+    let one = shown["body"].get(0).cloned().unwrap_or_else(|| shown["body"]["targets"][0].clone());
+    serde_json::from_value(one).with_context(|| shown.to_string())
 }
 
 async fn until(home: &Path, name: &str, is_it: impl Fn(&Status) -> bool) -> Status {
@@ -98,10 +98,10 @@ async fn a_machine_that_panics_freezes_its_target_and_the_others_go_on() {
         until(home, name, |status| status.last_decision.is_some() && status.sizes.members == Some(3)).await;
     }
 
-    let told = scale(home, "broken").await;
-    let message = told["message"].as_str().unwrap_or_default();
-    assert_eq!(told["ok"], json!(false), "{told}");
-    assert!(message.contains("default/broken: an assertion failed; restart the daemon"), "{told}");
+    let shown = scale(home, "broken").await;
+    let message = shown["message"].as_str().unwrap_or_default();
+    assert_eq!(shown["ok"], json!(false), "{shown}");
+    assert!(message.contains("default/broken: an assertion failed; restart the daemon"), "{shown}");
     let frozen = status(home, "broken").await.unwrap();
     assert!(frozen.trouble.as_deref().is_some_and(|why| why.contains("an assertion failed")), "{frozen:?}");
 
@@ -129,18 +129,18 @@ async fn lone(home: &Path) -> tokio::task::JoinHandle<anyhow::Result<()>> {
 async fn problems(home: &Path) -> String {
     ask(home, json!({ "verb": "daemon" }))
         .await
-        .map(|told| told["body"]["problems"].to_string())
+        .map(|shown| shown["body"]["problems"].to_string())
         .unwrap_or_default()
 }
 
-async fn until_told(home: &Path, is_it: impl Fn(&str) -> bool) {
+async fn until_shown(home: &Path, is_it: impl Fn(&str) -> bool) {
     let began = Instant::now();
     loop {
-        let told = problems(home).await;
-        if is_it(&told) {
+        let shown = problems(home).await;
+        if is_it(&shown) {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{told}");
+        assert!(began.elapsed() < PATIENCE, "{shown}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -150,12 +150,12 @@ async fn a_source_that_cannot_be_used_is_told_and_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let daemon = lone(home).await;
-    let told = problems(home).await;
-    assert!(told.contains("source main: reading its caFile /nowhere/ca.pem: No such file"), "{told}");
+    let shown = problems(home).await;
+    assert!(shown.contains("source main: reading its caFile /nowhere/ca.pem: No such file"), "{shown}");
     // With the source mended nothing is wrong with it any more.
     let file = std::fs::read_to_string(home.join("plimsoll.yaml")).unwrap();
     std::fs::write(home.join("plimsoll.yaml"), file.replace(", caFile: /nowhere/ca.pem", "")).unwrap();
-    until_told(home, |told| !told.contains("source main")).await;
+    until_shown(home, |shown| !shown.contains("source main")).await;
     daemon.abort();
 }
 
@@ -167,11 +167,11 @@ async fn a_target_outlives_a_slip_in_its_name_and_ends_when_its_document_stays_a
     let file = home.join("targets/sound.yaml");
     std::fs::write(&file, document("sound").replace("{name: sound}", "{name: sound, namespaces: default}"))
         .unwrap();
-    until_told(home, |told| told.contains("metadata.namespaces: is not a known key")).await;
+    until_shown(home, |shown| shown.contains("metadata.namespaces: is not a known key")).await;
     std::fs::write(&file, document("sound").replace("metadata: {name: sound}", "metadata: {name: soun}"))
         .unwrap();
-    until_told(home, |told| {
-        told.contains("target `default/sound` has no document any more; it ends when that has lasted `30s`")
+    until_shown(home, |shown| {
+        shown.contains("target `default/sound` has no document any more; it ends when that has lasted `30s`")
     })
     .await;
     assert_eq!(serde_json::to_value(status(home, "sound").await.unwrap()).unwrap()["mode"], json!("enforce"));

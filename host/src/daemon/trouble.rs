@@ -1,5 +1,5 @@
-//! What is wrong with the configuration as a whole: its documents, its sources, and the targets that could not be
-//! built from it. Shown all the time; logged when it comes and when it goes.
+//! Problems of the configuration as a whole: documents, sources, and targets that could not be built. They are shown as
+//! long as they last, and logged once when they come and once when they go.
 
 use crate::collect::Collector;
 use std::collections::BTreeMap;
@@ -48,14 +48,14 @@ impl Troubles {
         self.files.iter().chain(&self.sources).cloned().collect()
     }
 
-    /// What is different from what was told before. The files are read every half minute, and what is wrong with
-    /// them for a week is not told twenty thousand times.
-    pub(super) fn news(&self, told: &[String]) -> News {
+    /// What is different from the lines that were logged last. The files are read every half minute, and a problem that
+    /// lasts for a week is not logged twenty thousand times.
+    pub(super) fn news(&self, announced: &[String]) -> News {
         let lines = self.lines();
         let without = |all: &[String], known: &[String]| {
             all.iter().filter(|line| !known.contains(line)).cloned().collect::<Vec<_>>()
         };
-        News { come: without(&lines, told), gone: without(told, &lines) }
+        News { come: without(&lines, announced), gone: without(announced, &lines) }
     }
 }
 
@@ -63,44 +63,44 @@ impl Troubles {
 /// and between two tries there may be a decision's interval in which nothing is wrong yet.
 const OVER_MS: u64 = 120_000;
 
-/// What was told of the troubles of targets: of each one line when it comes and one when it has gone.
+/// The troubles of targets that were logged: one line when a trouble begins, and one when it has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Announced {
     targets: BTreeMap<Arc<str>, One>,
 }
 
-/// A trouble that was told.
+/// A trouble that was logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct One {
-    /// As it was told: its word, and what it said of it.
+    /// The line as it was logged: its word, and the detail.
     what: String,
     seen_ms: u64,
 }
 
-/// What is to be told.
+/// What to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// This came.
-    Came(String),
-    /// This has gone.
-    Went(String),
+    /// This trouble began.
+    Began(String),
+    /// This trouble has ended.
+    Ended(String),
 }
 
-impl Told {
-    /// What is news about a target whose trouble is this at `now_ms`. Another text of the same word is none.
-    pub(super) fn look(&mut self, key: &Arc<str>, trouble: Option<&str>, now_ms: u64) -> Option<Turn> {
+impl Announced {
+    /// Compares a target's trouble at `now_ms` with the one that was logged. Another text of the same word is no news.
+    pub(super) fn compare(&mut self, key: &Arc<str>, trouble: Option<&str>, now_ms: u64) -> Option<Turn> {
         let word = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
         match (trouble, self.targets.get_mut(key)) {
             (None, None) => None,
             (None, Some(one)) if now_ms.saturating_sub(one.seen_ms) < OVER_MS => None,
-            (None, Some(_)) => self.targets.remove(key).map(|one| Turn::Went(one.what)),
+            (None, Some(_)) => self.targets.remove(key).map(|one| Turn::Ended(one.what)),
             (Some(now), Some(one)) if word(now) == word(&one.what) => {
                 one.seen_ms = now_ms;
                 None
             }
             (Some(now), Some(_) | None) => {
                 self.targets.insert(key.clone(), One { what: now.to_owned(), seen_ms: now_ms });
-                Some(Turn::Came(now.to_owned()))
+                Some(Turn::Began(now.to_owned()))
             }
         }
     }
@@ -117,23 +117,23 @@ mod tests {
 
     #[test]
     fn a_trouble_of_a_target_is_told_when_it_comes_and_when_it_has_gone() {
-        let (mut told, key) = (Told::default(), Arc::from("default/a"));
+        let (mut announced, key) = (Announced::default(), Arc::from("default/a"));
         let full = "JournalNotWritten: no space left on device";
-        assert_eq!(told.look(&key, None, 0), None);
-        assert_eq!(told.look(&key, Some(full), 1_000), Some(Turn::Came(full.to_owned())));
+        assert_eq!(announced.compare(&key, None, 0), None);
+        assert_eq!(announced.compare(&key, Some(full), 1_000), Some(Turn::Began(full.to_owned())));
         // It is tried again and again, and each time there is a moment in which nothing is wrong yet.
         for now_ms in (2_000..1_000_000).step_by(30_000) {
-            assert_eq!(told.look(&key, None, now_ms), None);
-            assert_eq!(told.look(&key, Some("JournalNotWritten: again"), now_ms + 15_000), None);
+            assert_eq!(announced.compare(&key, None, now_ms), None);
+            assert_eq!(announced.compare(&key, Some("JournalNotWritten: again"), now_ms + 15_000), None);
         }
-        assert_eq!(told.look(&key, None, 1_100_000), None);
-        assert_eq!(told.look(&key, None, 1_200_000), Some(Turn::Went(full.to_owned())));
-        assert_eq!(told.look(&key, None, 1_300_000), None);
-        assert_eq!(told.look(&key, Some(full), 1_400_000), Some(Turn::Came(full.to_owned())));
+        assert_eq!(announced.compare(&key, None, 1_100_000), None);
+        assert_eq!(announced.compare(&key, None, 1_200_000), Some(Turn::Ended(full.to_owned())));
+        assert_eq!(announced.compare(&key, None, 1_300_000), None);
+        assert_eq!(announced.compare(&key, Some(full), 1_400_000), Some(Turn::Began(full.to_owned())));
         let other = "AuditNotWritten: no space left on device";
-        assert_eq!(told.look(&key, Some(other), 1_401_000), Some(Turn::Came(other.to_owned())));
-        told.forget(&key);
-        assert_eq!(told.look(&key, None, 2_000_000), None);
+        assert_eq!(announced.compare(&key, Some(other), 1_401_000), Some(Turn::Began(other.to_owned())));
+        announced.forget(&key);
+        assert_eq!(announced.compare(&key, None, 2_000_000), None);
     }
 
     #[test]
@@ -141,11 +141,11 @@ mod tests {
         let mut troubles = Troubles { files: vec!["a.yaml: wrong".to_owned()], ..Troubles::default() };
         let news = troubles.news(&[]);
         assert_eq!((news.come, news.gone), (vec!["a.yaml: wrong".to_owned()], Vec::new()));
-        let told = troubles.lines();
-        assert_eq!(troubles.news(&told), News::default());
+        let announced = troubles.lines();
+        assert_eq!(troubles.news(&announced), News::default());
         troubles.files.clear();
         troubles.unbuilt.insert("default/a".into(), "no such folder".to_owned());
-        let news = troubles.news(&told);
+        let news = troubles.news(&announced);
         assert_eq!(news.come, ["target default/a: no such folder"]);
         assert_eq!(news.gone, ["a.yaml: wrong"]);
     }

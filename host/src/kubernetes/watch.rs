@@ -192,8 +192,8 @@ impl Watch {
                 let (head, tail) = rest.split_at(end);
                 line.extend_from_slice(head);
                 rest = tail.get(1..).unwrap_or_default();
-                let told = std::mem::take(&mut line);
-                if !told.is_empty() && self.take(&told, version)? == Ended::Expired {
+                let whole = std::mem::take(&mut line);
+                if !whole.is_empty() && self.take(&whole, version)? == Ended::Expired {
                     return Ok(Ended::Expired);
                 }
             }

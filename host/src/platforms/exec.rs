@@ -93,7 +93,7 @@ pub struct Exec {
     guard: PathBuf,
     source: Source,
     /// The number of the run of a shared list that this target was told last; 0 before the first.
-    told: AtomicU64,
+    last_run: AtomicU64,
 }
 
 /// What a verb asks of a command.
@@ -105,7 +105,7 @@ struct Request<'a> {
 
 impl Platform for Exec {
     fn observe<'a>(&'a self, target: &'a str, direct: bool) -> Pending<'a, PlatformReport> {
-        Box::pin(self.look(target, direct))
+        Box::pin(self.read(target, direct))
     }
 
     fn stamp(&self, _: u64) -> Pending<'_, Result<(), String>> {
@@ -160,7 +160,7 @@ impl Exec {
             // Also right after the file was replaced by an upgrade: it is the program that runs.
             guard: PathBuf::from("/proc/self/exe"),
             source,
-            told: AtomicU64::new(0),
+            last_run: AtomicU64::new(0),
         })
     }
 
@@ -173,7 +173,7 @@ impl Exec {
 
     /// What the `list` command says now, and which commands of ours still run. Unless it is `direct`, what a list for all
     /// targets has said a moment ago will do; it tells its age.
-    async fn look(&self, target: &str, direct: bool) -> PlatformReport {
+    async fn read(&self, target: &str, direct: bool) -> PlatformReport {
         if let Err(why) = self.admit(target) {
             return report(Err((Gap::Error, why.clone())), Told::gap(Gap::Error, why));
         }
@@ -201,8 +201,8 @@ impl Exec {
                 Ok((listing, self.source.clone()))
             }
             Some(shared) => {
-                let (run, age) = shared.ask(direct, self.told.load(Ordering::Relaxed)).await;
-                self.told.store(run.number(), Ordering::Relaxed);
+                let (run, age) = shared.ask(direct, self.last_run.load(Ordering::Relaxed)).await;
+                self.last_run.store(run.number(), Ordering::Relaxed);
                 let source = self.source.clone().aged(ms(age));
                 let listing = listing::judge(run.of(target, program)?, &source);
                 Ok((listing.map_err(|what| junk(format!("{target}: {what}")))?, source))

@@ -1,13 +1,13 @@
 //! Members that are the pods of a StatefulSet, which is scaled itself or by a resource in front of it (`decisions.md` D13,
 //! D17, D20).
 //!
-//! Before anything begins and while it runs, everything is read anew each time and by quorum reads; else what is watched
-//! is gone by. The only writes are our epoch on the object that is scaled and the
-//! number of its members: an absolute number, bound to the uid and the version of the object that was read. Nothing
-//! is ever deleted, and a write whose outcome is unknown is followed by a read and not by another write.
+//! Before a plan begins and while it runs every read is direct: a quorum read of the API server. At rest reads come from
+//! the cache of the watches. There are two writes: our epoch on the scaled object, and the number of its members. The
+//! number is absolute, and each write is bound to the uid and the version that were read. Nothing is ever deleted. After a
+//! write with an unknown outcome comes a read, never another write.
 
 mod burial;
-mod look;
+mod reader;
 mod report;
 mod room;
 mod scale;
@@ -24,12 +24,12 @@ use crate::kubernetes::{ApiServer, Failure, READ_DEADLINE, Scalable, WRITE_DEADL
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use look::{Look, Watches};
 use plimsoll_core::observation::{PlatformReport, Source, Told};
 use plimsoll_core::profile;
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::Endpoints;
+use reader::{Reader, Watches};
 use report::Seen;
 use scale::Decision;
 use scaled::Scaled;
@@ -41,7 +41,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long a verb may take: a read, the stamp, the write, and the read after a write that was not answered; and for a
-/// tombstone before it reads of the pod, of its claim and of the tombstones, the write, and a look at what came of it.
+/// tombstone before it reads of the pod, of its claim and of the tombstones, the write, and a read of what came of it.
 /// Each within its own deadline.
 pub const ACT_DEADLINE: Duration =
     Duration::from_secs(6 * READ_DEADLINE.as_secs() + 3 * WRITE_DEADLINE.as_secs() + 2);
@@ -101,7 +101,7 @@ impl Settings for Workload {
 
 impl Platform for Kube {
     fn observe<'a>(&'a self, _: &'a str, direct: bool) -> Pending<'a, PlatformReport> {
-        Box::pin(self.look(direct))
+        Box::pin(self.read(direct))
     }
 
     fn stamp(&self, epoch: u64) -> Pending<'_, Result<(), String>> {
@@ -149,18 +149,18 @@ impl Kube {
         }
     }
 
-    /// What the API server says now, or from what is watched, which may be older than the world: for what begins nothing.
-    /// What could not be read is a gap, forbidden among it: it is not empty.
-    pub async fn look(&self, direct: bool) -> PlatformReport {
+    /// Reads the workload and its members: directly, or from the cache, which may be older than the world and must begin
+    /// nothing. What could not be read is a gap, also where that is forbidden; it is not empty.
+    pub async fn read(&self, direct: bool) -> PlatformReport {
         if !direct {
-            return self.report(&Look::watched(&self.server, &self.watches)).await;
+            return self.report(&Reader::cached(&self.server, &self.watches)).await;
         }
-        self.watches.looked_directly();
-        self.report(&Look::direct(&self.server)).await
+        self.watches.read_directly();
+        self.report(&Reader::direct(&self.server)).await
     }
 
-    async fn report(&self, look: &Look) -> PlatformReport {
-        match self.see(look).await {
+    async fn report(&self, reader: &Reader) -> PlatformReport {
+        match self.see(reader).await {
             Ok(seen) => {
                 *self.observed() = seen.scaled.metadata.uid.clone();
                 report::report(&seen, &self.config, &self.source)
@@ -182,8 +182,8 @@ impl Kube {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn see(&self, look: &Look) -> Result<Seen, String> {
-        let scaled = self.scaled(look).await?;
+    async fn see(&self, reader: &Reader) -> Result<Seen, String> {
+        let scaled = self.scaled(reader).await?;
         let selector = report::selector(&scaled.set)?;
         let [pods, claims] = ["pods", "persistentvolumeclaims"].map(|plural| self.below("/api/v1", plural));
         let autoscalers = self.below("/apis/autoscaling/v2", "horizontalpodautoscalers");
@@ -198,16 +198,16 @@ impl Kube {
         let selects = |pod: &Value| report::selects(&scaled.set, pod);
         // Claims by their names alone: one that somebody made by hand has no labels of ours.
         let (pods, claims, autoscalers, budgets, ground) = tokio::join!(
-            look.named(&pods, (namespace, &members), (&selector, selects)),
-            look.named(&claims, (namespace, &volumes), ("", |_: &Value| true)),
-            look.some(&autoscalers, is_at),
-            look.list(&budgets),
+            reader.named(&pods, (namespace, &members), (&selector, selects)),
+            reader.named(&claims, (namespace, &volumes), ("", |_: &Value| true)),
+            reader.some(&autoscalers, is_at),
+            reader.list(&budgets),
             self.ground(&scaled)
         );
         let pods: Vec<Pod> = all(pods).map_err(|why| format!("pods: {why}"))?;
         let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
         let mut seen = Seen {
-            domains: domains(look, nodes).await,
+            domains: domains(reader, nodes).await,
             scaled,
             pods,
             claims: all(claims),
@@ -218,8 +218,8 @@ impl Kube {
             ground,
         };
         if self.config.set_aside {
-            seen.tombstones = Some(self.tombstones(look.is_direct(), &report::left_behind(&seen)).await);
-            if look.is_direct() && volumes::sets_aside(&seen.scaled.set).is_ok() {
+            seen.tombstones = Some(self.tombstones(reader.is_direct(), &report::left_behind(&seen)).await);
+            if reader.is_direct() && volumes::sets_aside(&seen.scaled.set).is_ok() {
                 seen.buries = self.can_bury().await;
             }
         }
@@ -227,23 +227,23 @@ impl Kube {
     }
 
     /// What is scaled.
-    async fn scaled(&self, look: &Look) -> Result<Scaled, String> {
+    async fn scaled(&self, reader: &Reader) -> Result<Scaled, String> {
         let KubeConfig { namespace, workload, kind, .. } = &self.config;
         let objects = kind.collection(namespace);
-        let told = |failure: Failure| failure.to_string();
+        let words = |failure: Failure| failure.to_string();
         if kind.is_stateful_set() {
-            let object = look.read(&objects, namespace, workload).await.map_err(told)?;
+            let object = reader.read(&objects, namespace, workload).await.map_err(words)?;
             return Scaled::itself(kind.clone(), object);
         }
         let (sets, scale) =
             (Scalable::stateful_set().collection(namespace), format!("{}/scale", self.workload()));
         let scale = async {
-            // What is gone by at rest begins nothing.
-            if look.is_direct() { self.server.read(&scale).await.map(Some) } else { Ok(None) }
+            // A cached read begins nothing.
+            if reader.is_direct() { self.server.read(&scale).await.map(Some) } else { Ok(None) }
         };
         let (object, sets, scale) =
-            tokio::join!(look.read(&objects, namespace, workload), look.list(&sets), scale);
-        let object = object.map_err(told)?;
+            tokio::join!(reader.read(&objects, namespace, workload), reader.list(&sets), scale);
+        let object = object.map_err(words)?;
         if let Some(scale) = scale.map_err(|failure| format!("its scale: {failure}"))? {
             kind.agrees(&object, &scale)?;
         }
@@ -263,7 +263,7 @@ impl Kube {
 
     async fn carry_out(&self, permit: &Permit, verb: &PlatformVerb) -> Outcome {
         let kind = &self.config.kind.kind;
-        let mut read = self.scaled(&Look::direct(&self.server)).await;
+        let mut read = self.scaled(&Reader::direct(&self.server)).await;
         let observed = self.observed().clone();
         // The stamp, and with what the server made of it, the number.
         for _ in 0..2 {
@@ -310,14 +310,14 @@ impl Kube {
                     scale["spec"]["replicas"]
                 ),
             },
-            Err(failure @ Failure::Unknown { .. }) => self.look_back(replicas, failure).await,
+            Err(failure @ Failure::Unknown { .. }) => self.read_back(replicas, failure).await,
             Err(failure) => failed(&format!("scaling the {}", self.config.kind.kind), failure),
         }
     }
 
     /// What a write has come to that was not answered. Where it does not show, it may still be under way.
-    async fn look_back(&self, replicas: i32, failure: Failure) -> Outcome {
-        match self.scaled(&Look::direct(&self.server)).await {
+    async fn read_back(&self, replicas: i32, failure: Failure) -> Outcome {
+        match self.scaled(&Reader::direct(&self.server)).await {
             Ok(scaled) if scaled.replicas == replicas => Outcome::Applied,
             Ok(_) | Err(_) => failed(&format!("scaling the {}", self.config.kind.kind), failure),
         }
@@ -338,12 +338,12 @@ fn precondition(metadata: &ObjectMeta) -> Value {
 }
 
 /// The failure domain of each machine, or why it is not known.
-async fn domains(look: &Look, machines: BTreeSet<String>) -> BTreeMap<String, Result<String, String>> {
+async fn domains(reader: &Reader, machines: BTreeSet<String>) -> BTreeMap<String, Result<String, String>> {
     let mut asked = JoinSet::new();
     for name in machines {
-        let look = look.clone();
+        let reader = reader.clone();
         asked.spawn(async move {
-            let read = look.read("/api/v1/nodes", "", &name).await;
+            let read = reader.read("/api/v1/nodes", "", &name).await;
             let domain = parsed::<Node>(read).map(|machine| report::domain(&machine));
             (name, domain)
         });

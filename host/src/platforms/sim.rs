@@ -102,7 +102,7 @@ impl Sim {
 
 impl Platform for Sim {
     fn observe<'a>(&'a self, _: &'a str, direct: bool) -> Pending<'a, PlatformReport> {
-        Box::pin(async move { self.0.look(&self.0.clock.now(), direct) })
+        Box::pin(async move { self.0.read(&self.0.clock.now(), direct) })
     }
 
     fn signals(&self) -> BTreeMap<String, Signal> {
@@ -173,8 +173,8 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at everything there is at this moment, and tells the platform's part of it.
-    fn look(&self, now: &Now, direct: bool) -> PlatformReport {
+    /// Reads the whole world at this moment, and reports the platform's part of it.
+    fn read(&self, now: &Now, direct: bool) -> PlatformReport {
         let mut state = self.state();
         let passed_ms = now.mono_ms.saturating_sub(self.began.mono_ms);
         state.sim.advance(ORIGIN_MS + self.stood_ms + passed_ms);
@@ -189,7 +189,7 @@ impl World {
         platform
     }
 
-    /// What the system in it said when it was looked at last.
+    /// The system's part of the last read.
     pub(crate) fn system(&self) -> SystemReport {
         self.state().seen.system.clone()
     }
@@ -275,7 +275,7 @@ mod tests {
     fn tells_its_world_in_our_time() {
         let folder = tempfile::tempdir().unwrap();
         let world = open("sim-quorum", 1, &at(5_000), &folder.path().join("a.json"));
-        let seen = world.look(&at(65_000), false);
+        let seen = world.read(&at(65_000), false);
         let signals = Sim(world).signals();
         let newest = signals["demand"].samples.last().map(|sample| sample.at_ms);
         assert!(newest.is_some_and(|newest| at(65_000).wall_ms - newest <= 10_000), "{newest:?}");
@@ -287,19 +287,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.json");
         let world = open("sim-sharded", 7, &at(0), &file);
-        let before = world.look(&at(60_000), true);
+        let before = world.read(&at(60_000), true);
         let fingerprint = world.system().fingerprint;
         let slot = before.vacant.value().unwrap()[0].slot.clone();
         let verb = Verb::Platform(PlatformVerb::Start { slot, size_after: 4, join: None });
         let answer = world.state().act(verb, "plan/p1".to_owned()).unwrap();
         assert_eq!(answer.outcome, Outcome::Applied);
         let size = slots(&before) + 1;
-        assert_eq!(slots(&world.look(&at(120_000), true)), size);
+        assert_eq!(slots(&world.read(&at(120_000), true)), size);
         drop(world);
         // Another boot: the boot clock is behind, the wall clock is not.
         let later = Now { mono_ms: 10, wall_ms: WALL_MS + 600_000, boot: "c".into() };
         let world = open("sim-sharded", 7, &later, &file);
-        assert_eq!(slots(&world.look(&later, true)), size);
+        assert_eq!(slots(&world.read(&later, true)), size);
         assert_eq!(world.system().fingerprint.value(), fingerprint.value());
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let file = folder.path().join("a.json");
         let fingerprint = |seed| {
             let world = open("sim-quorum", seed, &at(0), &file);
-            world.look(&at(1), true);
+            world.read(&at(1), true);
             world.system().fingerprint.value().cloned()
         };
         let first = fingerprint(1);

@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_has_another_form_is_refused_with_its_place_and_the_form() {
-        for (text, told) in [
+        for (text, expected) in [
             (r#"{"sizes":[4],"reason":["A","m"]}"#, "sizes is [4]: write an object"),
             (r#"{"sizes":{"members":4},"reason":["A","m"]}"#, "reason is [\"A\",\"m\"]: write an object"),
             (
@@ -328,7 +328,7 @@ mod tests {
             (r#"{"refusal":{"reason":["A"]}}"#, "refusal.reason is [\"A\"]: write an object"),
         ] {
             let failure = decode(text.as_bytes()).expect_err(text);
-            assert!(failure.detail.starts_with(told), "{failure}");
+            assert!(failure.detail.starts_with(expected), "{failure}");
         }
     }
 

@@ -126,11 +126,11 @@ fn magic(bytes: &[u8]) -> Result<(), Rejection> {
 }
 
 fn malformed(error: &wasmparser::Error) -> Rejection {
-    Rejection::new(Flaw::Malformed, told(error))
+    Rejection::new(Flaw::Malformed, clause_and_place(error))
 }
 
-/// The parser's first clause and the place; what follows are bytes, which tell nobody anything.
-fn told(error: &wasmparser::Error) -> String {
+/// The first clause of the parser's message, and the place; the rest of the message is bytes that help nobody.
+fn clause_and_place(error: &wasmparser::Error) -> String {
     let message = error.message();
     let clause = message.split(" - expected=").next().unwrap_or(message);
     let clause = clause.lines().next().unwrap_or(clause).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -144,7 +144,7 @@ fn validate(bytes: &[u8], class: Class) -> Result<(), Rejection> {
         Ok(_) => Flaw::Feature,
         Err(_) => Flaw::Malformed,
     };
-    Err(Rejection::new(flaw, told(&error)))
+    Err(Rejection::new(flaw, clause_and_place(&error)))
 }
 
 struct Scan {

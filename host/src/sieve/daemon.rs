@@ -174,7 +174,11 @@ impl Daemon {
             Effect::Store { request, expected, journal } => {
                 let stored = self
                     .journals
-                    .store(&key, expected.map(Revision), Entry::told_by(&journal, &self.state.spec().profile))
+                    .store(
+                        &key,
+                        expected.map(Revision),
+                        Entry::in_words_of(&journal, &self.state.spec().profile),
+                    )
                     .await;
                 let result = stored.map(|revision| revision.0).map_err(|error| match &error {
                     JournalError::Conflict { .. } => StoreError::Conflict(error.to_string()),
@@ -231,7 +235,7 @@ impl Daemon {
 
     async fn observe(&self, direct: bool) -> Observation {
         let at = self.cluster.lock().unwrap().now();
-        let platform = self.kube.look(true).await;
+        let platform = self.kube.read(true).await;
         let (system, signals) = self.cluster.lock().unwrap().system(direct);
         Observation { at, direct, platform, system, signals }
     }

@@ -32,7 +32,7 @@ pub struct Problem {
 impl Problem {
     /// What is wrong and what to do about it, without the file: for who looks at that very document.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn text(&self) -> String {
         let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
         let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
         format!("{path}{}{hint}", self.message)
@@ -45,7 +45,7 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
-        write!(f, ": {}", self.told())
+        write!(f, ": {}", self.text())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::places::{Place, Places};
 use super::{session, values};
-use crate::chart::told;
+use crate::chart::printed_by;
 use crate::cluster::Namespace;
 use crate::daemon::{Daemon, SHORT_WAITS};
 use crate::etcd::example;
@@ -50,7 +50,7 @@ impl PostgresPods {
         let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
         let image = home.path().join("postgres.tar");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        told(Command::new(root.join("cluster/postgres-image.sh")).arg(&image), "")
+        printed_by(Command::new(root.join("cluster/postgres-image.sh")).arg(&image), "")
             .context("packing the image")?;
         namespace.cluster().load(&image)?;
         std::fs::remove_file(&image)?;

@@ -89,10 +89,10 @@ impl Logs {
                 let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
                 let word = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
                 let (at, message) = (word("ts").to_owned(), word("msg"));
-                if let Some(told) = told_leader(message) {
-                    leader = told;
+                if let Some(named) = leader_in(message) {
+                    leader = named;
                 } else if let (Some(configuration), Some(life)) =
-                    (told_configuration(message), all.lives.last_mut())
+                    (configuration_in(message), all.lives.last_mut())
                 {
                     life.push(Applied { at, configuration, leader });
                 } else if message == "restarting local member" {
@@ -111,10 +111,10 @@ impl Logs {
 }
 
 /// The configuration in `<id> switched to configuration voters=(1 2) learners=(3)`.
-fn told_configuration(message: &str) -> Option<Configuration> {
-    let (_, told) = message.split_once(" switched to configuration ")?;
+fn configuration_in(message: &str) -> Option<Configuration> {
+    let (_, named) = message.split_once(" switched to configuration ")?;
     let ids = |name: &str| -> Option<BTreeSet<u64>> {
-        let Some((_, rest)) = told.split_once(&format!("{name}=(")) else { return Some(BTreeSet::new()) };
+        let Some((_, rest)) = named.split_once(&format!("{name}=(")) else { return Some(BTreeSet::new()) };
         let (ids, _) = rest.split_once(')')?;
         ids.split_whitespace().map(|id| id.parse().ok()).collect()
     };
@@ -124,7 +124,7 @@ fn told_configuration(message: &str) -> Option<Configuration> {
 }
 
 /// The leader, or that there is none any more, in raft's three sentences about it.
-fn told_leader(message: &str) -> Option<Option<u64>> {
+fn leader_in(message: &str) -> Option<Option<u64>> {
     let message = message.strip_prefix("raft.node: ")?;
     let words: Vec<&str> = message.split_whitespace().collect();
     let id = |word: &str| u64::from_str_radix(word, 16).ok();

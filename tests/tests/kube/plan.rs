@@ -28,7 +28,7 @@ fn a_plan_is_readable_and_approved_paused_and_cancelled_on_its_object_where_the_
         let document = fixture.document("policies: [{name: nobody, module: hold.wasm}]");
         fixture.daemon.write_target("db", &document)?;
         fixture.daemon.start()?;
-        fixture.told("that there is no plan", |about| about["state"] == "NoPlan").await?;
+        fixture.plan_shows("that there is no plan", |about| about["state"] == "NoPlan").await?;
         grows_with_a_pause(&fixture).await?;
         shrinks_when_it_is_approved(&fixture).await?;
         is_cancelled(&fixture).await?;
@@ -41,7 +41,7 @@ async fn grows_with_a_pause(fixture: &Fixture) -> anyhow::Result<()> {
     let moves = |status: &Status| status.plan.as_ref().is_some_and(|plan| plan.subject.is_some());
     fixture.daemon.until("a member under way", PATIENCE, moves).await?;
     fixture.namespace.kubectl(&["annotate", "scalingplan/db", "plimsoll.dev/paused=ann: disk swap"])?;
-    let about = fixture.told("the pause", |about| about["state"] == "Paused").await?;
+    let about = fixture.plan_shows("the pause", |about| about["state"] == "Paused").await?;
     assert_eq!((&about["change"], &about["mode"]), (&json!("3 → 5"), &json!("Enforce")), "{about:#}");
     assert_eq!(about["plan"]["askedBy"], "a test, for 5 members", "{about:#}");
     let text = describe(fixture)?;
@@ -71,7 +71,7 @@ async fn grows_with_a_pause(fixture: &Fixture) -> anyhow::Result<()> {
     assert_eq!(version()?, before);
     fixture.namespace.kubectl(&["annotate", "scalingplan/db", "plimsoll.dev/paused-"])?;
     let done = |about: &Value| about["state"] == "Done" && about["plan"].is_null();
-    let about = fixture.told("the end", done).await?;
+    let about = fixture.plan_shows("the end", done).await?;
     assert_eq!(about["lastPlan"]["endedAt"], 5, "{about:#}");
     let text = describe(fixture)?;
     assert!(text.contains("no plan is under way; the last one, from 3 to 5 members, ended at 5"), "{text}");
@@ -81,7 +81,7 @@ async fn grows_with_a_pause(fixture: &Fixture) -> anyhow::Result<()> {
 async fn shrinks_when_it_is_approved(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.daemon.order(json!({ "verb": "scale", "members": 3 }))?;
     let waits = |about: &Value| about["state"] == "AwaitingApproval";
-    let about = fixture.told("that it waits for a person", waits).await?;
+    let about = fixture.plan_shows("that it waits for a person", waits).await?;
     let content = about["plan"]["approval"].as_str().context("no content")?;
     assert!(content.contains(" from 5 to 3 removing ["), "{content}");
     follow(fixture, &about, "approve")?;
@@ -90,7 +90,7 @@ async fn shrinks_when_it_is_approved(fixture: &Fixture) -> anyhow::Result<()> {
     assert_eq!(status.history.last().map(|plan| plan.status), Some(PlanStatus::Done));
     let obeyed =
         |about: &Value| about["orders"][0].as_str().is_some_and(|order| order.contains("was obeyed"));
-    let about = fixture.told("what was answered", obeyed).await?;
+    let about = fixture.plan_shows("what was answered", obeyed).await?;
     println!("{:#}", about["orders"]);
     Ok(())
 }
@@ -101,7 +101,7 @@ async fn is_cancelled(fixture: &Fixture) -> anyhow::Result<()> {
     let runs = |status: &Status| status.plan.is_some();
     fixture.daemon.until("a plan", PATIENCE, runs).await?;
     fixture.daemon.order(json!({ "verb": "pause", "why": "lunch" }))?;
-    let about = fixture.told("the pause", |about| about["state"] == "Paused").await?;
+    let about = fixture.plan_shows("the pause", |about| about["state"] == "Paused").await?;
     follow(fixture, &about, "cancel")?;
     let given_up = |about: &Value| {
         about["orders"].as_array().is_some_and(|orders| {
@@ -111,10 +111,10 @@ async fn is_cancelled(fixture: &Fixture) -> anyhow::Result<()> {
                 .any(|order| order.starts_with("cancel by kubectl-annotate was obeyed"))
         })
     };
-    let about = fixture.told("that it is given up", given_up).await?;
+    let about = fixture.plan_shows("that it is given up", given_up).await?;
     follow(fixture, &about, "resume")?;
     let ended = |about: &Value| about["state"] == "Aborted";
-    let about = fixture.told("its end", ended).await?;
+    let about = fixture.plan_shows("its end", ended).await?;
     let why = about["lastPlan"]["why"].as_str().unwrap_or_default();
     assert!(why.contains("cancelled by kubectl-annotate"), "{about:#}");
     Ok(())
@@ -127,7 +127,7 @@ async fn nobody_believes_what_is_written_by_hand(fixture: &Fixture) -> anyhow::R
     // It goes on, and its next write says what is true.
     fixture.daemon.order(json!({ "verb": "scale", "members": null }))?;
     fixture.daemon.order(json!({ "verb": "pause", "why": "the end" }))?;
-    let about = fixture.told("the truth", |about| about["state"] == "Paused").await?;
+    let about = fixture.plan_shows("the truth", |about| about["state"] == "Paused").await?;
     assert_eq!(about["epoch"], 1, "{about:#}");
     assert_eq!(fixture.daemon.status()?.trouble, None);
     Ok(())

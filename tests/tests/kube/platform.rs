@@ -81,7 +81,7 @@ fn words(outcome: &Outcome) -> String {
 /// Waits until exactly so many members are there, all of them at work and everything acted on.
 async fn rests_at(kube: &Kube, size: usize) -> anyhow::Result<PlatformReport> {
     wait_until(&format!("{size} members at rest"), PATIENCE, async || {
-        let report = kube.look(true).await;
+        let report = kube.read(true).await;
         let slots = report.slots.value().map_or(&[][..], Vec::as_slice);
         let at_work = slots.iter().filter(|slot| slot.running).count();
         let acted =
@@ -202,7 +202,7 @@ fn without_rights_nothing_is_taken_for_empty_and_with_them_given_back_all_is_see
             namespace.kubectl(&["create", "role", role, verbs, resource])?;
             namespace.kubectl(&["create", "rolebinding", role, &format!("--role={role}"), &account]).map(drop)
         };
-        let blind = kube.look(true).await;
+        let blind = kube.read(true).await;
         assert!(
             matches!(&blind.slots, Told::Gap { detail, .. } if detail.contains("forbidden")),
             "{blind:?}"

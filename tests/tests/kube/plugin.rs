@@ -106,7 +106,7 @@ async fn approvals(fixture: &Fixture) -> anyhow::Result<()> {
     let terminal = Terminal::of(fixture)?;
     terminal.fails("approve db", "nothing waits for approval")?;
     terminal.does("scale db 3", "3 members are wished")?;
-    fixture.told("that it waits", |about| about["state"] == "AwaitingApproval").await?;
+    fixture.plan_shows("that it waits", |about| about["state"] == "AwaitingApproval").await?;
     terminal.does("plan db", "deregister: to come; cannot be taken back from here on")?;
     let shown = terminal.does("approve db", "To approve exactly this:")?;
     terminal.fails("approve db 0123", "the digest is not that of what waits now")?;
@@ -140,7 +140,7 @@ async fn pauses_and_cancels(fixture: &Fixture) -> anyhow::Result<()> {
     assert!(last.why.contains("cancelled by kubectl-plimsoll"), "{last:?}");
     // A pause over the socket, and one in the document.
     fixture.daemon.order(json!({ "verb": "pause", "why": "lunch" }))?;
-    fixture.told("the pause", |about| about["state"] == "Paused").await?;
+    fixture.plan_shows("the pause", |about| about["state"] == "Paused").await?;
     terminal.does("resume db", "goes on")?;
     fixture.namespace.kubectl(&["annotate", "statefulautoscaler/db", "plimsoll.dev/paused=bob: tea"])?;
     let held = |status: &Status| status.conditions.iter().any(|one| one.kind == "Paused" && one.status);

@@ -2,7 +2,7 @@
 
 use crate::cluster;
 use anyhow::Context as _;
-use plimsoll_tests::chart::{Release, told};
+use plimsoll_tests::chart::{Release, printed_by};
 use plimsoll_tests::cluster::Namespace;
 use serde_json::json;
 use std::path::PathBuf;
@@ -122,7 +122,7 @@ impl Identity {
     fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = self.home.cluster().command(self.home.cluster().kubectl_program()?);
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
-        told(&mut command, "")
+        printed_by(&mut command, "")
     }
 
     fn place(&self, place: Place) -> &str {

@@ -305,9 +305,9 @@ async fn a_journal_that_somebody_edited_or_copied_is_not_taken_for_ours() {
 #[tokio::test]
 async fn what_people_are_told_beside_it_is_written_with_it_and_never_believed() {
     let on = OnServer::new().await;
-    let told = |sequence| (journal(sequence), &ETCD_ON_ORDINALS);
-    let ((one, profile), (two, _)) = (told(1), told(2));
-    let first = on.store.store(TARGET, None, Entry::told_by(&one, profile)).await.unwrap();
+    let entry = |sequence| (journal(sequence), &ETCD_ON_ORDINALS);
+    let ((one, profile), (two, _)) = (entry(1), entry(2));
+    let first = on.store.store(TARGET, None, Entry::in_words_of(&one, profile)).await.unwrap();
     let about = on.object()["status"]["about"].clone();
     assert_eq!(about["state"], "NoPlan");
     let writes = on.server.lines().iter().filter(|line| line.starts_with("PUT")).count();
@@ -317,7 +317,7 @@ async fn what_people_are_told_beside_it_is_written_with_it_and_never_believed() 
         let fresh = open(&on.server).await;
         assert_eq!(fresh.load(TARGET).await.unwrap(), Some((journal(1), first)));
     }
-    let second = on.store.store(TARGET, Some(first), Entry::told_by(&two, profile)).await.unwrap();
+    let second = on.store.store(TARGET, Some(first), Entry::in_words_of(&two, profile)).await.unwrap();
     assert_eq!(on.store.load(TARGET).await.unwrap(), Some((journal(2), second)));
     assert_eq!(on.object()["status"]["about"], about, "it is told anew");
 }

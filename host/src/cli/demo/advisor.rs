@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// A policy, and what it is in one line.
 pub(super) struct Advisor {
     pub(super) asker: Asker,
-    pub(super) told: String,
+    pub(super) description: String,
 }
 
 /// The module that was named; else the one that lies beside this program; else the native twin.
@@ -51,14 +51,14 @@ fn confined(path: &Path) -> Result<Advisor, String> {
         .block_on(Host::default().load_file(path, Class::Compiled))
         .map_err(|rejection| rejection.to_string())?;
     let digest: String = loaded.inspection().digest.chars().take(12).collect();
-    let told = format!("{POLICY}.wasm ({digest}) in a confined child process");
+    let description = format!("{POLICY}.wasm ({digest}) in a confined child process");
     let asker = move |asked: &PolicyRef, snapshot: &Snapshot| {
         let evaluation = runtime.block_on(loaded.evaluate(snapshot));
         let answer = evaluation.result.map_err(|failure| (failure.kind().to_owned(), failure.to_string()));
         let (policy, module) = (asked.name.clone(), evaluation.module);
         Evaluated { policy, module, fuel: evaluation.fuel, answer }
     };
-    Ok(Advisor { asker: Box::new(asker), told })
+    Ok(Advisor { asker: Box::new(asker), description })
 }
 
 pub(super) fn native_advisor(why: &str) -> Advisor {
@@ -66,7 +66,7 @@ pub(super) fn native_advisor(why: &str) -> Advisor {
         let (policy, module) = (asked.name.clone(), "native".to_owned());
         Evaluated { policy, module, fuel: 0, answer: Ok(twin(snapshot)) }
     };
-    Advisor { asker: Box::new(asker), told: format!("{POLICY}, run natively: {why}") }
+    Advisor { asker: Box::new(asker), description: format!("{POLICY}, run natively: {why}") }
 }
 
 /// The same source, compiled into this program: it answers byte for byte as the module does.

@@ -148,7 +148,7 @@ fn members(picture: &Picture, width: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (domain, seats) in &picture.domains {
         let cells: String =
-            seats.iter().map(|seat| format!("{:<each$}", cut(&told(seat, each), each))).collect();
+            seats.iter().map(|seat| format!("{:<each$}", cut(&described(seat, each), each))).collect();
         let tone = if seats.iter().any(|seat| seat.state == "failed") {
             Shade::Fault
         } else if seats.iter().any(|seat| seat.state != "serving") {
@@ -161,7 +161,7 @@ fn members(picture: &Picture, width: usize) -> Vec<Row> {
     rows
 }
 
-fn told(seat: &Seat, width: usize) -> String {
+fn described(seat: &Seat, width: usize) -> String {
     let mark = match seat.state {
         "serving" => '●',
         "failed" => '✗',

@@ -54,7 +54,7 @@ pub(super) struct Teller {
     start_ms: u64,
     figures: Figures,
     /// In which hour each kind was last told.
-    told: BTreeMap<String, u64>,
+    last_told: BTreeMap<String, u64>,
     plan: Option<(Arc<str>, PlanStatus, String, String)>,
     /// Where the running plan goes.
     goal: Option<u32>,
@@ -125,7 +125,7 @@ impl Teller {
 
     fn once_an_hour(&mut self, at_ms: u64, kind: &str, text: String) -> Vec<Line> {
         let hour = at_ms / HOUR;
-        if self.told.insert(kind.to_owned(), hour) == Some(hour) {
+        if self.last_told.insert(kind.to_owned(), hour) == Some(hour) {
             return Vec::new();
         }
         vec![line(at_ms, Tone::Bad, text)]

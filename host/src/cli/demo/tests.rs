@@ -95,9 +95,9 @@ fn the_last_line_tells_what_was_lost_and_the_guardless_day_is_told_beside_it() {
         kills: 2,
         recorded: None,
     };
-    let told = lines(&ending);
-    assert_eq!(told.last().map(String::as_str), Some("acknowledged writes lost: 0"));
-    assert!(told.iter().any(|line| line.contains("77 acknowledged writes lost")), "{told:?}");
+    let shown = lines(&ending);
+    assert_eq!(shown.last().map(String::as_str), Some("acknowledged writes lost: 0"));
+    assert!(shown.iter().any(|line| line.contains("77 acknowledged writes lost")), "{shown:?}");
 }
 
 #[test]

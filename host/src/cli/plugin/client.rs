@@ -97,7 +97,7 @@ impl Client {
         match self.server.read(&Self::path(kind, target)).await {
             Ok(object) => Ok(Some(object)),
             Err(Failure::NotFound { .. }) => Ok(None),
-            Err(failure) => Err(told(&failure, &format!("reading {} {target}", kind.name()))),
+            Err(failure) => Err(failed(&failure, &format!("reading {} {target}", kind.name()))),
         }
     }
 
@@ -119,7 +119,7 @@ impl Client {
         let part = if everywhere { String::new() } else { format!("/namespaces/{}", self.namespace) };
         let path = format!("/apis/{GROUP}/{VERSION}{part}/{}", kind.plural());
         let read = self.server.list(&path, "").await;
-        read.map_err(|failure| told(&failure, &format!("listing {}s", kind.name())))
+        read.map_err(|failure| failed(&failure, &format!("listing {}s", kind.name())))
     }
 
     /// Changes an object as `change` says of what stands there (nothing, when it is so already), and gives it as it is
@@ -150,7 +150,7 @@ impl Client {
                     last = failure.to_string();
                     tokio::time::sleep(BETWEEN).await;
                 }
-                Err(failure) => return Err(told(&failure, &what)),
+                Err(failure) => return Err(failed(&failure, &what)),
             }
         }
         bail!("{what} has not come about in {TRIES} tries; the last one: {last}")
@@ -188,7 +188,7 @@ impl Client {
                 }
                 // A server that is not well for a moment is asked again.
                 Err(Failure::Busy { .. } | Failure::Unknown { .. } | Failure::Behind { .. }) => {}
-                Err(failure) => return Err(told(&failure, &format!("reading {} {target}", kind.name()))),
+                Err(failure) => return Err(failed(&failure, &format!("reading {} {target}", kind.name()))),
             }
             if Instant::now() + LOOK > deadline {
                 return Ok(None);
@@ -220,11 +220,11 @@ impl Client {
                 }
             }
         };
-        let told: Vec<String> = ours.map(one).collect();
-        if told.is_empty() {
+        let holders: Vec<String> = ours.map(one).collect();
+        if holders.is_empty() {
             "no daemon has a lease in this cluster; one that runs alone needs none".to_owned()
         } else {
-            told.join("; ")
+            holders.join("; ")
         }
     }
 }
@@ -236,8 +236,8 @@ fn is_name(text: &str) -> bool {
     is_whole && text.len() <= 253 && text.bytes().all(is_part)
 }
 
-/// What went wrong, in words for whoever sits at the terminal.
-fn told(failure: &Failure, what: &str) -> anyhow::Error {
+/// A failure in words for the person at the terminal, with the next step.
+fn failed(failure: &Failure, what: &str) -> anyhow::Error {
     match failure {
         Failure::Forbidden { message } => {
             anyhow!(

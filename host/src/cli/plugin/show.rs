@@ -60,7 +60,7 @@ pub(super) async fn plan(client: &Client, typed: &str, form: Form) -> anyhow::Re
     let target = client.target(typed)?;
     let shown = Shown::one(client, &target).await?;
     let about = shown.plan.as_ref().with_context(|| {
-        format!("{target} has no plan that is told to people: no daemon has taken it up yet, or one of an older version")
+        format!("{target} has no plan to show: no daemon has taken it up yet, or one of an older version")
     })?;
     form.show(about, || steps(&shown.target, about))?;
     Ok(Exit::Fine)

@@ -89,11 +89,11 @@ impl Scale {
             || "the wish is taken away".to_owned(),
             |members| format!("{} are wished", count(members, "member")),
         );
-        let told = match object {
+        let message = match object {
             Some(object) => object["status"]["message"].as_str().unwrap_or_default().to_owned(),
             None => "nothing has been decided about it yet".to_owned(),
         };
-        output::print(&format!("{target}: {what}; {}\n", line(&told)))?;
+        output::print(&format!("{target}: {what}; {}\n", line(&message)))?;
         let kind = stateful_autoscaler::KIND.to_lowercase();
         output::print(&format!("next: kubectl get {kind}/{} -n {} -w\n", target.name, target.namespace))?;
         Ok(Exit::Fine)

@@ -44,7 +44,7 @@ impl fmt::Display for Misfit {
             }
             Kind::Unknown { meant: None } => write!(f, "{path}: is not a known key (remove it)"),
             Kind::Missing => write!(f, "{path}: is missing"),
-            Kind::Other(told) => write!(f, "{path}: {told}"),
+            Kind::Other(text) => write!(f, "{path}: {text}"),
         }
     }
 }
@@ -103,8 +103,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn other(&mut self, path: &str, told: String) {
-        self.add(path, Kind::Other(told));
+    fn other(&mut self, path: &str, text: String) {
+        self.add(path, Kind::Other(text));
     }
 
     fn value(&mut self, schema: &'a Value, value: &Value, path: &str) {

@@ -102,7 +102,7 @@ fn what_is_wrong_is_told_with_the_object_and_the_key_as_its_place() {
     let loaded = read(vec![object], "shop");
     assert_eq!((loaded.targets.len(), loaded.broken.len()), (0, 1));
     assert_eq!(loaded.broken[0].key, Some(key("db")));
-    let told = loaded.problems.to_string();
+    let problems = loaded.problems.to_string();
     for part in [
         "StatefulAutoscaler shop/db: spec.minReplicas: `3` is text",
         "StatefulAutoscaler shop/db: spec.colour: is not a known key",
@@ -110,7 +110,7 @@ fn what_is_wrong_is_told_with_the_object_and_the_key_as_its_place() {
         "StatefulAutoscaler shop/db: metadata.annotations.plimsoll.dev/pausd: is not a known annotation \
          (did you mean `plimsoll.dev/paused`?)",
     ] {
-        assert!(told.contains(part), "{part} is not in\n{told}");
+        assert!(problems.contains(part), "{part} is not in\n{problems}");
     }
 }
 
@@ -122,11 +122,11 @@ fn an_object_that_is_nested_without_end_is_refused_and_costs_a_bounded_tree() {
     }
     let mut object = object("shop", "db");
     object["spec"]["policies"][0]["settings"] = json!({ "deep": deep });
-    let told = read(vec![object.clone()], "shop").problems.to_string();
-    assert!(told.contains("is nested too deep"), "{told}");
+    let problems = read(vec![object.clone()], "shop").problems.to_string();
+    assert!(problems.contains("is nested too deep"), "{problems}");
     object["spec"]["policies"][0]["settings"] = json!({ "many": vec![1; 60_000] });
-    let told = read(vec![object], "shop").problems.to_string();
-    assert!(told.contains("is one value too many"), "{told}");
+    let problems = read(vec![object], "shop").problems.to_string();
+    assert!(problems.contains("is one value too many"), "{problems}");
 }
 
 #[test]
@@ -142,10 +142,10 @@ fn an_object_that_is_gone_removes_its_target_unless_nobody_can_know() {
     for unseen in [unseen(Some("shop")), unseen(None)] {
         let blind = reload(&before, Vec::new(), unseen);
         assert_eq!(blind.configuration.targets, before.targets);
-        let told = blind.problems.to_string();
+        let problems = blind.problems.to_string();
         assert!(
-            told.contains("cannot be seen: forbidden (targets that come from there go on as they were)"),
-            "{told}"
+            problems.contains("cannot be seen: forbidden (targets that come from there go on as they were)"),
+            "{problems}"
         );
     }
     let elsewhere = reload(&before, vec![object("shop", "other")], unseen(Some("elsewhere")));
@@ -160,10 +160,10 @@ fn a_broken_change_of_an_object_keeps_what_was() {
     let after = reload(&before, vec![broken], Unseen::default());
     assert_eq!(after.configuration.targets, before.targets);
     assert_eq!(after.changes, [Change::Kept(key("db"))]);
-    let told = after.problems.to_string();
+    let problems = after.problems.to_string();
     assert!(
-        told.contains("StatefulAutoscaler shop/db: target `shop/db` keeps the configuration that it had"),
-        "{told}"
+        problems.contains("StatefulAutoscaler shop/db: target `shop/db` keeps the configuration that it had"),
+        "{problems}"
     );
 }
 
@@ -193,9 +193,9 @@ spec:
     assert_eq!(first.targets[&key("db")].origin, Origin::File);
     let both = merge(&first, daemon.clone(), all(vec![object("shop", "db")]), 0);
     assert_eq!(both.configuration.targets, first.targets);
-    let told = both.problems.to_string();
-    assert!(told.contains("is described twice, also in StatefulAutoscaler shop/db ("), "{told}");
-    assert!(told.contains(&format!("is described twice, also in {}:2 (", file.display())), "{told}");
+    let problems = both.problems.to_string();
+    assert!(problems.contains("is described twice, also in StatefulAutoscaler shop/db ("), "{problems}");
+    assert!(problems.contains(&format!("is described twice, also in {}:2 (", file.display())), "{problems}");
     std::fs::remove_file(&file).expect("removed");
     let moved = merge(&both.configuration, daemon.clone(), all(vec![object("shop", "db")]), 0);
     assert_eq!(moved.changes, [Change::Changed(key("db"))]);

@@ -299,8 +299,8 @@ fn whatever_needs_a_restart_is_kept_and_told_until_then() {
         movement: {concurrentPlans: 3}\n";
     files.daemon(&format!("{}{changed}", two_platforms()));
     let after = reload(&before);
-    let told: Vec<_> = after.problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(told, ["http", "control.socket", "audit", "policiesDir", "policyHost", "log.format"]);
+    let paths: Vec<_> = after.problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["http", "control.socket", "audit", "policiesDir", "policyHost", "log.format"]);
     let (old, new) = (&before.daemon, &after.configuration.daemon);
     assert_eq!((&new.policies_dir, &new.policy_host), (&old.policies_dir, &old.policy_host));
     assert_eq!((new.log.format, new.log.level), (old.log.format, crate::config::LogLevel::Debug));

@@ -181,8 +181,8 @@ fn a_file_that_is_never_at_rest_is_told_and_keeps_its_target() {
         files.write("orders", &format!("{}# {second}\n", prod()));
         let after = once_at(&configuration, AT + 2_000 + second * 1_000);
         assert_eq!(after.changes, [Change::Kept(key())]);
-        let told = after.problems.to_string();
-        assert_eq!(told.contains("is being written all the time"), second >= 9, "{second}: {told}");
+        let problems = after.problems.to_string();
+        assert_eq!(problems.contains("is being written all the time"), second >= 9, "{second}: {problems}");
         configuration = after.configuration;
     }
 }

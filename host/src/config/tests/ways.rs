@@ -42,12 +42,14 @@ fn the_switch_that_stops_a_target_works_however_it_is_written() {
 
 #[test]
 fn a_mode_that_only_others_take_for_a_switch_is_refused_with_what_to_write() {
-    for told in [mode_of_file("on"), mode_of_file("true"), mode_of_file("yes"), mode_of_object(json!(true))] {
-        let told = told.expect_err("no mode");
+    for problem in
+        [mode_of_file("on"), mode_of_file("true"), mode_of_file("yes"), mode_of_object(json!(true))]
+    {
+        let problem = problem.expect_err("no mode");
         assert!(
-            told.contains("is a switch without quotes")
-                && told.contains("write one of: off, dryrun, enforce; in quotes"),
-            "{told}"
+            problem.contains("is a switch without quotes")
+                && problem.contains("write one of: off, dryrun, enforce; in quotes"),
+            "{problem}"
         );
     }
     assert!(mode_of_file("'false'").is_err(), "text is what it says");
@@ -83,8 +85,11 @@ fn settings_that_others_read_otherwise_are_refused_with_the_hint() {
     for word in ["off", "no", "010", "1_000", "1:30", "2026-02-01", "0o17"] {
         let (_, problems) =
             read_targets(EXAMPLE_TARGET.replace("signal: requests", &format!("signal: {word}")).as_bytes());
-        let told = format!("spec.policies[0].settings.signal: `{word}` without quotes is ");
-        assert!(problems.contains(&told) && problems.contains("write it in quotes"), "{word}: {problems}");
+        let expected = format!("spec.policies[0].settings.signal: `{word}` without quotes is ");
+        assert!(
+            problems.contains(&expected) && problems.contains("write it in quotes"),
+            "{word}: {problems}"
+        );
         let quoted = EXAMPLE_TARGET.replace("signal: requests", &format!("signal: '{word}'"));
         assert_eq!(read_targets(quoted.as_bytes()).1, "", "{word}");
     }
@@ -92,7 +97,7 @@ fn settings_that_others_read_otherwise_are_refused_with_the_hint() {
 
 #[test]
 fn the_daemons_own_names_and_values_are_judged_alike() {
-    for (text, told) in [
+    for (text, expected) in [
         (DAEMON.replace("  private:", "  no:"), "sources.no: `no` without quotes is a switch"),
         (DAEMON.replace("namespaces: [billing]", "namespaces: [off]"), "`off` without quotes is a switch"),
         (DAEMON.replace("[/bin/members, add]", "[/bin/members, yes]"), "`yes` without quotes is a switch"),
@@ -104,8 +109,8 @@ fn the_daemons_own_names_and_values_are_judged_alike() {
             "`0755` without quotes is a number",
         ),
     ] {
-        let refused = super::read_daemon(&text).expect_err(told);
-        assert!(refused.contains(told) && refused.contains("write it in quotes"), "{refused}");
+        let refused = super::read_daemon(&text).expect_err(expected);
+        assert!(refused.contains(expected) && refused.contains("write it in quotes"), "{refused}");
     }
 }
 
@@ -119,10 +124,10 @@ fn a_pause_says_who_and_why_and_its_end_is_an_end_or_refused() {
     for value in
         ["false", "true", "0", "off", "maintenance", "ann:", ": why", "ann: ; until 2026-02-01T12:00:00Z"]
     {
-        let told = refused(value);
+        let problem = refused(value);
         assert!(
-            told.contains("write who and why, and until when if it ends: `ann: disk swap; until "),
-            "{value}: {told}"
+            problem.contains("write who and why, and until when if it ends: `ann: disk swap; until "),
+            "{value}: {problem}"
         );
     }
     for value in [
@@ -134,10 +139,10 @@ fn a_pause_says_who_and_why_and_its_end_is_an_end_or_refused() {
         format!("ann: x; {end}"),
         "ann: x until tomorrow".to_owned(),
     ] {
-        let told = refused(&value);
+        let problem = refused(&value);
         assert!(
-            told.contains("an end stands last, behind a semicolon: `ann: disk swap; until "),
-            "{value}: {told}"
+            problem.contains("an end stands last, behind a semicolon: `ann: disk swap; until "),
+            "{value}: {problem}"
         );
     }
     for value in [format!("ann: x; until {end}"), "ann: the swap of 2026-02-01; the second one".to_owned()] {

@@ -311,7 +311,7 @@ mod tests {
         }
     }
 
-    fn told(before: &Status, after: &Status) -> Vec<(bool, String, String)> {
+    fn events(before: &Status, after: &Status) -> Vec<(bool, String, String)> {
         between(before, after).into_iter().map(|note| (note.warning, note.reason, note.text)).collect()
     }
 
@@ -325,17 +325,17 @@ mod tests {
 
     #[test]
     fn nothing_new_is_no_event_and_a_refusal_for_the_same_reason_is_told_once() {
-        assert_eq!(told(&status(), &status()), []);
+        assert_eq!(events(&status(), &status()), []);
         let refused = |detail: &str| Status {
             last_decision: Some(last("QuorumAtRisk", Verdict::Deny, detail)),
             ..status()
         };
         let text = "one is down; next: wait (size 3, wished 5, decided 3)".to_owned();
         let expected = [(true, "QuorumAtRisk".to_owned(), text)];
-        assert_eq!(told(&status(), &refused("one is down")), expected);
-        assert_eq!(told(&refused("one is down"), &refused("one is down for 3 s")), []);
+        assert_eq!(events(&status(), &refused("one is down")), expected);
+        assert_eq!(events(&refused("one is down"), &refused("one is down for 3 s")), []);
         let quiet = Status { last_decision: Some(last("AtSize", Verdict::Allow, "")), ..status() };
-        assert_eq!(told(&refused(""), &quiet), []);
+        assert_eq!(events(&refused(""), &quiet), []);
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         };
         let over = Status { history: vec![ended], ..status() };
         let reasons = |before: &Status, after: &Status| {
-            told(before, after)
+            events(before, after)
                 .into_iter()
                 .map(|(_, reason, text)| format!("{reason} {text}"))
                 .collect::<Vec<_>>()
@@ -387,7 +387,7 @@ mod tests {
             (true, "OrderRefused".to_owned(), "ann wrote cancel: no such plan".to_owned()),
             (false, "ExternalWish".to_owned(), "an-hpa wishes for 5 members".to_owned()),
         ];
-        assert_eq!(told(&status(), &after), expected);
-        assert_eq!(told(&after, &status()).len(), 1);
+        assert_eq!(events(&status(), &after), expected);
+        assert_eq!(events(&after, &status()).len(), 1);
     }
 }

@@ -143,9 +143,9 @@ impl Book {
     fn event(&self, object: &Value, note: &Note, wall: jiff::Timestamp) -> Option<(String, String, Value)> {
         let metadata = &object["metadata"];
         let (namespace, of) = (metadata["namespace"].as_str()?, metadata["name"].as_str()?);
-        let told = format!("{} {} {wall} {note:?}", self.instance, self.number);
+        let content = format!("{} {} {wall} {note:?}", self.instance, self.number);
         let mut name = format!("{of}.");
-        for byte in Sha256::digest(told.as_bytes()).iter().take(8) {
+        for byte in Sha256::digest(content.as_bytes()).iter().take(8) {
             let _ = write!(name, "{byte:02x}");
         }
         let event = json!({

@@ -142,18 +142,18 @@ impl Holds {
     }
 }
 
-/// A condition as it is told: type, status, reason and message.
-pub(super) type Told = (String, Holds, String, String);
+/// A condition as it is published: type, status, reason and message.
+pub(super) type Published = (String, Holds, String, String);
 
-/// The conditions of a target, those that nobody can tell yet as unknown.
-pub(super) fn told(target: &Status) -> Vec<Told> {
-    let mut all: Vec<Told> = target.conditions.iter().map(|one| one_told(one, target)).collect();
-    let place = all.len().min(1);
-    all.insert(place, active(target));
-    all
+/// The conditions of a target; those that are not known yet have the status `Unknown`.
+pub(super) fn all(target: &Status) -> Vec<Published> {
+    let mut found: Vec<Published> = target.conditions.iter().map(|one| published(one, target)).collect();
+    let place = found.len().min(1);
+    found.insert(place, active(target));
+    found
 }
 
-fn one_told(condition: &Condition, target: &Status) -> Told {
+fn published(condition: &Condition, target: &Status) -> Published {
     let undecided = target.last_decision.is_none() && target.plan.is_none();
     let troubled = condition.reason == reason::TROUBLE.word;
     if undecided && !troubled && matches!(condition.kind.as_str(), "AbleToScale" | "Limited") {
@@ -161,16 +161,16 @@ fn one_told(condition: &Condition, target: &Status) -> Told {
         return (condition.kind.clone(), Holds::Unknown, "NothingDecided".to_owned(), message);
     }
     // While our own tools are in trouble nobody can tell whether a plan is held.
-    let untold = condition.kind == "Safe" && condition.reason == reason::TROUBLE.word;
+    let unknown = condition.kind == "Safe" && condition.reason == reason::TROUBLE.word;
     let holds = match condition.status {
-        _ if untold => Holds::Unknown,
+        _ if unknown => Holds::Unknown,
         true => Holds::True,
         false => Holds::False,
     };
     (condition.kind.clone(), holds, word_for(condition), condition.message.clone())
 }
 
-fn active(target: &Status) -> Told {
+fn active(target: &Status) -> Published {
     let paused = target.conditions.iter().find(|one| one.kind == "Paused" && one.status);
     let (holds, reason, message) = match (target.mode, paused) {
         (Mode::Off, _) => (Holds::False, "Off", "nothing is decided: `mode: off`"),

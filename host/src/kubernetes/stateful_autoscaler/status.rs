@@ -1,6 +1,6 @@
 //! The status of a `StatefulAutoscaler`: what its target does and why, from what the daemon tells.
 
-use super::condition::{self, Told};
+use super::condition::{self, Published};
 use super::news::keep_old_news;
 use plimsoll_core::count::count;
 use plimsoll_wire::journal::{Ended, PlanState, PlanStatus};
@@ -288,17 +288,17 @@ impl Status {
     /// what is written now. Where there is no news, what is written now comes back, so that nothing need be written.
     #[must_use]
     pub fn of(target: Option<&wire::Status>, seen: &Seen, before: Option<&Self>) -> Self {
-        let mut fresh = target.map(told).unwrap_or_default();
+        let mut fresh = target.map(own_part).unwrap_or_default();
         fresh.updated = Moment::of(seen.wall_ms);
         fresh.observed_generation = seen.generation;
         fresh.selector.clone_from(&seen.selector);
         fresh.external_wish.clone_from(&seen.external_wish);
-        let mut conditions = target.map(condition::told).unwrap_or_default();
+        let mut conditions = target.map(condition::all).unwrap_or_default();
         if let Some(why) = &seen.refused {
             refuse(&mut conditions, &mut fresh, why, target.is_some());
         }
         let known = before.map_or(&[][..], |before| &before.conditions);
-        fresh.conditions = conditions.into_iter().map(|told| told_since(told, seen, known)).collect();
+        fresh.conditions = conditions.into_iter().map(|one| dated(one, seen, known)).collect();
         if let Some(before) = before {
             keep_old_news(&mut fresh, before, seen.wall_ms);
         }
@@ -307,15 +307,15 @@ impl Status {
 }
 
 /// A document with problems is not used; what was accepted before goes on.
-fn refuse(conditions: &mut Vec<Told>, status: &mut Status, why: &str, goes_on: bool) {
-    conditions.retain(|told| told.0 != "Ready");
+fn refuse(conditions: &mut Vec<Published>, status: &mut Status, why: &str, goes_on: bool) {
+    conditions.retain(|one| one.0 != "Ready");
     let word = ("Ready".to_owned(), condition::Holds::False, "InvalidSpec".to_owned(), clipped(why));
     conditions.insert(0, word);
     let rest = if goes_on { "; what was accepted before goes on" } else { "" };
     status.message = clipped(&format!("the document is refused: {why}{rest}"));
 }
 
-fn told_since((kind, holds, reason, message): Told, seen: &Seen, known: &[Condition]) -> Condition {
+fn dated((kind, holds, reason, message): Published, seen: &Seen, known: &[Condition]) -> Condition {
     let status = holds.word().to_owned();
     let before = known.iter().find(|before| before.kind == kind && before.status == status);
     Condition {
@@ -329,8 +329,8 @@ fn told_since((kind, holds, reason, message): Told, seen: &Seen, known: &[Condit
     }
 }
 
-/// The target's own part.
-fn told(target: &wire::Status) -> Status {
+/// The target's own part of the status.
+fn own_part(target: &wire::Status) -> Status {
     let plan = target.plan.as_ref().map(|plan| running(plan, target));
     Status {
         message: sentence(target),

@@ -165,8 +165,8 @@ async fn what_is_too_old_to_go_by_is_waited_for_and_what_we_may_not_see_is_not()
     store.failed(&Failure::unknown("gone"));
     assert!(at_once().await.is_err(), "it may come back");
     // Heard once, and all who wait have it.
-    let told = async { store.fresh(Instant::now()) };
-    let (one, other, ()) = tokio::join!(store.recent(FRESH), store.recent(FRESH), told);
+    let opened = async { store.fresh(Instant::now()) };
+    let (one, other, ()) = tokio::join!(store.recent(FRESH), store.recent(FRESH), opened);
     assert_eq!((one.unwrap().objects.len(), other.unwrap().objects.len()), (1, 1));
     assert!(at_once().await.unwrap().is_some());
     store.fresh(old);

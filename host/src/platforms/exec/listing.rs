@@ -404,24 +404,25 @@ mod tests {
     #[test]
     fn an_answer_for_all_names_each_target_once_and_bounds_each_of_them() {
         let source = Source::new(Authority::Platform, "exec/test", 0);
-        let told = all(&[("a/x", &["http://x:1"]), ("a/y", &[])]).unwrap();
-        assert_eq!(judge(&told["a/x"], &source).unwrap().slots.len(), 1);
-        assert_eq!(judge(&told["a/y"], &source).unwrap().slots.len(), 0);
+        let answers = all(&[("a/x", &["http://x:1"]), ("a/y", &[])]).unwrap();
+        assert_eq!(judge(&answers["a/x"], &source).unwrap().slots.len(), 1);
+        assert_eq!(judge(&answers["a/y"], &source).unwrap().slots.len(), 0);
         assert!(all(&[("a/x", &[]), ("a/x", &[])]).unwrap_err().contains("a/x is there twice"));
         let names: Vec<String> = (0..=MAX_TARGETS).map(|at| format!("a/t{at}")).collect();
         let many: Vec<(&str, &[&str])> = names.iter().map(|name| (&**name, &[][..])).collect();
         assert!(all(&many).unwrap_err().contains("more than 10000 keys"));
         assert_eq!(all(&many[1..]).unwrap().len(), MAX_TARGETS);
         let crowd = vec!["http://x:1"; MAX_SLOTS + 1];
-        let told = all(&[("a/x", &crowd), ("a/y", &["http://y:1"])]).unwrap();
-        assert!(judge(&told["a/x"], &source).unwrap_err().contains("more than 1024 slots"));
-        assert!(judge(&told["a/y"], &source).is_ok());
+        let answers = all(&[("a/x", &crowd), ("a/y", &["http://y:1"])]).unwrap();
+        assert!(judge(&answers["a/x"], &source).unwrap_err().contains("more than 1024 slots"));
+        assert!(judge(&answers["a/y"], &source).is_ok());
     }
 
     #[test]
     fn an_address_that_two_targets_have_is_both_targets_trouble_and_nobody_elses() {
-        let told = all(&[("a/x", &["http://1"]), ("a/y", &["http://1", "http://2"]), ("a/z", &["http://3"])]);
-        let wrong = claimed_twice(&told.unwrap());
+        let answers =
+            all(&[("a/x", &["http://1"]), ("a/y", &["http://1", "http://2"]), ("a/z", &["http://3"])]);
+        let wrong = claimed_twice(&answers.unwrap());
         assert_eq!(wrong.keys().collect::<Vec<_>>(), ["a/x", "a/y"]);
         assert!(wrong["a/x"].contains("in common with a/y") && wrong["a/y"].contains("in common with a/x"));
     }

@@ -1,7 +1,7 @@
-//! One list command for all targets of a platform: one run for everybody who looks at about the same time.
+//! One list command for all targets of a platform: reads at about the same time share one run.
 //!
 //! Each target is told the answer of a run once, so that a value which is read again has been asked for again, and
-//! with its age. A direct look wants a run that began after it was asked for.
+//! with its age. A direct read wants a run that began after it was asked for.
 
 use super::capture::{self, Call};
 use super::listing::{self, Entries};
@@ -73,10 +73,10 @@ impl SharedLists {
 impl SharedList {
     /// A run for somebody who has been told that of number `told` before, and how old its answer was when it was
     /// asked for.
-    pub(super) async fn ask(&self, direct: bool, told: u64) -> (Arc<Run>, Duration) {
+    pub(super) async fn ask(&self, direct: bool, seen: u64) -> (Arc<Run>, Duration) {
         let asked = now();
         let mut last = self.last.lock().await;
-        let run = match last.as_ref().filter(|run| run.serves(asked, direct, told, self.keep)) {
+        let run = match last.as_ref().filter(|run| run.serves(asked, direct, seen, self.keep)) {
             Some(run) => run.clone(),
             None => {
                 let number = last.as_ref().map_or(0, |run| run.number) + 1;
@@ -122,12 +122,12 @@ impl Run {
     }
 
     /// Whether this run will do for who asked at a moment and has been told run `told` before.
-    fn serves(&self, asked: Duration, direct: bool, told: u64, keep: Duration) -> bool {
+    fn serves(&self, asked: Duration, direct: bool, seen: u64, keep: Duration) -> bool {
         if direct {
             return self.began >= asked;
         }
         // What ended after the question was waited for: to wait for another one would take as long again.
-        self.number > told && (self.ended >= asked || asked.saturating_sub(self.began) <= keep)
+        self.number > seen && (self.ended >= asked || asked.saturating_sub(self.began) <= keep)
     }
 
     /// What it says of a target.
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_run_serves_who_waited_for_it_or_comes_soon_after_and_was_not_told_it() {
         let (run, keep) = (run(10, 20), Duration::from_secs(15));
-        let serves = |asked, direct, told| run.serves(Duration::from_secs(asked), direct, told, keep);
+        let serves = |asked, direct, seen| run.serves(Duration::from_secs(asked), direct, seen, keep);
         assert!(
             serves(9, false, 2) && serves(15, false, 2) && serves(25, false, 2),
             "before, meanwhile, after"

@@ -59,13 +59,13 @@ impl Kube {
     /// Why not, in the server's words.
     pub(super) async fn can_bury(&self) -> Result<(), String> {
         let known = self.burials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, told)) = known
+        if let Some((at, answer)) = known
             && at.elapsed() < FRESH
         {
-            return told;
+            return answer;
         }
         let path = format!("{}?dryRun=All", self.config_map());
-        let told = match self.server.write(Write::Merge(&path, &json!({ "data": { PROBE: "" } }))).await {
+        let answer = match self.server.write(Write::Merge(&path, &json!({ "data": { PROBE: "" } }))).await {
             // It can be written, or is only not answered now: whoever stops a member finds out then.
             Ok(_)
             | Err(
@@ -84,8 +84,8 @@ impl Kube {
                 | Failure::Invalid { .. }),
             ) => Err(format!("no tombstone can be written into ConfigMap {CONFIG_MAP}: {failure}")),
         };
-        *self.burials.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), told.clone()));
-        told
+        *self.burials.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), answer.clone()));
+        answer
     }
 
     fn config_map(&self) -> String {

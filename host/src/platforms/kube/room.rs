@@ -1,8 +1,8 @@
 //! For how many more members there is room: what quotas leave, the free volumes of classes that make none, and machines.
 //!
 //! Each part counts what can be counted and says nothing of the rest: a bound that is none would keep a target small, and
-//! one that is overlooked is a pod that waits, as it would have before. What is only seen a while ago is good enough, since
-//! the place may be taken in the next moment anyhow: all of it is watched, also for a direct look.
+//! one that is overlooked is a pod that waits, as it would have before. A cached read is good enough, also while a
+//! plan runs: the place may be taken in the next moment anyhow.
 
 mod demand;
 mod machines;
@@ -11,7 +11,7 @@ mod quota;
 mod volumes;
 
 use super::Kube;
-use super::look::Look;
+use super::reader::Reader;
 use super::report::{self, Seen};
 use super::scaled::Scaled;
 use crate::kubernetes::Failure;
@@ -69,18 +69,18 @@ fn places_for(places: &[Place], mut serves: impl FnMut(&Place) -> bool) -> Optio
 impl Kube {
     /// Reads what members are placed in.
     pub(super) async fn ground(&self, scaled: &Scaled) -> Result<Ground, Unread> {
-        let look = Look::kept(&self.server, &self.watches);
+        let reader = Reader::relaxed(&self.server, &self.watches);
         let quotas = self.below("/api/v1", "resourcequotas");
         let templates = demand::templates(&scaled.set);
         let classes = async {
             if templates.is_empty() {
                 Ok(Vec::new())
             } else {
-                look.shared("/apis/storage.k8s.io/v1/storageclasses").await
+                reader.shared("/apis/storage.k8s.io/v1/storageclasses").await
             }
         };
         let (quotas, machines, classes) =
-            tokio::join!(look.shared(&quotas), look.shared("/api/v1/nodes"), classes);
+            tokio::join!(reader.shared(&quotas), reader.shared("/api/v1/nodes"), classes);
         let quotas = quotas.map_err(|failure| Unread::new("ResourceQuotas", &failure))?;
         let machines = at_large("nodes", machines)?.unwrap_or_default();
         let classes = at_large("StorageClasses", classes)?;
@@ -88,7 +88,7 @@ impl Kube {
         let classes: Vec<StorageClass> = parsed("StorageClasses", &classes.unwrap_or_default())?;
         let is_unmade = |claim| volumes::unmade(claim, &classes).is_some();
         let volumes = if seen && templates.iter().any(is_unmade) {
-            at_large("PersistentVolumes", look.shared("/api/v1/persistentvolumes").await)?
+            at_large("PersistentVolumes", reader.shared("/api/v1/persistentvolumes").await)?
         } else {
             None
         };
@@ -113,8 +113,8 @@ fn parsed<T: DeserializeOwned>(what: &str, list: &[Arc<Value>]) -> Result<Vec<T>
     list.iter().map(one).collect()
 }
 
-/// What is told: the narrowest bound; that there is none within sight; or why nobody knows.
-pub(super) fn told(seen: &Seen, source: &Source) -> Told<Value> {
+/// The reading of the room that is left: the narrowest bound; that none is within sight; or why it is not known.
+pub(super) fn reading(seen: &Seen, source: &Source) -> Told<Value> {
     match &seen.ground {
         Err(unread) => Told::gap(unread.gap.clone(), &*unread.why),
         Ok(ground) => match room(seen, ground) {

@@ -73,8 +73,8 @@ impl Scaled {
             return set;
         }
         let spec = number(self.metadata.generation);
-        let told = self.object["status"]["observedGeneration"].as_u64();
-        let is_done = told.is_none_or(|told| told >= spec)
+        let observed = self.object["status"]["observedGeneration"].as_u64();
+        let is_done = observed.is_none_or(|observed| observed >= spec)
             && asked(&self.set) == self.replicas
             && set.observed >= set.spec;
         Generation { spec, observed: if is_done { spec } else { spec.saturating_sub(1) } }

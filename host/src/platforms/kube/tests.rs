@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 mod front;
-mod look;
+mod reader;
 mod room;
 mod volumes;
 mod workload;
@@ -159,14 +159,14 @@ fn message(outcome: &Outcome) -> &str {
 #[tokio::test]
 async fn members_are_pods_with_their_uid_their_addresses_and_their_domain() {
     let cluster = Cluster::new().await;
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let slots = report.slots.value().unwrap();
-    let told: Vec<_> = slots
+    let reading: Vec<_> = slots
         .iter()
         .map(|slot| (&*slot.slot, slot.running, &*slot.incarnation, slot.domain.value().unwrap().as_str()))
         .collect();
     assert_eq!(
-        told,
+        reading,
         [
             ("db-main-0", true, "pod-0", "a/machine-0"),
             ("db-main-1", true, "pod-1", "machine-1"),
@@ -193,14 +193,14 @@ async fn a_pod_that_is_not_there_or_does_not_run_has_no_address_of_its_own() {
         pod["status"]["containerStatuses"][0]["state"] =
             json!({ "waiting": { "reason": "CrashLoopBackOff" } });
     });
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let slots = report.slots.value().unwrap();
-    let told: Vec<_> = slots
+    let reading: Vec<_> = slots
         .iter()
         .map(|slot| (slot.running, &*slot.incarnation, slot.endpoints.get("client").map(String::as_str)))
         .collect();
     assert_eq!(
-        told,
+        reading,
         [(false, "pod-0", Some("http://10.0.0.0:2379")), (false, "", None), (false, "pod-2", None)]
     );
 }
@@ -209,7 +209,7 @@ async fn a_pod_that_is_not_there_or_does_not_run_has_no_address_of_its_own() {
 async fn a_pod_beyond_the_wished_size_is_still_a_member_and_nothing_is_vacant() {
     let cluster = Cluster::new().await;
     cluster.objects.lock().unwrap().put(&pod_path(3), pod(3));
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     assert_eq!(report.slots.value().unwrap().len(), 4);
     assert!(report.vacant.value().unwrap().is_empty());
 }
@@ -225,7 +225,7 @@ async fn ordinals_start_where_the_owner_says_and_count_as_numbers() {
         cluster.objects.lock().unwrap().remove(&pod_path(ordinal));
         cluster.objects.lock().unwrap().put(&pod_path(ordinal + 8), pod(ordinal + 8));
     }
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let slots: Vec<_> = report.slots.value().unwrap().iter().map(|slot| slot.slot.to_string()).collect();
     assert_eq!(slots, ["db-main-8", "db-main-9", "db-main-10"]);
     assert_eq!(&*report.vacant.value().unwrap()[0].slot, "db-main-11");
@@ -245,7 +245,7 @@ async fn a_claim_that_was_left_behind_is_not_taken_for_a_blank_volume() {
         .lock()
         .unwrap()
         .put("/api/v1/namespaces/shop/persistentvolumeclaims/data-db-main-3", claim);
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let vacant = report.vacant.value().unwrap();
     let Told::Gap { detail, .. } = &vacant[0].marker else { panic!("{:?}", vacant[0].marker) };
     assert!(detail.contains("data-db-main-3") && detail.contains("hint:"), "{detail}");
@@ -257,26 +257,26 @@ async fn what_may_not_be_read_is_a_gap_and_not_empty() {
     let refusal = || Reply::status(403, "is forbidden: User \"x\" cannot list resource");
     let cluster = Cluster::new().await;
     cluster.spoil(|call| call.path.contains("/pods"), false, refusal());
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     assert!(
         matches!(&report.slots, Told::Gap { reason: Gap::Error, detail } if detail.contains("forbidden"))
     );
     cluster.spoil(|call| call.path.contains("claims"), false, refusal());
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     assert_eq!(report.slots.value().unwrap().len(), 3);
     assert!(matches!(&report.vacant.value().unwrap()[0].marker, Told::Gap { reason: Gap::Error, .. }));
     cluster.spoil(|call| call.path.contains("/nodes"), false, refusal());
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     assert!(matches!(&report.slots.value().unwrap()[0].domain, Told::Gap { reason: Gap::Error, .. }));
     cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
-    assert!(cluster.kube.look(true).await.slots.value().is_none());
+    assert!(cluster.kube.read(true).await.slots.value().is_none());
 }
 
 #[tokio::test]
 async fn a_pod_of_an_earlier_workload_of_the_same_name_is_nobodys_member() {
     let cluster = Cluster::new().await;
     cluster.change(&pod_path(1), |pod| pod["metadata"]["ownerReferences"][0]["uid"] = json!("another"));
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     assert!(matches!(report.slots, Told::Gap { reason: Gap::Conflicting, .. }), "{:?}", report.slots);
 }
 
@@ -285,7 +285,7 @@ async fn a_rollout_and_a_pod_that_somebody_restarts_are_operations() {
     let cluster = Cluster::new().await;
     cluster.change(WORKLOAD, |object| object["status"]["updateRevision"] = json!("r2"));
     cluster.change(&pod_path(2), |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let found: Vec<_> =
         report.operations.value().unwrap().iter().map(|it| (it.id.clone(), it.kind)).collect();
     let expected = [
@@ -298,7 +298,7 @@ async fn a_rollout_and_a_pod_that_somebody_restarts_are_operations() {
 #[tokio::test]
 async fn the_first_write_of_an_epoch_stamps_and_every_write_names_what_was_read() {
     let cluster = Cluster::new().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     assert_eq!(cluster.act(&start("db-main-3", 4)).await, Outcome::Applied);
     let writes = cluster.writes();
     let [stamp, scale] = writes.as_slice() else { panic!("{writes:?}") };
@@ -357,7 +357,7 @@ async fn what_does_not_fit_the_world_is_refused_and_nothing_is_written() {
     ];
     for (change, verb, words) in rows {
         let cluster = Cluster::new().await;
-        cluster.kube.look(true).await;
+        cluster.kube.read(true).await;
         cluster.change(WORKLOAD, change);
         let outcome = cluster.act(&verb).await;
         assert!(
@@ -378,7 +378,7 @@ async fn nothing_is_written_before_anything_was_observed() {
 #[tokio::test]
 async fn a_deposed_daemon_writes_nothing_whatever_it_has_read() {
     let cluster = Cluster::new().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     // It has read the object; before its write arrives, its successor stamps.
     let objects = cluster.objects.clone();
     cluster.server.script(move |call| {
@@ -403,7 +403,7 @@ async fn a_write_that_was_not_answered_is_looked_for_and_never_repeated() {
     {
         for carried_out in [true, false] {
             let cluster = Cluster::new().await;
-            cluster.kube.look(true).await;
+            cluster.kube.read(true).await;
             cluster.spoil(is_scale, carried_out, reply.clone());
             let outcome = cluster.act(&start("db-main-3", 4)).await;
             let as_expected = match &outcome {
@@ -420,7 +420,7 @@ async fn a_write_that_was_not_answered_is_looked_for_and_never_repeated() {
 #[tokio::test]
 async fn what_an_admission_plugin_made_of_a_write_is_not_taken_for_ours() {
     let cluster = Cluster::new().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     cluster.spoil(is_scale, false, Reply::Json(200, json!({ "kind": "Scale", "spec": { "replicas": 3 } })));
     assert!(matches!(cluster.act(&start("db-main-3", 4)).await, Outcome::Unknown { .. }));
     let denial = "admission webhook \"shrink.example\" denied the request: not now";
@@ -435,7 +435,7 @@ async fn what_an_admission_plugin_made_of_a_write_is_not_taken_for_ours() {
 #[tokio::test]
 async fn a_new_leader_puts_its_epoch_on_whatever_is_under_way_and_the_last_one_can_do_nothing_more() {
     let cluster = Cluster::new().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     let read = cluster.workload();
     // In the middle of everything: the controller is behind.
     cluster.change(WORKLOAD, |workload| workload["metadata"]["generation"] = json!(5));

@@ -39,7 +39,7 @@ pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Told<Value
         },
         Err(why) => Told::gap(Gap::Error, format!("PodDisruptionBudgets: {why}")),
     };
-    let (refusals, room) = (tell(source, &refusals(seen)), room::told(seen, source));
+    let (refusals, room) = (tell(source, &refusals(seen)), room::reading(seen, source));
     [
         (IDENTITY, tell(source, &identity)),
         (RIVALS, rivals),
@@ -47,7 +47,7 @@ pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Told<Value
         (REFUSALS, refusals),
         (ROOM, room),
     ]
-    .map(|(name, told)| (name.to_owned(), told))
+    .map(|(name, reading)| (name.to_owned(), reading))
     .into()
 }
 

@@ -17,12 +17,12 @@ const MAX_BYTES: u64 = 16 << 20;
 pub(super) struct Chronicle {
     disk: RealDisk,
     name: String,
-    told: Told,
+    content: Content,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Told {
+struct Content {
     format_version: u32,
     world: String,
     seed: u64,
@@ -56,32 +56,32 @@ impl Chronicle {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(at(file, &error)),
         };
-        if let Some(told) = found {
-            if told.world == world && told.seed == seed {
-                return Ok(Self { disk, name, told });
+        if let Some(content) = found {
+            if content.world == world && content.seed == seed {
+                return Ok(Self { disk, name, content });
             }
             tracing::warn!(file = %file.display(), "another world or seed is asked for: a new world begins");
         }
-        let told = Told {
+        let content = Content {
             format_version: FORMAT_VERSION,
             world: world.to_owned(),
             seed,
             began_wall_ms: wall_ms,
             calls: Vec::new(),
         };
-        let chronicle = Self { disk, name, told };
+        let chronicle = Self { disk, name, content };
         chronicle.keep().map_err(|error| at(file, &error))?;
         Ok(chronicle)
     }
 
     /// What was done, oldest first.
     pub(super) fn calls(&self) -> &[Call] {
-        &self.told.calls
+        &self.content.calls
     }
 
     /// When the world began, in milliseconds since 1970.
     pub(super) fn began_wall_ms(&self) -> i64 {
-        self.told.began_wall_ms
+        self.content.began_wall_ms
     }
 
     /// Adds what is about to be done, durably.
@@ -89,18 +89,18 @@ impl Chronicle {
     /// # Errors
     /// When it may not last; then it must not be done.
     pub(super) fn add(&mut self, call: Call) -> io::Result<()> {
-        if self.told.calls.len() >= MAX_CALLS {
+        if self.content.calls.len() >= MAX_CALLS {
             let place = self.disk.place(&self.name);
             let hint =
                 format!("{MAX_CALLS} calls are all that it remembers; stop the daemon and remove {place}");
             return Err(io::Error::other(hint));
         }
-        self.told.calls.push(call);
-        self.keep().inspect_err(|_| drop(self.told.calls.pop()))
+        self.content.calls.push(call);
+        self.keep().inspect_err(|_| drop(self.content.calls.pop()))
     }
 
     fn keep(&self) -> io::Result<()> {
-        let bytes = serde_json::to_vec(&self.told)?;
+        let bytes = serde_json::to_vec(&self.content)?;
         match disk::replace(&self.disk, &self.name, &bytes) {
             Ok(()) => Ok(()),
             Err(ReplaceError::Before(error)) => Err(error),
@@ -113,13 +113,13 @@ impl Chronicle {
     }
 }
 
-fn read(bytes: &[u8]) -> io::Result<Told> {
-    let told: Told = serde_json::from_slice(bytes)?;
-    if told.format_version != FORMAT_VERSION {
-        let problem = format!("formatVersion {} is not known", told.format_version);
+fn read(bytes: &[u8]) -> io::Result<Content> {
+    let content: Content = serde_json::from_slice(bytes)?;
+    if content.format_version != FORMAT_VERSION {
+        let problem = format!("formatVersion {} is not known", content.format_version);
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
-    Ok(told)
+    Ok(content)
 }
 
 /// An error with its place and what to do.

@@ -456,7 +456,7 @@ mod tests {
         let both = Sizes { memory_bytes: Some(1 << 33), ..Sizes::of_members(5) };
         assert_eq!(asked(&[("memoryBytes", 1 << 33), ("members", 5)]), Ok(both));
         assert_eq!(asked(&[]), Ok(Sizes::default()));
-        for (list, told) in [
+        for (list, expected) in [
             (
                 &[("replicas", 5)][..],
                 "sizes.replicas: no such dimension; there are members, shards, cpuMilli",
@@ -464,8 +464,8 @@ mod tests {
             (&[("members", 5), ("members", 4)], "sizes.members occurs twice"),
             (&[("members", 1 << 32)], "sizes.members is 4294967296: write a whole number up to 4294967295"),
         ] {
-            let failure = asked(list).expect_err(told);
-            assert!(failure.contains(told), "{failure}");
+            let failure = asked(list).expect_err(expected);
+            assert!(failure.contains(expected), "{failure}");
         }
     }
 }

@@ -30,13 +30,13 @@ pub(super) fn parse(line: &str) -> Option<Alarm> {
     if line.is_empty() || line == NO_LEADER {
         return None;
     }
-    let (member, kind) = told(line).unwrap_or_else(|| (String::new(), line.to_owned()));
+    let (member, kind) = named(line).unwrap_or_else(|| (String::new(), line.to_owned()));
     let remedy = REMEDIES.iter().find(|(known, _)| *known == kind).map_or(ANY_REMEDY, |(_, remedy)| *remedy);
     Some(Alarm { kind, member: member.into(), remedy: remedy.to_owned() })
 }
 
-/// Whose it is, as etcd's own tools print ids, and its word.
-fn told(line: &str) -> Option<(String, String)> {
+/// The member, as etcd's own tools print ids, and the alarm's word.
+fn named(line: &str) -> Option<(String, String)> {
     let (member, kind) = line.strip_prefix("memberID:")?.split_once(' ')?;
     let kind = kind.trim().strip_prefix("alarm:")?;
     let whole = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -49,11 +49,12 @@ mod tests {
 
     #[test]
     fn an_alarm_names_its_member_as_etcds_own_tools_do_and_says_how_it_is_cleared() {
-        let told = |line| parse(line).map(|alarm| (alarm.kind, alarm.member.to_string(), alarm.remedy));
-        let (kind, member, remedy) = told("memberID:15839936106879365000 alarm:CORRUPT ").unwrap_or_default();
+        let parts = |line| parse(line).map(|alarm| (alarm.kind, alarm.member.to_string(), alarm.remedy));
+        let (kind, member, remedy) =
+            parts("memberID:15839936106879365000 alarm:CORRUPT ").unwrap_or_default();
         assert_eq!((&*kind, &*member), ("CORRUPT", "dbd2c1f7336daf88"));
         assert!(remedy.contains("hashkv") && remedy.contains("alarm disarm"), "{remedy}");
-        let (kind, _, remedy) = told("memberID:1 alarm:NOSPACE").unwrap_or_default();
+        let (kind, _, remedy) = parts("memberID:1 alarm:NOSPACE").unwrap_or_default();
         assert!(kind == "NOSPACE" && remedy.contains("defrag"), "{remedy}");
     }
 

@@ -55,10 +55,10 @@ pub(super) fn identity(data: &Path) -> Identity {
 
 /// What all files of a log say.
 fn read(log: &Path) -> Result<Metadata, String> {
-    let told = |error: io::Error| format!("{}: {error}", log.display());
+    let with_path = |error: io::Error| format!("{}: {error}", log.display());
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(log).map_err(told)?.take(MAX_FILES) {
-        names.push(entry.map_err(told)?.file_name());
+    for entry in std::fs::read_dir(log).map_err(with_path)?.take(MAX_FILES) {
+        names.push(entry.map_err(with_path)?.file_name());
     }
     names.retain(|name| name.to_str().is_some_and(|name| name.ends_with(SUFFIX)));
     names.sort();

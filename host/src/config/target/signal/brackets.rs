@@ -50,14 +50,14 @@ mod tests {
 
     #[test]
     fn brackets_and_quotes_that_do_not_close_are_told_and_those_in_text_are_not() {
-        for (query, told) in [
+        for (query, expected) in [
             ("sum(rate(a_total[1m])", "`(` is not closed"),
             ("sum(rate(a_total[1m)])", "`[` is closed by `)`"),
             ("a{b=\"c}", "\" is not closed"),
             ("sum(a))", "`)` closes nothing"),
             ("a{b='c\\'", "' is not closed"),
         ] {
-            assert_eq!(unclosed(query).as_deref(), Some(told), "{query}");
+            assert_eq!(unclosed(query).as_deref(), Some(expected), "{query}");
         }
         for query in
             ["sum(rate(a_total{b=~\"(x[\"}[1m])) # )", "a{b='\\'('}", "up", "a{b=`\\`}", "a # (\n + (b)"]

@@ -57,15 +57,16 @@ fn note(who: &str, why: &str, minute: i64) -> Note {
 #[test]
 fn a_running_plan_says_where_it_stands_what_is_to_come_and_what_it_waits_for() {
     let mut journal = journal(Some(plan(3, 5, 2)));
-    let told = about(&journal);
-    let shown = (&*told.state, &*told.change, &*told.phase, &*told.waits_for, &*told.mode, told.epoch);
+    let report = about(&journal);
+    let shown =
+        (&*report.state, &*report.change, &*report.phase, &*report.waits_for, &*report.mode, report.epoch);
     assert_eq!(shown, ("Running", "3 → 5", "CatchUp", "the end of catch-up", "Enforce", 4));
     assert_eq!(
-        told.message,
+        report.message,
         "from 3 to 5 members, Running: member 2 of 2 (db-4), catch-up; waits for the end of catch-up"
     );
-    assert_eq!(told.since.map(|since| since.0), Some("2027-01-15T08:03:00Z".to_owned()));
-    let running = told.plan.unwrap();
+    assert_eq!(report.since.map(|since| since.0), Some("2027-01-15T08:03:00Z".to_owned()));
+    let running = report.plan.unwrap();
     assert_eq!((&*running.unit, &*running.asked_by), ("2 of 2", "a policy, module 0123456789ab"));
     let steps = [
         "register: done",
@@ -80,7 +81,7 @@ fn a_running_plan_says_where_it_stands_what_is_to_come_and_what_it_waits_for() {
         "kubectl annotate scalingplan/db -n shop --overwrite plimsoll.dev/cancel='shop-db-p1.7'",
         "kubectl annotate scalingplan/db -n shop --overwrite plimsoll.dev/paused='WHO: WHY'",
     ];
-    assert_eq!(told.commands, commands);
+    assert_eq!(report.commands, commands);
 
     let verb = Verb::System(SystemVerb::Promote { member: "m".into() });
     let intent = |outcome| Intent {
@@ -108,9 +109,9 @@ fn a_plan_that_waits_for_a_person_shows_what_is_approved_and_how() {
         victims: vec!["it's".into()],
         ..plan(5, 3, 0)
     };
-    let told = about(&journal(Some(waits)));
-    assert_eq!((&*told.state, &*told.waits_for), ("AwaitingApproval", "a person's approval"));
-    let running = told.plan.unwrap();
+    let report = about(&journal(Some(waits)));
+    assert_eq!((&*report.state, &*report.waits_for), ("AwaitingApproval", "a person's approval"));
+    let running = report.plan.unwrap();
     let content = "cluster c from 5 to 3 removing [it's] by module 0123456789abcdef at e";
     assert_eq!(running.approval.as_deref(), Some(content));
     assert_eq!(running.steps[1], "deregister: to come; cannot be taken back from here on");
@@ -118,7 +119,7 @@ fn a_plan_that_waits_for_a_person_shows_what_is_approved_and_how() {
     let quoted = content.replace('\'', r"'\''");
     let command =
         format!("kubectl annotate scalingplan/db -n shop --overwrite plimsoll.dev/approve='{quoted}'");
-    assert_eq!(told.commands[0], command);
+    assert_eq!(report.commands[0], command);
     // What is too long for an order is not offered as one.
     let many = (0..2_000).map(|number| number.to_string().into()).collect();
     let waits = PlanState { status: PlanStatus::AwaitingApproval, victims: many, ..plan(5, 3, 0) };
@@ -129,8 +130,8 @@ fn a_plan_that_waits_for_a_person_shows_what_is_approved_and_how() {
 #[test]
 fn held_paused_and_taken_back_are_told_with_who_and_why() {
     let held = PlanState { status: PlanStatus::Held, why: "no quorum".to_owned(), ..plan(3, 5, 2) };
-    let told = about(&journal(Some(held)));
-    assert_eq!((&*told.state, &*told.waits_for), ("Held", "no quorum"));
+    let report = about(&journal(Some(held)));
+    assert_eq!((&*report.state, &*report.waits_for), ("Held", "no quorum"));
     let mut paused = journal(Some(plan(3, 5, 2)));
     paused.memory.paused = Some(note("ann", "disk swap", 5));
     paused.memory.answered = vec![Answered {
@@ -140,15 +141,19 @@ fn held_paused_and_taken_back_are_told_with_who_and_why() {
         note: note("ann", "shop/db is paused", 5),
         obeyed: true,
     }];
-    let told = about(&paused);
-    assert_eq!((&*told.state, &*told.waits_for), ("Paused", "the end of the pause by ann: disk swap"));
-    assert_eq!(told.orders, ["pause by ann was obeyed at 2027-01-15T08:05:00Z: shop/db is paused"]);
+    let report = about(&paused);
+    assert_eq!((&*report.state, &*report.waits_for), ("Paused", "the end of the pause by ann: disk swap"));
+    assert_eq!(report.orders, ["pause by ann was obeyed at 2027-01-15T08:05:00Z: shop/db is paused"]);
     let resume = format!("plimsoll.dev/resume='{}'", at(5).wall_ms);
-    assert!(told.commands.last().is_some_and(|command| command.ends_with(&resume)), "{:?}", told.commands);
+    assert!(
+        report.commands.last().is_some_and(|command| command.ends_with(&resume)),
+        "{:?}",
+        report.commands
+    );
     let stopping = PlanState { status: PlanStatus::Stopping, undoing: true, ..plan(3, 5, 2) };
-    let told = about(&journal(Some(stopping)));
-    assert_eq!((&*told.state, &*told.phase), ("Stopping", "Undo"));
-    assert_eq!(told.plan.unwrap().steps, ["undo: under way; the member is taken back"]);
+    let report = about(&journal(Some(stopping)));
+    assert_eq!((&*report.state, &*report.phase), ("Stopping", "Undo"));
+    assert_eq!(report.plan.unwrap().steps, ["undo: under way; the member is taken back"]);
 }
 
 #[test]
@@ -164,10 +169,13 @@ fn after_its_end_it_says_how_and_an_equal_journal_is_told_in_equal_bytes() {
         why: "cancelled by ann".to_owned(),
         at: at(9),
     }];
-    let told = about(&ended);
-    assert_eq!((&*told.state, &*told.change, &*told.phase, &*told.mode), ("Aborted", "3 → 5", "", "DryRun"));
+    let report = about(&ended);
     assert_eq!(
-        told.message,
+        (&*report.state, &*report.change, &*report.phase, &*report.mode),
+        ("Aborted", "3 → 5", "", "DryRun")
+    );
+    assert_eq!(
+        report.message,
         "no plan is under way; the last one, from 3 to 5 members, ended at 3: cancelled by ann"
     );
     assert_eq!(json!(about(&ended)).to_string(), json!(about(&ended.clone())).to_string());

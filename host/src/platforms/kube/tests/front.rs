@@ -44,7 +44,7 @@ impl Cluster {
 
     /// Why nothing is known of the members.
     async fn why(&self) -> String {
-        match self.kube.look(true).await.slots {
+        match self.kube.read(true).await.slots {
             Told::Gap { detail, .. } => detail,
             other @ (Told::Value { .. } | Told::NotApplicable) => panic!("{other:?}"),
         }
@@ -54,7 +54,7 @@ impl Cluster {
 #[tokio::test]
 async fn its_members_are_the_pods_of_the_statefulset_that_it_controls() {
     let cluster = fronted().await;
-    let report = cluster.kube.look(true).await;
+    let report = cluster.kube.read(true).await;
     let slots: Vec<_> = report.slots.value().unwrap().iter().map(|slot| slot.slot.to_string()).collect();
     assert_eq!(slots, ["db-main-0", "db-main-1", "db-main-2"]);
     let generation = report.generation.value().unwrap();
@@ -67,7 +67,7 @@ async fn its_members_are_the_pods_of_the_statefulset_that_it_controls() {
 #[tokio::test]
 async fn its_scale_is_written_and_its_stamp_and_nothing_behind_it() {
     let cluster = fronted().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     assert_eq!(cluster.act(&start("db-main-3", 4)).await, Outcome::Applied);
     let writes = cluster.writes();
     let paths: Vec<&str> = writes.iter().map(|call| call.path.split('?').next().unwrap()).collect();
@@ -80,7 +80,7 @@ async fn its_scale_is_written_and_its_stamp_and_nothing_behind_it() {
     assert_eq!(cluster.group()["metadata"]["annotations"][scale::EPOCH], "7");
     assert_eq!(cluster.workload()["spec"]["replicas"], 3);
     // Until its controller has acted, nothing else is begun.
-    let generation = cluster.kube.look(true).await.generation.value().copied().unwrap();
+    let generation = cluster.kube.read(true).await.generation.value().copied().unwrap();
     assert!(generation.observed < generation.spec, "{generation:?}");
     let outcome = cluster.act(&stop("db-main-3", 3)).await;
     assert!(message(&outcome).contains("has not acted on the last change"), "{outcome:?}");
@@ -91,7 +91,7 @@ async fn one_that_does_not_tell_what_it_acted_on_has_acted_when_its_statefulset_
     let cluster = fronted().await;
     cluster.change(GROUP, |group| group["status"] = json!({}));
     let settled = async || {
-        let generation = cluster.kube.look(true).await.generation.value().copied().unwrap();
+        let generation = cluster.kube.read(true).await.generation.value().copied().unwrap();
         generation.spec == generation.observed
     };
     assert!(settled().await);
@@ -153,7 +153,7 @@ async fn a_statefulset_with_a_controller_of_its_own_is_not_scaled_past_it() {
         ..cluster.kube.config.clone()
     };
     let kube = Kube::new(cluster.kube.server.clone(), config);
-    let rivals = kube.look(true).await.facts[RIVALS].clone();
+    let rivals = kube.read(true).await.facts[RIVALS].clone();
     assert_eq!(rivals.value(), Some(&json!([{ "kind": "Database", "name": "the-db" }])));
 }
 
@@ -171,7 +171,7 @@ async fn an_autoscaler_of_either_is_a_rival() {
             "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/web",
             json!({ "metadata": { "name": "web" }, "spec": { "maxReplicas": 9, "scaleTargetRef": target } }),
         );
-        let rivals = cluster.kube.look(true).await.facts[RIVALS].value().unwrap().as_array().unwrap().len();
+        let rivals = cluster.kube.read(true).await.facts[RIVALS].value().unwrap().as_array().unwrap().len();
         assert_eq!(rivals == 1, is_rival, "{version} {kind} {name}");
     }
 }
@@ -179,7 +179,7 @@ async fn an_autoscaler_of_either_is_a_rival() {
 #[tokio::test]
 async fn a_new_leader_puts_its_epoch_on_the_resource() {
     let cluster = fronted().await;
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     cluster.kube.take_over(9).await.unwrap();
     assert_eq!(cluster.group()["metadata"]["annotations"][scale::EPOCH], "9");
     assert!(cluster.workload()["metadata"]["annotations"].is_null());

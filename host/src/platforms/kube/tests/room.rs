@@ -64,13 +64,13 @@ impl Cluster {
         self.put(&format!("/api/v1/persistentvolumes/{name}"), volume);
     }
 
-    async fn told(&self) -> Told<Value> {
-        self.kube.look(true).await.facts[ROOM].clone()
+    async fn reading(&self) -> Told<Value> {
+        self.kube.read(true).await.facts[ROOM].clone()
     }
 
     /// The room, and what bounds it; none where nothing does.
     async fn room(&self) -> Option<(u32, String)> {
-        match self.told().await {
+        match self.reading().await {
             Told::NotApplicable => None,
             Told::Value { value, .. } => {
                 let Room { members, bound } = serde_json::from_value(value).unwrap();
@@ -325,8 +325,8 @@ async fn quotas_that_may_not_be_read_are_a_gap_and_what_the_cluster_hides_is_not
     for (status, reason) in [(403, Gap::NotScraped), (500, Gap::Error)] {
         let cluster = Cluster::new().await;
         cluster.spoil(|call| call.path.contains("/resourcequotas"), false, Reply::status(status, "no"));
-        let told = cluster.told().await;
-        let is_gap = matches!(&told, Told::Gap { reason: why, detail } if *why == reason && detail.contains("ResourceQuotas"));
-        assert!(is_gap, "{status}: {told:?}");
+        let reading = cluster.reading().await;
+        let is_gap = matches!(&reading, Told::Gap { reason: why, detail } if *why == reason && detail.contains("ResourceQuotas"));
+        assert!(is_gap, "{status}: {reading:?}");
     }
 }

@@ -48,7 +48,7 @@ fn stone(cluster: &Cluster, key: &str, text: &str) {
 }
 
 async fn marker(cluster: &Cluster) -> Result<Marker, String> {
-    match &cluster.kube.look(true).await.vacant.value().unwrap()[0].marker {
+    match &cluster.kube.read(true).await.vacant.value().unwrap()[0].marker {
         Told::Value { value, .. } => Ok(value.clone()),
         Told::Gap { detail, .. } => Err(detail.clone()),
         Told::NotApplicable => Err("not applicable".to_owned()),
@@ -136,7 +136,7 @@ fn removed(members: &[&str]) -> Permit {
 }
 
 async fn stopped(cluster: &Cluster, permit: &Permit) -> Outcome {
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     cluster.kube.act(permit, &stop("db-main-2", 2)).await
 }
 
@@ -243,37 +243,37 @@ async fn tombstones_that_name_every_claim_are_not_asked_for_again_at_rest() {
     stone(&cluster, "c1.d", r#"{"pod":"db-main-3","claims":["claim-3"],"data":["x"]}"#);
     let is_read = |call: &Received| call.method == "GET" && call.path.contains(CONFIG_MAP);
     let reads = || cluster.server.calls().iter().filter(|call| is_read(call)).count();
-    cluster.kube.look(false).await;
+    cluster.kube.read(false).await;
     assert_eq!(reads(), 1, "nothing is known yet");
-    cluster.kube.look(false).await;
-    cluster.kube.look(false).await;
+    cluster.kube.read(false).await;
+    cluster.kube.read(false).await;
     assert_eq!(reads(), 1);
-    cluster.kube.look(true).await;
+    cluster.kube.read(true).await;
     assert_eq!(reads(), 2, "before anything begins they are read anew");
 }
 
 #[tokio::test]
 async fn a_tombstone_that_would_be_refused_is_told_before_a_member_is_struck() {
     use plimsoll_wire::workload::REFUSALS;
-    let told =
-        async |cluster: &Cluster| cluster.kube.look(true).await.facts[REFUSALS].value().unwrap().clone();
+    let reading =
+        async |cluster: &Cluster| cluster.kube.read(true).await.facts[REFUSALS].value().unwrap().clone();
     let is_asked = |call: &Received| call.method == "PATCH" && call.path.starts_with(MAP);
     let good = leaving().await;
-    assert_eq!(told(&good).await, json!([]));
+    assert_eq!(reading(&good).await, json!([]));
     assert_eq!(stones(&good), Value::Null, "what was only asked is not kept");
     for (code, word) in [(403, "no right"), (422, "immutable when `immutable` is set"), (404, "not found")] {
         let cluster = leaving().await;
         cluster.spoil(is_asked, false, Reply::status(code, word));
-        let told = told(&cluster).await;
-        assert_eq!(told[0]["verb"], "stop", "{told}");
-        assert!(told[0]["why"].as_str().unwrap().contains(word), "{told}");
+        let reading = reading(&cluster).await;
+        assert_eq!(reading[0]["verb"], "stop", "{reading}");
+        assert!(reading[0]["why"].as_str().unwrap().contains(word), "{reading}");
     }
     // A server that has no time now refuses nothing.
     let busy = leaving().await;
     busy.spoil(is_asked, false, Reply::status(503, "later"));
-    assert_eq!(told(&busy).await, json!([]));
+    assert_eq!(reading(&busy).await, json!([]));
     // Where nobody sets anything aside nobody needs one.
     let plain = Cluster::new().await;
-    assert_eq!(told(&plain).await, json!([]));
+    assert_eq!(reading(&plain).await, json!([]));
     assert!(plain.server.calls().iter().all(|call| call.method == "GET"));
 }

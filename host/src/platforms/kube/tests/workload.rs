@@ -21,14 +21,14 @@ fn budget(observed: i64) -> Value {
     })
 }
 
-async fn told(cluster: &Cluster, name: &str) -> Told<Value> {
-    cluster.kube.look(true).await.facts[name].clone()
+async fn reading(cluster: &Cluster, name: &str) -> Told<Value> {
+    cluster.kube.read(true).await.facts[name].clone()
 }
 
 #[tokio::test]
 async fn an_autoscaler_of_this_very_workload_is_a_rival_and_another_is_none() {
     let cluster = Cluster::new().await;
-    assert_eq!(told(&cluster, RIVALS).await.value(), Some(&json!([])));
+    assert_eq!(reading(&cluster, RIVALS).await.value(), Some(&json!([])));
     for (kind, version, rivals) in [
         ("StatefulSet", "apps/v1", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
         ("StatefulSet", "", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
@@ -36,7 +36,7 @@ async fn an_autoscaler_of_this_very_workload_is_a_rival_and_another_is_none() {
         ("StatefulAutoscaler", "plimsoll.dev/v1alpha1", json!([])),
     ] {
         cluster.objects.lock().unwrap().put(AUTOSCALER, autoscaler(kind, version));
-        assert_eq!(told(&cluster, RIVALS).await.value(), Some(&rivals), "{kind} {version}");
+        assert_eq!(reading(&cluster, RIVALS).await.value(), Some(&rivals), "{kind} {version}");
     }
 }
 
@@ -48,12 +48,12 @@ async fn a_budget_that_covers_the_pods_is_told_with_those_that_are_ready() {
     });
     cluster.objects.lock().unwrap().put(BUDGET, budget(2));
     let wanted = json!([{ "name": "db", "desired": 2, "healthy": 2, "members": ["db-main-1"] }]);
-    assert_eq!(told(&cluster, BUDGETS).await.value(), Some(&wanted));
+    assert_eq!(reading(&cluster, BUDGETS).await.value(), Some(&wanted));
     // Of other pods.
     cluster.change(BUDGET, |budget| budget["spec"]["selector"] = json!({ "matchLabels": { "app": "web" } }));
-    assert_eq!(told(&cluster, BUDGETS).await.value(), Some(&json!([])));
+    assert_eq!(reading(&cluster, BUDGETS).await.value(), Some(&json!([])));
     cluster.objects.lock().unwrap().put(BUDGET, budget(1));
-    assert!(matches!(told(&cluster, BUDGETS).await, Told::Gap { reason: Gap::Stale, .. }));
+    assert!(matches!(reading(&cluster, BUDGETS).await, Told::Gap { reason: Gap::Stale, .. }));
 }
 
 #[tokio::test]
@@ -65,12 +65,12 @@ async fn what_may_not_be_read_is_a_gap_that_names_it() {
         ("poddisruptionbudgets", BUDGETS, "PodDisruptionBudgets"),
     ] {
         cluster.spoil(move |call| call.path.contains(plural), false, refusal());
-        let told = told(&cluster, name).await;
-        assert!(matches!(&told, Told::Gap { detail, .. } if detail.contains(kind)), "{told:?}");
+        let reading = reading(&cluster, name).await;
+        assert!(matches!(&reading, Told::Gap { detail, .. } if detail.contains(kind)), "{reading:?}");
     }
     cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
     for name in [IDENTITY, RIVALS, BUDGETS, REFUSALS] {
-        assert!(told(&cluster, name).await.value().is_none(), "{name}");
+        assert!(reading(&cluster, name).await.value().is_none(), "{name}");
     }
 }
 
@@ -82,14 +82,14 @@ async fn whoever_owns_the_size_beside_us_is_named() {
         object["metadata"]["managedFields"] = json!([owns("plimsoll"), owns("argocd-controller")]);
     });
     let wanted = json!({ "uid": "workload", "sizeOwners": ["argocd-controller"] });
-    assert_eq!(told(&cluster, IDENTITY).await.value(), Some(&wanted));
+    assert_eq!(reading(&cluster, IDENTITY).await.value(), Some(&wanted));
 }
 
 /// What would be refused, as `verb: why`.
 async fn refusals(cluster: &Cluster) -> Vec<String> {
-    let told = told(cluster, REFUSALS).await.value().unwrap().clone();
+    let reading = reading(cluster, REFUSALS).await.value().unwrap().clone();
     let line = |one: &Value| format!("{}: {}", one["verb"].as_str().unwrap(), one["why"].as_str().unwrap());
-    told.as_array().unwrap().iter().map(line).collect()
+    reading.as_array().unwrap().iter().map(line).collect()
 }
 
 #[tokio::test]
@@ -99,9 +99,9 @@ async fn a_stop_that_would_delete_the_members_data_is_told_before_anything_begin
     cluster.change(WORKLOAD, |set| {
         set["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({ "whenScaled": "Delete" });
     });
-    let told = refusals(&cluster).await;
+    let reading = refusals(&cluster).await;
     let refused = cluster.act(&stop("db-main-2", 2)).await;
-    assert_eq!(told, [format!("stop: {}", message(&refused))], "in the words of the refusal itself");
+    assert_eq!(reading, [format!("stop: {}", message(&refused))], "in the words of the refusal itself");
 }
 
 #[tokio::test]

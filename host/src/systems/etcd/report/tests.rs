@@ -100,8 +100,8 @@ fn with_learner(name: &str) -> Survey {
     })
 }
 
-fn reason<T>(told: &Told<T>) -> Option<Gap> {
-    match told {
+fn reason<T>(reading: &Told<T>) -> Option<Gap> {
+    match reading {
         Told::Gap { reason, .. } => Some(reason.clone()),
         Told::Value { .. } | Told::NotApplicable => None,
     }

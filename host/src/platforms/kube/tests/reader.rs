@@ -1,4 +1,4 @@
-//! What a look costs, and that a cheap one says the same.
+//! What a read costs, and that a cached one says what a direct one says.
 
 use super::*;
 use plimsoll_core::observation::Slot;
@@ -13,18 +13,18 @@ fn reads(cluster: &Cluster) -> usize {
     cluster.server.calls().iter().filter(|call| !is_watch(call)).count()
 }
 
-/// Looks until a look asks nothing.
+/// Reads until a read asks nothing.
 async fn settle(cluster: &Cluster, kube: &Kube) {
     let quiet = async {
         loop {
             let before = reads(cluster);
-            kube.look(false).await;
+            kube.read(false).await;
             if reads(cluster) == before {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), quiet).await.expect("a look that asks nothing");
+    tokio::time::timeout(Duration::from_secs(30), quiet).await.expect("a read that asks nothing");
 }
 
 #[tokio::test]
@@ -33,18 +33,18 @@ async fn at_rest_a_look_asks_nothing_and_says_what_a_direct_one_says() {
     cluster.spoil(is_watch, false, Reply::Hang);
     settle(&cluster, &cluster.kube).await;
     let before = reads(&cluster);
-    let mut glanced = cluster.kube.look(false).await;
+    let mut cached = cluster.kube.read(false).await;
     for _ in 0..5 {
-        glanced = cluster.kube.look(false).await;
+        cached = cluster.kube.read(false).await;
     }
     assert_eq!(reads(&cluster), before);
-    let direct = cluster.kube.look(true).await;
-    assert_eq!(format!("{glanced:?}"), format!("{direct:?}"));
+    let direct = cluster.kube.read(true).await;
+    assert_eq!(format!("{cached:?}"), format!("{direct:?}"));
     assert_eq!(direct.slots.value().map(Vec::len), Some(3));
     let asked = reads(&cluster);
     assert!(asked > before);
-    // What is watched may be of before that look.
-    cluster.kube.look(false).await;
+    // The cache may be older than that read.
+    cluster.kube.read(false).await;
     assert!(reads(&cluster) > asked);
 }
 
@@ -55,11 +55,11 @@ async fn targets_of_a_namespace_share_what_is_watched() {
     let neighbour = Kube::new(cluster.kube.server.clone(), cluster.kube.config.clone());
     settle(&cluster, &cluster.kube).await;
     let before = reads(&cluster);
-    let report = neighbour.look(false).await;
+    let report = neighbour.read(false).await;
     assert_eq!((reads(&cluster), report.slots.value().map(Vec::len)), (before, Some(3)));
     // It goes on for who is left.
     drop(neighbour);
-    cluster.kube.look(false).await;
+    cluster.kube.read(false).await;
     assert_eq!(reads(&cluster), before);
 }
 
@@ -68,17 +68,17 @@ async fn a_change_is_seen_without_asking() {
     let cluster = Cluster::new().await;
     let gone = json!({ "metadata": { "namespace": "shop", "name": "db-main-2", "resourceVersion": "99" } });
     let event = json!({ "type": "DELETED", "object": gone });
-    let told: &'static str = String::leak(format!("{event}\n"));
-    let (objects, told_once) = (cluster.objects.clone(), AtomicBool::new(false));
+    let text: &'static str = String::leak(format!("{event}\n"));
+    let (objects, sent_once) = (cluster.objects.clone(), AtomicBool::new(false));
     cluster.server.script(move |call| match (is_watch(call), call.path.contains("/pods?")) {
-        (true, true) if !told_once.swap(true, Ordering::SeqCst) => Reply::Text(200, told),
+        (true, true) if !sent_once.swap(true, Ordering::SeqCst) => Reply::Text(200, text),
         (true, true | false) => Reply::Hang,
         (false, true | false) => objects.lock().unwrap().answer(call),
     });
     // Its place is still asked for.
     let is_gone = |slots: &Vec<Slot>| slots.len() == 3 && slots[2].incarnation.is_empty();
     let seen = async {
-        while !cluster.kube.look(false).await.slots.value().is_some_and(is_gone) {
+        while !cluster.kube.read(false).await.slots.value().is_some_and(is_gone) {
             tokio::task::yield_now().await;
         }
     };
@@ -90,7 +90,7 @@ async fn what_may_not_be_watched_is_read_and_what_may_not_be_read_is_a_gap() {
     let cluster = Cluster::new().await;
     cluster.spoil(is_watch, false, Reply::status(403, "watch is not yours"));
     for _ in 0..20 {
-        assert_eq!(cluster.kube.look(false).await.slots.value().map(Vec::len), Some(3));
+        assert_eq!(cluster.kube.read(false).await.slots.value().map(Vec::len), Some(3));
     }
     let is_pods = |call: &Received| call.path.contains("/pods");
     cluster.spoil(
@@ -99,7 +99,7 @@ async fn what_may_not_be_watched_is_read_and_what_may_not_be_read_is_a_gap() {
         Reply::status(403, "pods are not yours"),
     );
     let gap = async {
-        while cluster.kube.look(false).await.slots.value().is_some() {
+        while cluster.kube.read(false).await.slots.value().is_some() {
             tokio::task::yield_now().await;
         }
     };

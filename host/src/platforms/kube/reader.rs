@@ -1,8 +1,9 @@
-//! Where a look gets its objects: from the server itself, or from what is watched. A look that may begin something, and
-//! every look while a plan runs, is of the first kind; one of the other kind costs the server nothing.
+//! Direct and cached reads. A direct read asks the API server; a cached read takes what the watches hold and costs the
+//! server nothing. A cached read may be older than the world, so whatever may begin something, and everything while a
+//! plan runs, is read directly.
 //!
-//! Everything is watched once for all targets of a namespace: a list costs the server the whole namespace, whatever selector
-//! comes with it. Of pods only those with an ordinal are held (`host/src/kubernetes/watch/shared.rs`).
+//! All targets of a namespace share their watches: a list costs the server the whole namespace, whatever its selector. Of
+//! pods only those with an ordinal are held (`host/src/kubernetes/watch/shared.rs`).
 
 use crate::kubernetes::watch::{FRESH, View, Watched};
 use crate::kubernetes::{ApiServer, Failure};
@@ -12,13 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a look waits for what is watched to be read anew, before it asks for itself: a page of a list may take as long.
+/// How long a cached read waits for the watch to catch up before it asks the server: a page of a list may take as long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same for what may as well be a little old: then it asks for itself.
+/// The same for a relaxed read, which may be a little old.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a target has watched, and when it was last looked at directly.
+/// A target's watches, and when it was last read directly.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     /// By path. They end with the target.
@@ -27,12 +28,12 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Notes that a direct look begins.
-    pub(super) fn looked_directly(&self) {
+    /// Notes that a direct read begins.
+    pub(super) fn read_directly(&self) {
         *self.direct.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether what is watched is surely not older than the last direct look: for as long as what is gone by may be old.
+    /// Whether the cache is surely not older than the last direct read. A cached read may be as old as `FRESH`.
     fn may_serve(&self) -> bool {
         let last = *self.direct.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_none_or(|at| at.elapsed() > FRESH)
@@ -43,38 +44,38 @@ impl Watches {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.entry(path.to_owned()).or_insert_with(|| server.watched(path)).clone()
         };
-        // Forbidden, or silent for ever: the server is asked, and its own words are told.
+        // Forbidden, or silent for ever: the server is asked, and its own words are reported.
         watched.recent(patience).await
     }
 }
 
-/// One look.
+/// Where reads go: to the server, or to the cache first.
 #[derive(Clone)]
-pub(super) struct Look {
+pub(super) struct Reader {
     server: Arc<ApiServer>,
     /// None for a direct one.
     watches: Option<Arc<Watches>>,
     patience: Duration,
 }
 
-impl Look {
-    /// A look past everything that is kept.
+impl Reader {
+    /// Reads the server, past every cache.
     pub(super) fn direct(server: &Arc<ApiServer>) -> Self {
         Self { server: server.clone(), watches: None, patience: PATIENCE }
     }
 
-    /// A look at what is watched, and a direct one where that is not sure to be good enough.
-    pub(super) fn watched(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
+    /// Reads the cache, and the server where the cache may be older than the last direct read.
+    pub(super) fn cached(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
         let kept = watches.may_serve().then(|| watches.clone());
         Self { server: server.clone(), watches: kept, patience: PATIENCE }
     }
 
-    /// A look at what is watched, however shortly after a direct one: for what decides nothing that a moment could change.
-    pub(super) fn kept(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
+    /// Reads the cache however shortly after a direct read: for facts that do not change from one moment to the next.
+    pub(super) fn relaxed(server: &Arc<ApiServer>, watches: &Arc<Watches>) -> Self {
         Self { server: server.clone(), watches: Some(watches.clone()), patience: SHORT_PATIENCE }
     }
 
-    /// Whether it is past everything that is kept.
+    /// Whether it reads past every cache.
     pub(super) fn is_direct(&self) -> bool {
         self.watches.is_none()
     }
@@ -104,8 +105,8 @@ impl Look {
         }
     }
 
-    /// Those of a namespace whose names begin so, and that a label selector fits, in the server's words and in ours. Of
-    /// thousands that are watched only these are looked at.
+    /// Those of a namespace whose names begin so and whose labels fit: the selector in the server's words, and in ours. Of
+    /// thousands that are cached only these are examined.
     pub(super) async fn named(
         &self,
         path: &str,
@@ -134,7 +135,7 @@ impl Look {
         self.watches.as_ref()?.view(&self.server, path, self.patience).await
     }
 
-    /// One object below a path, with its namespace (empty for what has none). One that is not seen is asked for.
+    /// One object below a path, with its namespace (empty for what has none). One that is not cached is read directly.
     pub(super) async fn read(&self, path: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
         let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
         let view = self.view(path).await;

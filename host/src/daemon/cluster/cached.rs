@@ -1,4 +1,5 @@
-//! What one look at the cluster's objects tells, and whether it is news. Pure.
+//! One read of the cluster's objects from the cache: documents, wishes and orders, and whether anything in it is news.
+//! Pure.
 
 use crate::config::{Objects, TargetKey, Unseen};
 use crate::kubernetes::managed::annotator;
@@ -28,16 +29,16 @@ pub(in crate::daemon) struct Seen {
     pub(in crate::daemon) approver: Option<String>,
 }
 
-/// One look.
+/// One read of the cached objects.
 #[derive(Clone, Debug, Default)]
-pub(in crate::daemon) struct Look {
+pub(in crate::daemon) struct CachedRead {
     autoscalers: BTreeMap<Arc<str>, (Arc<Value>, Seen)>,
     unseen: Unseen,
     orders: BTreeMap<String, Vec<Written>>,
     plans_unseen: Unseen,
 }
 
-impl Look {
+impl CachedRead {
     pub(in crate::daemon) fn new(autoscalers: &Sight, plans: &Sight) -> Self {
         let seen =
             |(key, object): (&String, &Arc<Value>)| (Arc::from(key.as_str()), (object.clone(), seen(object)));
@@ -55,7 +56,7 @@ impl Look {
         self.unseen.0.is_empty() && self.plans_unseen.0.is_empty()
     }
 
-    /// Whether there is anything in it for the loop; a status that was written, by us above all, is not.
+    /// Whether the loop has anything to do about it. A change of a status alone is none: we write most of those.
     pub(super) fn is_news_after(&self, old: &Self) -> bool {
         let same = |one: (&Arc<str>, &(Arc<Value>, Seen)), other: (&Arc<str>, &(Arc<Value>, Seen))| {
             let ((key, (object, seen)), (old_key, (old_object, old_seen))) = (one, other);
@@ -163,21 +164,21 @@ mod tests {
         TargetKey { namespace: "shop".to_owned(), name: "db".to_owned() }
     }
 
-    fn look(spec: Value, annotations: Value, status: Value) -> Look {
-        Look::new(&sight(vec![object("db", spec, annotations, status)]), &Sight::default())
+    fn cached(spec: Value, annotations: Value, status: Value) -> CachedRead {
+        CachedRead::new(&sight(vec![object("db", spec, annotations, status)]), &Sight::default())
     }
 
     #[test]
     fn a_status_is_no_news_and_everything_that_somebody_wrote_is() {
-        let before = look(json!({ "a": 1 }), json!({}), json!({}));
-        assert!(!look(json!({ "a": 1 }), json!({}), json!({ "size": 3 })).is_news_after(&before));
-        assert!(look(json!({ "a": 2 }), json!({}), json!({})).is_news_after(&before));
-        assert!(look(json!({ "a": 1 }), json!({ "x": "y" }), json!({})).is_news_after(&before));
-        assert!(Look::default().is_news_after(&before));
+        let before = cached(json!({ "a": 1 }), json!({}), json!({}));
+        assert!(!cached(json!({ "a": 1 }), json!({}), json!({ "size": 3 })).is_news_after(&before));
+        assert!(cached(json!({ "a": 2 }), json!({}), json!({})).is_news_after(&before));
+        assert!(cached(json!({ "a": 1 }), json!({ "x": "y" }), json!({})).is_news_after(&before));
+        assert!(CachedRead::default().is_news_after(&before));
         let mut blind = Sight::default();
         blind.unseen.0.insert(None, "forbidden".to_owned());
-        assert!(Look::new(&blind, &Sight::default()).is_news_after(&Look::default()));
-        assert!(Look::new(&Sight::default(), &blind).is_news_after(&Look::default()));
+        assert!(CachedRead::new(&blind, &Sight::default()).is_news_after(&CachedRead::default()));
+        assert!(CachedRead::new(&Sight::default(), &blind).is_news_after(&CachedRead::default()));
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
             "plimsoll.dev/resume": "1800000000000", "plimsoll.dev/approve": "x".repeat(MAX_ORDER + 1),
         });
         let plans = sight(vec![object("db", json!({}), annotations, json!({}))]);
-        let orders = Look::new(&Sight::default(), &plans).plan_orders(&key()).unwrap();
+        let orders = CachedRead::new(&Sight::default(), &plans).plan_orders(&key()).unwrap();
         let shown: Vec<_> = orders.iter().map(|order| (&*order.name, &*order.text, &*order.who)).collect();
         assert_eq!(
             shown,
@@ -203,18 +204,18 @@ mod tests {
     #[test]
     fn the_time_of_a_wish_is_taken_from_the_status_where_it_is_that_wish() {
         let status = json!({ "externalWish": { "replicas": 5, "manager": "kubectl", "time": "2026-01-02T00:00:00Z" } });
-        let look = look(json!({}), json!({}), status);
+        let cached = cached(json!({}), json!({}), status);
         let wish = |members, who: &str| OutsideWish { members, who: who.to_owned(), when: String::new() };
-        assert_eq!(look.noted("shop/db", &wish(5, "kubectl")).as_deref(), Some("2026-01-02T00:00:00Z"));
-        assert_eq!(look.noted("shop/db", &wish(3, "kubectl")), None);
-        assert_eq!(look.noted("shop/db", &wish(5, "an-hpa")), None);
+        assert_eq!(cached.noted("shop/db", &wish(5, "kubectl")).as_deref(), Some("2026-01-02T00:00:00Z"));
+        assert_eq!(cached.noted("shop/db", &wish(3, "kubectl")), None);
+        assert_eq!(cached.noted("shop/db", &wish(5, "an-hpa")), None);
     }
 
     #[test]
     fn where_plans_cannot_be_seen_nobody_knows_what_stands_on_them() {
         let mut blind = Sight::default();
-        assert_eq!(Look::new(&Sight::default(), &blind).plan_orders(&key()), Some(Vec::new()));
+        assert_eq!(CachedRead::new(&Sight::default(), &blind).plan_orders(&key()), Some(Vec::new()));
         blind.unseen.0.insert(Some("shop".to_owned()), "forbidden".to_owned());
-        assert_eq!(Look::new(&Sight::default(), &blind).plan_orders(&key()), None);
+        assert_eq!(CachedRead::new(&Sight::default(), &blind).plan_orders(&key()), None);
     }
 }
