@@ -31,13 +31,6 @@ pub type TargetKey = Arc<str>;
 /// The signals of several targets, each by name.
 pub type SignalsByTarget = BTreeMap<TargetKey, BTreeMap<String, Signal>>;
 
-/// Installs the TLS provider for this process. Call it before the first [`Prometheus::new`], which does so
-/// too; a second call changes nothing, and neither does one after another provider was installed.
-pub fn install_crypto() {
-    // The only error is "there is one already", which is what we want.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// The moment of a read, carried forward while the read takes its time.
 #[derive(Clone, Copy, Debug)]
 struct Moment {

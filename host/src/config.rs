@@ -14,8 +14,8 @@ mod target;
 mod watch;
 
 pub use daemon::{
-    Audit, DaemonConfig, Kubernetes, Lease, Log, LogFormat, LogLevel, Namespaces, Platform, PolicyHost,
-    Source, System,
+    Audit, DaemonConfig, Kubernetes, Log, LogFormat, LogLevel, Namespaces, Platform, PolicyHost, Source,
+    System,
 };
 pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};

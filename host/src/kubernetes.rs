@@ -7,7 +7,6 @@ mod access;
 #[cfg(feature = "kubernetes")]
 mod client;
 mod failure;
-pub mod lease;
 pub mod managed;
 mod newest;
 #[cfg(not(feature = "kubernetes"))]
@@ -27,7 +26,6 @@ pub use access::{Access, AccessError, PersonsAccess};
 pub use failure::Failure;
 pub use scalable::Scalable;
 
-use crate::leadership::{Leadership, NOT_LEADING};
 use access::Way;
 #[cfg(feature = "kubernetes")]
 use client::{Client, Incoming};
@@ -39,7 +37,7 @@ use newest::Newest;
 #[cfg(not(feature = "kubernetes"))]
 use no_client::{Client, Incoming};
 use serde_json::Value;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -67,13 +65,16 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// of ours set: [`managed::OURS`].
 const AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
 
+/// Checked before each write: why it may not be sent, if so.
+pub type Guard = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+
 /// An API server.
 pub struct ApiServer {
     way: Way,
     deadlines: Deadlines,
     link: Mutex<Link>,
     newest: Newest,
-    leadership: Leadership,
+    guard: Option<Guard>,
     shared: watch::Shared,
 }
 
@@ -148,7 +149,7 @@ impl ApiServer {
             deadlines,
             link,
             newest: Newest::default(),
-            leadership: Leadership::alone(),
+            guard: None,
             shared: watch::Shared::default(),
         })
     }
@@ -159,10 +160,10 @@ impl ApiServer {
         self.link().client.default_namespace().to_owned()
     }
 
-    /// The same, but it writes only while this daemon leads.
+    /// The same, but it sends no write that the guard refuses.
     #[must_use]
-    pub fn under(mut self, leadership: Leadership) -> Self {
-        self.leadership = leadership;
+    pub fn guarded_by(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
         self
     }
 
@@ -178,7 +179,7 @@ impl ApiServer {
             deadlines,
             link,
             newest: Newest::default(),
-            leadership: Leadership::alone(),
+            guard: None,
             shared: watch::Shared::default(),
         }
     }
@@ -232,19 +233,19 @@ impl ApiServer {
         Err(Failure::unknown(format!("the list has more than {} objects", PAGE * MAX_PAGES)))
     }
 
-    /// Sends one write, once, if this daemon leads. What the server made of it comes back: an admission plugin may have
+    /// Sends one write, once, if the guard lets it pass. Returns what the server made of it: an admission plugin may have
     /// changed it.
     ///
     /// # Errors
     /// See [`Failure`]; after [`Failure::Unknown`] the object is read before anything else is written.
     pub async fn write(&self, write: Write<'_>) -> Result<Value, Failure> {
-        if !self.leadership.holds() {
-            return Err(Failure::not_sent(NOT_LEADING));
+        if let Some(guard) = &self.guard {
+            guard().map_err(Failure::not_sent)?;
         }
         self.send(write).await
     }
 
-    /// The one write of somebody who does not lead: of the lease itself.
+    /// Sends a write of the lease, past the guard: a daemon that does not lead has to write it to become the leader.
     ///
     /// # Errors
     /// See [`Failure`].

@@ -4,6 +4,11 @@
 //! Without a lease a daemon always leads. With one it leads while its last renewal is younger than the renew deadline, by
 //! the boot clock. A call that it sends at the last moment must end before another daemon can hold the lease.
 
+mod election;
+mod lease;
+
+pub use election::Election;
+
 use crate::machine::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +34,29 @@ struct Lease {
     /// Until when we may act, in milliseconds since boot; zero when we may not.
     until_ms: AtomicU64,
     margin: Duration,
+}
+
+/// The lease that decides which of several daemons acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseSettings {
+    /// The namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How long nothing may be heard of a holder before another daemon takes over.
+    pub duration: Duration,
+    /// How long a holder goes on acting that cannot renew it.
+    pub renew_deadline: Duration,
+    /// How often the holder renews it, and the others read it.
+    pub retry_period: Duration,
+}
+
+impl LeaseSettings {
+    /// How long a call may take that a holder sends at its last moment: nobody takes over before it has ended.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        self.duration.saturating_sub(self.renew_deadline)
+    }
 }
 
 /// A call that is under way. It ends when this is dropped.
@@ -70,6 +98,13 @@ impl Leadership {
             lease.clock.now().mono_ms < lease.until_ms.load(Ordering::SeqCst)
         });
         young && !self.closed.load(Ordering::SeqCst)
+    }
+
+    /// The guard of an API server's client: no write is sent while this daemon may not act.
+    #[must_use]
+    pub fn guard(&self) -> Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync> {
+        let leadership = self.clone();
+        Arc::new(move || if leadership.holds() { Ok(()) } else { Err(NOT_LEADING) })
     }
 
     /// Begins a call that changes something; none where this daemon may not act.

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod kubernetes;
 pub mod leadership;
 pub mod machine;
+pub mod tls;
 pub mod tombstone;
 pub(crate) mod yaml;
 

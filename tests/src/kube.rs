@@ -31,7 +31,7 @@ pub fn in_cluster<F: Future<Output = anyhow::Result<()>>>(
     define(&cluster)?;
     let namespace = Namespace::create(&cluster)?;
     cluster.inside(move || {
-        plimsoll::collect::install_crypto();
+        plimsoll::tls::install_provider();
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test(namespace))
     })?
 }

@@ -43,7 +43,7 @@ fn whatever_the_api_server_denies_for_a_while_holds_a_plan_and_loses_nothing() -
     cluster.inside({
         let cluster = Arc::clone(&cluster);
         move || {
-            plimsoll::collect::install_crypto();
+            plimsoll::tls::install_provider();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(one_after_the_other(cluster, namespace))
         }

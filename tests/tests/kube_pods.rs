@@ -26,7 +26,7 @@ fn inside<F: Future<Output = anyhow::Result<()>>>(
     test: impl FnOnce() -> F + Send,
 ) -> anyhow::Result<()> {
     cluster.inside(move || {
-        plimsoll::collect::install_crypto();
+        plimsoll::tls::install_provider();
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(test())
     })?
 }

@@ -318,7 +318,7 @@ async fn one_query_serves_many_targets(server: &PrometheusServer) {
 
 /// How many range queries the server itself says it has answered.
 async fn queries_served(server: &PrometheusServer) -> u64 {
-    plimsoll::collect::install_crypto();
+    plimsoll::tls::install_provider();
     let page = reqwest::get(format!("{}/metrics", server.url())).await.unwrap().text().await.unwrap();
     let counted = page.lines().filter(|line| line.starts_with("prometheus_http_requests_total{"));
     let counted = counted.filter(|line| line.contains("handler=\"/api/v1/query_range\""));

@@ -9,7 +9,6 @@ mod reach;
 
 pub(super) use document::read;
 pub use kubernetes::Kubernetes;
-pub use lease::Lease;
 
 use super::target::TargetKey;
 use crate::collect::SourceConfig;

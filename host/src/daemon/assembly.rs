@@ -1,13 +1,12 @@
 //! From configuration to tools, backends, executors and specs. A target's kinds choose its drivers.
 
 use super::executor::{Backend, Executor, RECORDERS, Tools};
-use super::lease::Election;
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
 use crate::audit::{AuditConfig, AuditLog};
 use crate::collect::{Collector, TakenAway};
 use crate::config::{DaemonConfig, TargetConfig};
 use crate::kubernetes::ApiServer;
-use crate::leadership::Leadership;
+use crate::leadership::{Election, Leadership};
 use crate::machine::Clock;
 use crate::platforms;
 use crate::policy::{Launch, Library, LibraryConfig};
@@ -96,8 +95,8 @@ pub(crate) async fn kubernetes(
     leadership: Leadership,
 ) -> anyhow::Result<Option<Arc<ApiServer>>> {
     let Some(kubernetes) = &daemon.kubernetes else { return Ok(None) };
-    crate::collect::install_crypto();
-    Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.under(leadership))))
+    crate::tls::install_provider();
+    Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.guarded_by(leadership.guard()))))
 }
 
 /// How policies are run, as the daemon's file says; nothing is cached or remembered.
@@ -115,7 +114,7 @@ pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
 /// The sources of signals; those that cannot be used say so, and the others answer.
 #[must_use]
 pub fn collector(daemon: &DaemonConfig) -> Collector {
-    crate::collect::install_crypto();
+    crate::tls::install_provider();
     Collector::of(daemon.sources.values().map(|source| source.config.clone()).collect()).0
 }
 

@@ -68,7 +68,7 @@ impl Drop for Scripted {
 
 impl Scripted {
     pub(crate) async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        crate::collect::install_crypto();
+        crate::tls::install_provider();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let home = tempfile::tempdir().unwrap();

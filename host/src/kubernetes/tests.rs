@@ -165,7 +165,7 @@ async fn a_daemon_that_does_not_lead_reads_everything_and_writes_nothing_but_the
     let server = Scripted::answering(vec![Reply::Json(200, json!({}))]).await;
     let clock = crate::machine::Clock::new().unwrap();
     let leadership = crate::leadership::Leadership::by_lease(clock.clone(), Duration::from_secs(10));
-    let client = server.client().await.under(leadership.clone());
+    let client = server.client().await.guarded_by(leadership.guard());
     let body = json!({});
     let refused = client.write(Write::Merge("/x", &body)).await.unwrap_err();
     assert!(

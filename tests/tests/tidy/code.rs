@@ -19,14 +19,16 @@ const EMPTY_NAMES: [&str; 7] =
 const IMPURE: [&str; 8] =
     ["std::env", "std::fs", "std::net", "std::process", "std::thread", "std::time", "SystemTime", "Instant"];
 /// Stages of a decision in `host/src`, and which others each may name.
-const STAGES: [(&str, &[&str]); 6] = [
+const STAGES: [(&str, &[&str]); 7] = [
     ("collect", &[]),
     ("policy", &[]),
     ("platforms", &["actuate"]),
-    // A simulated system lives in the world of its platform, and each system says on which kinds it runs.
-    ("systems", &["actuate", "platforms"]),
+    // A simulated system lives in the world of its platform, and each system says on which kinds it runs. What no server
+    // fences asks for leadership itself.
+    ("systems", &["actuate", "leadership", "platforms"]),
     ("actuate", &[]),
     ("audit", &[]),
+    ("leadership", &[]),
 ];
 
 fn sources() -> Vec<Text> {

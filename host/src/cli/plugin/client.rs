@@ -62,7 +62,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) async fn open(place: &Place) -> anyhow::Result<Self> {
-        crate::collect::install_crypto();
+        crate::tls::install_provider();
         let access = PersonsAccess { kubeconfig: place.kubeconfig.clone(), context: place.context.clone() };
         let server = ApiServer::open_for_person(access).await?;
         let namespace = place.namespace.clone().unwrap_or_else(|| server.default_namespace());

@@ -2,7 +2,6 @@
 
 use super::config::{CollectError, Credentials, SourceConfig};
 use crate::collect::definition::Question;
-use crate::collect::install_crypto;
 use crate::collect::judge::{Answer, Failure, Reply};
 use base64::Engine;
 use prometheus_http_query::{Client, Error as QueryError};
@@ -36,7 +35,7 @@ impl fmt::Debug for Transport {
 
 impl Transport {
     pub(super) fn new(config: SourceConfig) -> Result<Self, CollectError> {
-        install_crypto();
+        crate::tls::install_provider();
         let url = config.checked_url()?;
         let builder = reqwest::Client::builder()
             .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))

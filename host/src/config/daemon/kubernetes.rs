@@ -2,8 +2,9 @@
 
 use super::lease::{RawLease, fences, lease};
 use super::reach::namespaces;
-use super::{Lease, Namespaces, Platform};
+use super::{Namespaces, Platform};
 use crate::kubernetes::{Access, Scalable};
+use crate::leadership::LeaseSettings;
 use crate::platforms;
 use crate::yaml::problem::{Sink, quote};
 use crate::yaml::raw::{Field, List, Scalar, raw};
@@ -41,7 +42,7 @@ pub struct Kubernetes {
     /// Whether the `StatefulAutoscaler` objects of these namespaces are targets, beside those of files.
     pub autoscalers: bool,
     /// Which of several daemons leads; none where this is the only one.
-    pub lease: Option<Lease>,
+    pub lease: Option<LeaseSettings>,
     /// Kinds with a `scale` subresource that documents may name beside StatefulSets.
     pub scalable: Vec<Arc<Scalable>>,
 }

@@ -1,6 +1,7 @@
 //! Several daemons of which one leads, by a lease (`decisions.md` D20).
 
 use super::Platform;
+use crate::leadership::LeaseSettings;
 use crate::yaml::problem::Sink;
 use crate::yaml::raw::{Scalar, raw};
 use crate::yaml::unit::show_duration;
@@ -20,35 +21,12 @@ raw! {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The lease that says which of several daemons acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The namespace of the object.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// For how long nothing may be heard of a holder before another daemon takes over.
-    pub duration: Duration,
-    /// For how long a holder acts that cannot renew it.
-    pub renew_deadline: Duration,
-    /// How often it is renewed, and looked at by the others.
-    pub retry_period: Duration,
-}
-
-impl Lease {
-    /// How long a call may take that was sent at a holder's last moment: before it has ended nobody takes over.
-    #[must_use]
-    pub fn margin(&self) -> Duration {
-        self.duration.saturating_sub(self.renew_deadline)
-    }
-}
-
-pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> Lease {
+pub(super) fn lease(raw: &RawLease, sink: &mut Sink) -> LeaseSettings {
     let hint = "the daemon's own namespace, where it may write leases";
     let namespace = raw.namespace.required(&raw.at, "namespace", hint, sink);
     // A second is what tests need; beyond ten minutes nobody would call it a fail-over.
     let longest = Duration::from_secs(plimsoll_core::lease::LONGEST_MS / 1_000);
-    let lease = Lease {
+    let lease = LeaseSettings {
         namespace: namespace.map(|name| name.name(sink)).unwrap_or_default(),
         name: raw.name.get().map_or_else(|| "plimsoll".to_owned(), |name| name.name(sink)),
         duration: raw.duration.wait(30 * SECOND, 2 * SECOND..=longest, sink),

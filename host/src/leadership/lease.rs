@@ -1,7 +1,7 @@
-//! A `Lease` of `coordination.k8s.io` as the record of who leads. What its times say is for people: nobody's decision
-//! hangs on the clocks of two machines.
+//! The lease on the API server: a `Lease` of `coordination.k8s.io` that names the leader. Its times are for people only: no
+//! decision compares the clocks of two machines.
 
-use super::{ApiServer, Failure, Write};
+use crate::kubernetes::{ApiServer, Failure, Write};
 use plimsoll_core::lease::{Action, Heard, Holder, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ const RELEASED: &str = "plimsoll.dev/released";
 
 /// One lease on an API server.
 #[derive(Debug)]
-pub struct LeaseObject {
+pub(super) struct LeaseObject {
     server: Arc<ApiServer>,
     namespace: String,
     name: String,
-    /// How long an asking may take.
+    /// How long one read or write may take.
     within: Duration,
     /// What it says of itself: its holder's duration.
     duration: Duration,
@@ -28,7 +28,7 @@ pub struct LeaseObject {
 impl LeaseObject {
     /// A lease that is neither read nor made yet. Each call ends `within`.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         server: Arc<ApiServer>,
         namespace: &str,
         name: &str,
@@ -39,9 +39,9 @@ impl LeaseObject {
         Self { server, namespace, name, within, duration, last: None }
     }
 
-    /// Asks what is to be asked, once, at this time of day in microseconds since 1970. A wait is none of its business,
-    /// and is answered by nothing. What went wrong comes with it, in words.
-    pub async fn ask(&mut self, action: &Action, wall_us: i64) -> (Heard, Option<String>) {
+    /// Reads or writes the lease once, at this time of day in microseconds since 1970. A wait sends nothing. Returns what
+    /// was heard, and what went wrong in words.
+    pub(super) async fn ask(&mut self, action: &Action, wall_us: i64) -> (Heard, Option<String>) {
         let asked = match action {
             Action::Wait { .. } => return (Heard::Nothing, None),
             Action::Read => self.read().await,

@@ -1,13 +1,12 @@
 //! Elects the one daemon that acts (`decisions.md` D20). This reads and writes the lease and publishes the result;
 //! `plimsoll_core::lease` decides what to send and who leads.
 
-use crate::config::Lease;
+use super::lease::LeaseObject;
+use super::{Leadership, LeaseSettings};
 use crate::kubernetes::ApiServer;
-use crate::kubernetes::lease::LeaseObject;
-use crate::leadership::Leadership;
 use crate::machine::Clock;
 use crate::view::Standing;
-use plimsoll_core::cycle::{Event, Role};
+use plimsoll_core::cycle::Role;
 use plimsoll_core::lease::{Action, Candidate, Heard, Holder, Terms, elect};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
@@ -61,7 +60,7 @@ impl Election {
     /// # Errors
     /// When the kernel gives no name that nothing else has.
     pub fn begin(
-        config: &Lease,
+        config: &LeaseSettings,
         server: Arc<ApiServer>,
         leadership: Leadership,
         clock: Clock,
@@ -149,22 +148,6 @@ impl Election {
         }
         if leave.send(()).is_ok() && tokio::time::timeout(LONGEST_CALL, task).await.is_err() {
             tracing::warn!("the lease could not be given back in time; it is held until it expires");
-        }
-    }
-}
-
-impl super::Daemon {
-    /// Publishes who leads, and announces it to the targets' machines.
-    pub(super) fn stand(&mut self, election: &mut Election) {
-        self.published.set_standing(election.standing());
-        for role in election.news() {
-            if role == self.role {
-                continue;
-            }
-            self.role = role;
-            for key in self.targets.keys().cloned().collect::<Vec<_>>() {
-                self.deliver(&key, None, Event::Role(self.role.clone()));
-            }
         }
     }
 }
