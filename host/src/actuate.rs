@@ -1,4 +1,5 @@
-//! Carrying out one effect: who may, for how long, and what came of it.
+//! Permits: what allows a driver to carry out one effect, and for how long. [`journal`] stores what must be durable
+//! before it.
 
 pub mod journal;
 

@@ -1,6 +1,6 @@
 //! Configuration: the daemon's file and the targets' documents, read into checked values.
 //!
-//! Everything that is wrong is found in one reading and told with its file, line and key. A document with a
+//! One pass finds every problem and reports it with its file, line and key. A document with a
 //! problem is not used at all; the others are. Changes are picked up while the daemon runs, and a broken
 //! change leaves the target with the configuration it had.
 

@@ -1,4 +1,4 @@
-//! The one event loop: effects of all targets go out as tasks, and what came of them comes back as events.
+//! The one event loop. The effects of all targets go out as tasks, and their outcomes come back as events.
 
 pub mod assembly;
 mod caught;

@@ -1,4 +1,4 @@
-//! What the kernel tells of the machine: its clocks, which boot this is, and names that nothing else has.
+//! The machine's clocks, the id of its boot, and unique names.
 
 use plimsoll_wire::snapshot::Now;
 use rustix::time::{ClockId, clock_gettime};

@@ -1,4 +1,4 @@
-//! Where the newest view is: readers take it without stopping the loop.
+//! Holds the newest view. Readers take it without stopping the loop.
 
 use crate::metrics::Counters;
 use crate::policy::{Library, Stopped, Trouble};

@@ -2,8 +2,8 @@
 //! write of a plan: the production platform, journal, request layer and `step` against an API server that checks what
 //! the real one checks, with a StatefulSet controller and the simulator's quorum group behind it.
 //!
-//! Time is the simulator's: a plan of minutes runs in a fraction of a second. What judges (`oracle`) sees requests and
-//! the world only.
+//! Time is the simulator's: a plan of minutes runs in a fraction of a second. The oracles see requests
+//! and the world only.
 
 mod cluster;
 mod daemon;

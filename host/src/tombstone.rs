@@ -1,5 +1,5 @@
-//! Tombstones: which members were removed for good, told to whoever finds a member's data on a volume (`decisions.md`
-//! D22). Pure.
+//! Tombstones: which members were removed for good, for the init container that finds a member's data on a volume
+//! (`decisions.md` D22). Pure.
 //!
 //! A scale-in leaves a member's volume behind, and on it the identity of a member that must never come back. When the
 //! member is proved to be removed, the daemon writes a tombstone into one `ConfigMap` of the workload's namespace. An init

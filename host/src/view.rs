@@ -1,4 +1,4 @@
-//! What the daemon shows, as values.
+//! The view: all that the daemon shows, as plain values.
 
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::status::Status;

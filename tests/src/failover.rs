@@ -1,5 +1,5 @@
-//! Two daemons beside each other on one etcd in pods, each behind a wire of its own to the API server that can be cut:
-//! what went in before stays in the wire and comes out when it is mended, as late as that is.
+//! Two daemons on one etcd in pods, each behind a wire of its own to the API server that a test can cut. What was sent
+//! before the cut stays in the wire and arrives when it is mended, however late.
 
 use crate::daemon::Daemon;
 use crate::kube::EtcdPods;

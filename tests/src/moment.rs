@@ -1,5 +1,5 @@
-//! Moments of a plan at which a test strikes, told by the journal alone: it says what is about to be done before it is
-//! done, and what came of it right after (`decisions.md` D5).
+//! Moments of a plan at which a test strikes, taken from the journal alone: it says what is about to be done before it
+//! is done, and the outcome right after (`decisions.md` D5).
 
 use plimsoll_wire::journal::{Ended, Journal};
 

@@ -1,4 +1,4 @@
-//! How often an API server has been asked for what a daemon asks for, by the server's own count.
+//! Counts the requests of the kinds that a daemon sends, by the API server's own count.
 
 use crate::cluster::Cluster;
 use anyhow::Context as _;

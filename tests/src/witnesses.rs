@@ -1,5 +1,5 @@
-//! Who judges what is done to an etcd in pods: a client that writes and remembers, and a watcher of every change of
-//! membership.
+//! The witnesses of what is done to an etcd in pods: a client that writes and remembers, and a watcher of every change
+//! of membership.
 
 use crate::kube::EtcdPods;
 use crate::load::Load;

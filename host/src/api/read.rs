@@ -1,4 +1,4 @@
-//! What can be read.
+//! The handlers of HTTP reads: readiness, metrics, targets, snapshots, policies, problems and decisions.
 
 use super::{Shown, refuse};
 use crate::audit::{self, Entry, EntryBody, ReadError};

@@ -1,5 +1,5 @@
-//! Connections: bounded in number, in time, and in what they may send. A strange client costs its own place for
-//! a while and nothing else.
+//! Bounds HTTP connections in number, in time, and in what they may send. A hostile client blocks its own place for a
+//! while and nothing else.
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};

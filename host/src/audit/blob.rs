@@ -1,4 +1,4 @@
-//! Snapshots under the digest of their bytes.
+//! Stores snapshots under the digest of their bytes.
 
 use super::chain::Hash;
 use crate::disk::{self, Disk};

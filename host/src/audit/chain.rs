@@ -1,4 +1,4 @@
-//! One line and its place in the chain.
+//! One line of the log, and its place in the chain of hashes.
 
 use sha2::{Digest, Sha256};
 use std::fmt;

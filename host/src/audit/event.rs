@@ -1,4 +1,4 @@
-//! What the log says of itself.
+//! Lines that the log writes about itself: segments that begin and end, gaps, repairs and removals.
 
 use serde::{Deserialize, Serialize};
 

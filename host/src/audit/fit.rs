@@ -1,5 +1,5 @@
-//! Makes a record fit into a line: of what is as long as the members are many, the first part and how much is left out.
-//! The journal keeps all of it; nothing is resumed from a record.
+//! Shortens a record until it fits into a line. A list that grows with the members keeps its first part and says how
+//! much is left out. The journal keeps all of it; nothing is resumed from a record.
 
 use plimsoll_wire::record::{Body, Judgement, Record};
 use std::sync::Arc;

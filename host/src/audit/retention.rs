@@ -1,4 +1,4 @@
-//! What is removed, when, and what is written down before it is.
+//! Decides which segments and snapshots to remove. The log says what will be removed before it is.
 
 use super::AuditConfig;
 use super::chain::{Hash, Head};

@@ -1,4 +1,4 @@
-//! Whether a log still is what was written.
+//! Verifies that a log is still what was written.
 
 use super::AuditError;
 use super::blob::{self, Unavailable};

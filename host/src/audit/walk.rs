@@ -1,5 +1,5 @@
-//! Going through a log from its first line to its last: the one reader of its structure, under opening,
-//! reading and verifying.
+//! Reads a log from its first line to its last. This is the one reader of the log's structure: opening, reading and
+//! verifying use it.
 
 use super::chain::{self, Content, Hash, Head, Link};
 use super::event::Event;

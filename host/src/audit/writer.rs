@@ -1,4 +1,4 @@
-//! The end of the log: one line at a time, durable before it counts.
+//! Appends lines to the log, one at a time. A line counts only once it is durable.
 
 use super::chain::{self, Content, Head};
 use super::event::Event;

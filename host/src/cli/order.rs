@@ -1,5 +1,5 @@
-//! What people order: `pause`, `resume`, `approve`, `cancel`, `scale`. All of it goes over the control socket,
-//! and is durable before the daemon says yes.
+//! People's orders: `pause`, `resume`, `approve`, `cancel`, `scale`. Each goes over the control socket, and is durable
+//! before the daemon says yes.
 
 use super::ask::{Daemon, Who};
 use super::output::{self, line};

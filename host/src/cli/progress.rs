@@ -1,4 +1,4 @@
-//! What is told of work that takes longer than a second, to a person who waits for it.
+//! Shows a waiting person that work of more than a second is still going on.
 
 use std::io::{IsTerminal, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -1,4 +1,5 @@
-//! `plimsoll set-aside`: what runs in a pod before its member does.
+//! `plimsoll set-aside`: runs in a pod before its member starts, and sets aside the data of a member that was removed
+//! for good.
 
 use super::{Exit, output};
 use crate::machine;

@@ -1,5 +1,5 @@
-//! A saved snapshot, read from outside: what is wrong with it is told by its key and in plain words, from the very schema that
-//! `plimsoll schema snapshot` prints.
+//! Reads a saved snapshot from outside. What is wrong with it is reported by its key and in plain words, by the very
+//! schema that `plimsoll schema snapshot` prints.
 
 mod form;
 

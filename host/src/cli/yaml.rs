@@ -1,4 +1,4 @@
-//! JSON values as YAML. Strings are plain only where no reader could take them for anything else.
+//! Prints JSON values as YAML. Strings are plain only where no reader could take them for anything else.
 
 use super::output::is_hidden;
 use serde_json::Value;

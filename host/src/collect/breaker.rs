@@ -1,4 +1,4 @@
-//! A circuit breaker: leaves alone for a while what has failed several times in a row.
+//! A circuit breaker: what failed several times in a row is left alone for a while.
 
 /// One failure may be chance; three in a row are not.
 const TRIP_AFTER: u32 = 3;

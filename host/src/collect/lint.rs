@@ -1,4 +1,4 @@
-//! Looks over a query for what is legal and still nearly always a mistake.
+//! Warns of queries that are legal and still nearly always a mistake.
 
 use super::definition::{SignalDefinition, shown_ms};
 use super::promql::{self, Reading};

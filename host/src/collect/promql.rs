@@ -1,7 +1,7 @@
-//! Reads of a query what can be read without its grammar: which series it selects, how far back it looks, and what
-//! stands around them. What it misreads makes a question that the source refuses, never one that passes for an answer.
+//! Reads from a query what needs no full grammar: which series it selects, how far back it reads, and what surrounds
+//! them. A query that is misread becomes a question that the source refuses, never one that passes for an answer.
 //!
-//! Not a parser of PromQL: those that there are bring a parser generator along, and a source is asked anyway.
+//! This is no parser of PromQL: those that exist bring a parser generator along, and the source itself is asked anyway.
 
 /// Words before a list of labels.
 const LABEL_LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];

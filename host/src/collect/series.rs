@@ -1,8 +1,8 @@
-//! How many series are to be behind a signal, and the question that asks for it beside the query.
+//! Counts the series that a signal should rest on, with a second question beside the query.
 //!
-//! An aggregation is silent about a member that is gone, and a range goes on for a while without it: both would pass
-//! for a lower load. So the source is asked, over the time that is remembered, how many series the query has to go by:
-//! those with a sample no older than `maxAge`. The source remembers, so that a restart of ours forgets nothing.
+//! An aggregation does not show that a member's series is missing, and a range goes on for a while without it: both
+//! could pass for a lower load. So the source is asked how many series the query had over the remembered time, each
+//! with a sample no older than `maxAge`. The source remembers them, so a restart of the daemon loses nothing.
 
 use super::definition::{Question, SignalDefinition};
 use super::promql::{self, Selector};

@@ -1,4 +1,4 @@
-//! When members were taken away by ourselves: the series that go with them are not missed.
+//! Remembers when the daemon itself removed members: series that end with them are not counted as missing.
 
 use super::TargetKey;
 use plimsoll_wire::journal::Journal;

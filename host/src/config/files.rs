@@ -1,5 +1,6 @@
-//! What earlier readings saw of the files. A file is read when it has been as it is for a moment, so that one that is being
-//! written is never taken by its beginning; and a target ends when its document has been gone for a while, not at once.
+//! Remembers what earlier passes saw of the files. A file is read only after it has not changed for a moment, because
+//! the beginning of a file that is being written must not be taken for the whole. A target ends only after its document
+//! has been gone for a while.
 
 use super::target::TargetKey;
 use plimsoll_wire::snapshot::Now;

@@ -1,4 +1,4 @@
-//! Files and directories into configurations.
+//! Loads files and directories into configurations.
 
 use super::daemon::{self, DaemonConfig};
 use super::files::{Pass, Rest};

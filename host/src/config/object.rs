@@ -1,5 +1,5 @@
-//! Documents of targets as objects of the cluster: the same documents, read by the same reader. What the API server and
-//! others add to an object is left aside; what its owner wrote is judged as in a file.
+//! Documents of targets as objects of the cluster. The reader of files reads them too; what the API server and others
+//! add to an object is ignored.
 
 use super::daemon::DaemonConfig;
 use super::load::{Broken, LoadedTargets};

@@ -1,4 +1,5 @@
-//! Changes while the daemon runs: what is in force after a reading of the files, given what was before.
+//! Takes up changes while the daemon runs: decides what is in force after a pass over the files, given what was in
+//! force before.
 
 use super::daemon::{DaemonConfig, Kubernetes};
 use super::files::{Files, Pass, Rest, SETTLE_MS};

@@ -1,4 +1,4 @@
-//! A task that panics must not leave its target waiting for ever.
+//! Catches the panic of a task, so that its target does not wait for ever.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

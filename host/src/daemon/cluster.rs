@@ -1,5 +1,5 @@
-//! Targets that are objects of the cluster: what their owners and others wrote there, seen by watches and handed to
-//! the loop when something has changed that matters to it.
+//! Targets that are objects of the cluster. Watches see what their owners and others write there, and wake the loop
+//! when something has changed that matters to it.
 
 mod cached;
 

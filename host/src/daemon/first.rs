@@ -1,4 +1,4 @@
-//! The first reading of the files.
+//! Reads the files for the first time, when the daemon starts.
 
 use super::Daemon;
 use crate::config::Watch;

@@ -1,4 +1,4 @@
-//! What people order: handed to the machines of their targets, whose answers come back over the socket.
+//! Hands people's orders to the machines of their targets, and the answers back to the control socket.
 
 use super::Daemon;
 use super::control::{Order, Request};

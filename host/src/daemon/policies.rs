@@ -1,4 +1,4 @@
-//! What the loop has to do with policies beside asking them: which targets name which, and what of it is wrong.
+//! Tells the policy library which targets name which policies, and collects what is wrong with them.
 
 use super::Daemon;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
-//! What the daemon writes to the objects that its targets come from: their status, the size that was found where a
-//! wish may be written, and events. It is a witness: nothing waits for it, nothing is decided by it, and what it fails
-//! to write is written later or never. Only the leader writes.
+//! Writes to the objects that targets come from: status, events, and the size that was found where a wish may be
+//! written. Nothing waits for these writes and nothing is decided by them; a write that fails is sent later or never.
+//! Only the leader writes.
 
 mod event;
 mod record;

@@ -1,5 +1,5 @@
-//! What people and service managers send to the process. Whatever is not meant to end it does not: a signal that
-//! nobody handles would, without a word.
+//! Handles the signals that people and service managers send to the process. An unhandled signal would end the daemon
+//! without a word, so those that are not meant to end it are handled too.
 
 use super::Daemon;
 use crate::config;

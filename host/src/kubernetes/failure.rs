@@ -1,4 +1,4 @@
-//! What an answer of the API server means: a pure decision, a row of the table of faults each.
+//! Decides what an answer of the API server means, one row of the table of faults after the other. Pure.
 
 use serde_json::Value;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who wrote a field of an object, as the API server keeps it in `managedFields`. Pure.
+//! Finds out who wrote a field of an object, from the API server's `managedFields`. Pure.
 
 use serde_json::Value;
 

@@ -1,8 +1,7 @@
-//! The newest version of each object that this process has read or made: an answer that shows an older one comes from a
-//! server or a cache that is behind, and nothing is built on it.
+//! Remembers the newest version of each object that this process has read or written. An answer with an older version
+//! comes from a server or a cache that is behind, and is refused.
 //!
-//! Versions are compared as numbers, and only between objects of one uid: that is what they mean there, and elsewhere
-//! they mean nothing.
+//! Versions are compared as numbers, and only between objects of one uid: anywhere else the comparison means nothing.
 
 use super::Failure;
 use serde_json::Value;

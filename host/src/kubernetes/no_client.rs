@@ -1,4 +1,4 @@
-//! In the place of a connection, in a build without the feature `kubernetes`: none ever comes about.
+//! Stands in for the connection in a build without the feature `kubernetes`: no connection ever comes about.
 
 use super::Failure;
 use super::access::{AccessError, Way};

@@ -1,5 +1,5 @@
 //! `ScalingPlan`: the journal of one target as an object of Kubernetes (`decisions.md` D5). It is named after its
-//! target, has a finalizer and no owner, so that the ledger outlives its autoscaler.
+//! target, has a finalizer and no owner, so that the journal outlives its autoscaler.
 
 mod about;
 

@@ -1,4 +1,4 @@
-//! From the schema of a Rust type to what Kubernetes calls structural: no references, one type a value, and
+//! Turns the schema of a Rust type into a structural schema of Kubernetes: no references, one type for each value, and
 //! nothing within `oneOf` that says what a value looks like.
 
 use schemars::JsonSchema;

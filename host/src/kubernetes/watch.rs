@@ -1,9 +1,8 @@
-//! Objects of one kind as they are now, without asking again and again: a list, then a stream of changes, then what a
-//! stream may do wrong: it ends, it expires, it is silent, it is torn, it is refused (`CONTRIBUTING.md`, Faults of the
-//! API server).
+//! Watches the objects of one kind: a list, then a stream of changes. A stream may end, expire, fall silent, be torn or
+//! be refused (`CONTRIBUTING.md`, Faults of the API server).
 //!
-//! What is seen may be old, and says how old. It is for what begins nothing, for status, and for knowing when to look;
-//! before anything is written the object itself is read.
+//! The cache of a watch may be older than the world, and says how old it is. It serves status, reads that begin
+//! nothing, and waking up on changes. Before anything is written the object itself is read.
 
 mod shared;
 mod store;

@@ -1,5 +1,4 @@
-//! The metrics that there are: what each is, in which unit, and what to do about it. The reference is printed from this
-//! table.
+//! The table of metrics: what each is, in which unit, and what to do about it. The reference is printed from it.
 
 use super::text::Kind;
 

@@ -1,9 +1,8 @@
 //! The built-in simulator as a platform: a world of its own for each target, in real time. It is platform,
 //! system and source of signals in one, for trying policies and rules without anything installed.
 //!
-//! Everything in a world follows from its seed, the time, and what was done to it; so a world is kept as the list
-//! of what was done ([`chronicle`]), and a daemon that is started again finds the one that it left, in which time
-//! has gone on.
+//! Everything in a world follows from its seed, the time, and the calls made to it. So a world is stored as the list of
+//! these calls ([`chronicle`]), and a daemon that restarts finds the world that it left, in which time has gone on.
 
 mod chronicle;
 

@@ -1,6 +1,6 @@
-//! What is remembered of releases across restarts: a file a policy, with what decides, what each target goes back to and
-//! why, what stands in shadow and how far it has come; and the modules themselves, under their digests. Without it a
-//! restart would let a version decide that was rolled back, and cut a time in shadow short.
+//! Remembers releases across restarts, in one file for each policy: the version that decides, what each target went
+//! back to and why, and the version in shadow with its progress. The modules themselves are kept under their digests.
+//! Without this a restart would let a version decide that was rolled back, and would cut a time in shadow short.
 
 use super::child::digest;
 use super::shadow::Count;

@@ -1,5 +1,5 @@
-//! Memory to compile in. Children that compile count to the container of the daemon, and a container that has no memory
-//! left is ended as a whole: what they may take together is kept below its limit.
+//! Budgets the memory for compiling. Children count to the daemon's container, and the kernel kills a container that
+//! runs out of memory, so all compiling children together stay below its limit.
 
 use super::limits::COMPILE_LEAVES_BYTES;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The look at a module before it is compiled. Compile-time bombs are valid modules and no bug of the
-//! compiler, so they are told by their shape: sizes, counts, and above all loops inside loops.
+//! Scans a module before it is compiled. A compile-time bomb is a valid module and no bug of the compiler, so it is
+//! known by its shape: sizes, counts, and above all loops inside loops.
 //!
 //! Runs in the confined child; it takes bytes and returns values.
 

@@ -1,5 +1,5 @@
-//! A new version beside the running one: it is asked the same, its answers are shown and decide nothing, until it
-//! has answered so many times without failing.
+//! Runs a new version in shadow, beside the running one. It is asked the same questions, and its answers are shown and
+//! decide nothing, until it has answered often enough without failing.
 
 use super::fault::{Failure, Flaw, Rejection};
 use super::versions::{Release, is_its_own};

@@ -1,4 +1,4 @@
-//! How policies stand, for people and programs.
+//! The status of policies, for people and programs.
 
 use super::fault::Rejection;
 use super::frame::Contract;

@@ -1,6 +1,6 @@
 //! The versions of one policy: the one that decides, for each target the last one that answered it before, and the one
-//! that stands in shadow. A version that fails a target several times in a row gives way for that target alone: what
-//! answers another one is no proof that it serves this one.
+//! in shadow. A version that fails a target several times in a row gives way for that target alone: answers to other
+//! targets do not prove that it serves this one.
 
 use super::fault::{Failure, Fault, Flaw, Rejection};
 use super::limits::{Class, Limits};

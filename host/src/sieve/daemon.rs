@@ -1,5 +1,5 @@
-//! The daemon: the production machine with the production hands for the journal and the platform. Its data system is
-//! the simulator's, and its log keeps nothing.
+//! The daemon under test: the production machine with the production journal and platform. Its data system is the
+//! simulator's, and its log keeps nothing.
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, server};

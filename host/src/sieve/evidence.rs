@@ -1,4 +1,4 @@
-//! What happened, as somebody who stands beside the wire sees it.
+//! Records what happened, as seen on the wire.
 
 use plimsoll_sim::oracle::Finding;
 use plimsoll_wire::journal::{Intent, Journal, PlanState};

@@ -1,5 +1,5 @@
-//! What must never happen (N1 to N14 of `decisions.md`), judged on requests and on the world, never by the code under
-//! test. That the daemon panics (N13) ends a run by itself; that it blocks cannot be seen where time is virtual.
+//! The oracles: what must never happen (N1 to N14 of `decisions.md`), judged by requests and by the world, never by the
+//! code under test. A panic of the daemon (N13) ends a run by itself. Blocking cannot be seen where time is virtual.
 
 use super::evidence::{Entry, Evidence, What, Write, number};
 use plimsoll_sim::oracle::Harm;

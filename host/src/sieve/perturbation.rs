@@ -1,4 +1,4 @@
-//! What is done to the daemon, one thing a run.
+//! The perturbations: what is done to the daemon, one in each run.
 
 use plimsoll_wire::snapshot::SignalState;
 

@@ -1,4 +1,4 @@
-//! Each oracle is alive: somebody who does what a daemon must not, at the same server, is found out by it.
+//! Proves that each oracle can convict: a client does at the same server what a daemon must not do.
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, WORKLOAD, server};

@@ -1,4 +1,4 @@
-//! What a simulated world says of itself as a data system. The world is the platform's: `platforms::sim`.
+//! The data system of a simulated world. The world itself belongs to the platform: `platforms::sim`.
 
 use super::{Kind, Opening, Settings, System};
 use crate::actuate::{Pending, Permit};

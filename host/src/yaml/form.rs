@@ -1,6 +1,6 @@
-//! What a key may hold, as a schema of Kubernetes: so that the API server refuses at once what the reader would refuse
-//! later. It stands beside the key in its declaration (`raw!`), and says no more than the reader: what is allowed here and not
-//! there shows in the status, what is refused here and not there would be a mistake.
+//! What a key may hold, as a schema of Kubernetes: the API server refuses at once what the reader would refuse later.
+//! It stands beside the key in its declaration (`raw!`). It must never be stricter than the reader. What it lets pass
+//! and the reader refuses shows in the status.
 
 use super::unit;
 use crate::kubernetes::structural::OPEN;

@@ -1,4 +1,4 @@
-//! What stands before the commands of a platform in tests, and makes them misbehave.
+//! A gate before the commands of a platform in tests, which makes them misbehave.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

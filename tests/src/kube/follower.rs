@@ -1,4 +1,4 @@
-//! Who follows the pods of a StatefulSet and their logs.
+//! Follows the pods of a StatefulSet and their logs.
 
 use crate::cluster::Namespace;
 use crate::process::Process;

@@ -1,9 +1,10 @@
-//! Journals as `ScalingPlan` objects: one a target, in the target's namespace, written by compare-and-set on the
+//! Journals as `ScalingPlan` objects: one for each target, in the target's namespace, written by compare-and-set on the
 //! object's `resourceVersion` through its `status`.
 //!
-//! A write follows a quorum read of the same object, and is sent once. What became of a write that was not answered
-//! shows in the next read: either it is there, or it comes too late for the version that was read. A write that the
-//! server refused since the object is of another version now is bound anew, where the journal is the one that was read.
+//! Each write follows a quorum read of the same object, and is sent once. Where a write is not answered, the next read
+//! shows whether it was applied; if it arrives later, the next write has already made its version too old. Where the
+//! server refuses a write because the object has another version, and the journal in it is still the one that was read,
+//! the write is sent for the new version.
 
 use super::{Entry, JournalError, Revision};
 use crate::kubernetes::scaling_plan::{self, About, Status};

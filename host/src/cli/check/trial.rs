@@ -1,5 +1,5 @@
-//! Settings before their judge: each policy is asked once, about a made-up cluster where every signal of the document is well.
-//! Whether settings are right, and whether a signal that they name is there, only the policy itself knows.
+//! Tries each policy's settings: asks the policy once about a made-up cluster in which every signal of the document is
+//! well. Only the policy itself knows whether its settings are right, and whether a signal that they name exists.
 
 use crate::config::TargetConfig;
 use crate::daemon::assembly;

@@ -1,4 +1,4 @@
-//! Who wishes in the demo: the shipped module in its confined child, or the same policy run natively.
+//! The policy of the demo: the shipped module in a confined child process, or the same policy run natively.
 
 use super::story::POLICY;
 use crate::policy::{Class, Host, Loaded};

@@ -1,4 +1,4 @@
-//! The day itself: the production cycle at the helm of the simulated cluster, advanced a few seconds at a time.
+//! Runs the demo's day: the production cycle drives the simulated cluster, a few seconds of its time at each step.
 
 use super::advisor::{self, Advisor};
 use super::picture::{Picture, Sight};

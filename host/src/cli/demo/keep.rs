@@ -1,4 +1,4 @@
-//! Keeping the demo's records: the daemon's own audit log, and two snapshots to plan from.
+//! Keeps the demo's records: an audit log as the daemon writes it, and two snapshots to plan from.
 
 use super::story::{CRASH, HOUR, MINUTE};
 use crate::audit::{AuditConfig, AuditLog};

@@ -1,4 +1,4 @@
-//! What there is to see at one moment, as plain values: the screen is a function of it.
+//! One moment of the demo as plain values. The screen is drawn from them alone.
 
 use super::teller::{Figures, Line};
 use plimsoll_sim::sim::Sim;

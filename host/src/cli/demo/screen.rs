@@ -1,4 +1,4 @@
-//! The screen: lines of text, made from a picture and a size, and from nothing else.
+//! Draws the screen: lines of text, made from a picture and a size and from nothing else.
 
 use super::picture::{Course, Picture, Seat};
 use super::story::{DAY, clock};

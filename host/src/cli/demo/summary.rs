@@ -1,4 +1,4 @@
-//! What is said at the end.
+//! The summary at the end of the demo.
 
 use super::teller::Figures;
 use plimsoll_sim::sim::Summary;

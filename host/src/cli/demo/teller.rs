@@ -1,4 +1,4 @@
-//! Records in words: only what changed, and each kind of refusal once an hour.
+//! Puts records into words: only what changed, and each kind of refusal at most once an hour.
 
 use super::story::{HOUR, clock};
 use plimsoll_core::explain::describe;

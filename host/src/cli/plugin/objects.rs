@@ -1,5 +1,5 @@
-//! What the cluster's objects tell of targets: the status of the autoscaler, and of the plan what is told to people. A target
-//! of a file has a plan and no autoscaler; one that was refused has an autoscaler and no plan.
+//! Targets as the cluster's objects show them: the autoscaler's status, and the plan in words. A target of a file has a
+//! plan and no autoscaler; one that was refused has an autoscaler and no plan.
 
 use super::client::{Client, Kind, Target};
 use crate::kubernetes::scaling_plan::About;

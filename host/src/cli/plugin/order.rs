@@ -1,5 +1,5 @@
-//! Orders as annotations of a `ScalingPlan`: written with the rights of whoever gives them, and then waited for until
-//! the daemon has written down what it made of them.
+//! Writes orders as annotations of a `ScalingPlan`, with the rights of the person who gives them, and waits until the
+//! daemon has written its answer there.
 
 use super::super::ask::person;
 use super::super::order::digest;

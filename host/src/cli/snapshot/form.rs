@@ -1,4 +1,5 @@
-//! A document against its JSON Schema, as far as the schemas of our own types go: what does not fit, by path and in words.
+//! Checks a document against its JSON Schema, as far as the schemas of our own types go, and reports by path and in
+//! words what does not fit.
 
 use crate::yaml::problem::{nearest, quote};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! From a reply to series: what transport, status and JSON say, before any one signal is looked at.
+//! Turns a reply into series: judges transport, status and JSON before any single signal.
 
 use super::{Fault, excerpt};
 use crate::collect::definition::Question;

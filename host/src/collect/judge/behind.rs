@@ -1,4 +1,5 @@
-//! Whether all series are behind a signal that were behind it before, or that its owner expects.
+//! Checks that no series of a signal is missing, by what was there before or by what its owner expects. The series that
+//! remain could pass for a lower load.
 
 use super::answer::{Parsed, Series};
 use super::{Fault, excerpt};

@@ -1,4 +1,4 @@
-//! From series to a signal: which are meant, whether they are fresh, whole and finite.
+//! Turns series into a signal: selects them, and checks that they are fresh, complete and finite.
 
 use super::answer::{MAX_SKEW_MS, Parsed, Series};
 use super::{Fault, excerpt, fault};

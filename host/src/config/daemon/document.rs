@@ -1,4 +1,4 @@
-//! The daemon's file as it is written, and what becomes of it.
+//! The daemon's file as it is written, and how it becomes checked values.
 
 use super::kubernetes::{RawKubernetes, kubernetes};
 use super::reach::{RawSource, platform, source, system};

@@ -1,4 +1,4 @@
-//! The Kubernetes that workloads are on.
+//! `kubernetes` of the daemon's file: the API server, whose documents may name workloads there, and the lease.
 
 use super::lease::{RawLease, fences, lease};
 use super::reach::namespaces;

@@ -1,4 +1,4 @@
-//! Several daemons of which one leads, by a lease (`decisions.md` D20).
+//! `kubernetes.lease` of the daemon's file: several daemons of which one leads (`decisions.md` D20).
 
 use super::Platform;
 use crate::leadership::LeaseSettings;

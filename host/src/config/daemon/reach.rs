@@ -1,4 +1,4 @@
-//! Whom the daemon may ask and what it may run: sources, platforms, systems.
+//! The sources, platforms and systems of the daemon's file: whom the daemon may ask, and what it may run.
 
 use super::connection::{RawConnection, connection};
 use super::{Namespaces, Platform, System};

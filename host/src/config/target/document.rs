@@ -1,4 +1,4 @@
-//! The document as it is written, and what becomes of it.
+//! A target's document as it is written, and how it becomes checked values.
 
 use super::behavior::{RawBehavior, behavior};
 use super::pause::{approve, pauses};

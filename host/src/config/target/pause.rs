@@ -1,5 +1,5 @@
-//! What an owner pauses in a document's annotations: `plimsoll.dev/paused` and its like, each with who, why, and, if
-//! wished, until when; and what else its owner says there: the plan that is approved.
+//! Pauses and approvals in a document's annotations: `plimsoll.dev/paused` and its like, each with who, why and, where
+//! it ends, until when; and the plan that its owner approves.
 
 use crate::yaml::problem::{Sink, nearest, quote};
 use crate::yaml::raw::{Field, Named, Scalar};

@@ -1,4 +1,4 @@
-//! `spec.signals[].series`: how many series are to be behind a signal.
+//! `spec.signals[].series`: how many series a signal should rest on.
 
 use crate::collect::SeriesWatch;
 use crate::yaml::form;

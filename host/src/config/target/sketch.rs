@@ -1,4 +1,5 @@
-//! What can be read of a document that may be broken: whose it is, and what it says that stops its target.
+//! Reads from a document that may be broken which target it is for, and what in it stops the target. A stop must not
+//! wait until the rest of the document is mended.
 
 use super::{Pauses, TargetConfig, TargetKey};
 use crate::yaml::tree::{Entry, Node, Value};

@@ -1,4 +1,4 @@
-//! What is worth an event: what is different between two looks at a target. Pure.
+//! Decides which events to write, by comparing a target's status with the one before. Pure.
 
 use plimsoll_core::reason;
 use plimsoll_wire::journal::{Ended, PlanState, PlanStatus};

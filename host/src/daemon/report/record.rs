@@ -1,5 +1,5 @@
-//! Events of `events.k8s.io/v1`: the same thing said again counts up an event that is there, a bounded rate keeps a
-//! target that flutters from filling the server, and an event that cannot be written is no harm.
+//! Writes events of `events.k8s.io/v1`. A repeated event counts up the one that is there. A bounded rate keeps a target
+//! that flutters from filling the server. An event that cannot be written is dropped, which does no harm.
 
 use super::event::Note;
 use crate::kubernetes::{ApiServer, Write};

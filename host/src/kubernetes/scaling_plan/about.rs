@@ -1,5 +1,5 @@
-//! What a person reads of a `ScalingPlan`: its journal in words. It is made of the journal and of nothing else, so that an
-//! equal journal is told in equal bytes; there are moments in it and no ages. The daemon never reads it.
+//! A `ScalingPlan` in words, for people. It is made from the journal alone, so that equal journals give equal bytes; it
+//! holds moments and no ages. The daemon never reads it.
 
 use super::{MAX_ORDER, ORDERS_PREFIX};
 use crate::kubernetes::failure::clipped;

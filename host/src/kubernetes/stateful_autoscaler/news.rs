@@ -1,4 +1,4 @@
-//! What is news in a status and what is not: a target that rests is not written.
+//! Decides whether a new status is worth a write. The status of a target at rest is not.
 
 use super::status::{LastDecision, Moment, Status};
 

@@ -1,4 +1,4 @@
-//! The status of a `StatefulAutoscaler`: what its target does and why, from what the daemon tells.
+//! The status of a `StatefulAutoscaler`: what its target does, and why.
 
 use super::condition::{self, Published};
 use super::news::keep_old_news;

@@ -1,4 +1,4 @@
-//! One watch for all who look at the same objects.
+//! Shares one watch among all who read the same objects.
 
 use super::{Keep, Watched};
 use crate::kubernetes::ApiServer;

@@ -1,4 +1,4 @@
-//! What a watch has seen, and how old that is.
+//! The cache of a watch, and how old it is.
 
 use crate::kubernetes::Failure;
 use serde_json::Value;

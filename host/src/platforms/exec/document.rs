@@ -1,4 +1,4 @@
-//! An `exec` platform as the daemon's file has it.
+//! An `exec` platform as the daemon's file declares it.
 
 use super::settings::{Command, ExecConfig, Listing, MAX_TIMEOUT, MIN_TIMEOUT};
 use super::{Exec, argument_problem, argv_for, is_placeholder};

@@ -1,4 +1,4 @@
-//! What the daemon's file says about an `exec` platform.
+//! The settings of an `exec` platform.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

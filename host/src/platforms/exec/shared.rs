@@ -1,7 +1,7 @@
 //! One list command for all targets of a platform: reads at about the same time share one run.
 //!
-//! Each target is told the answer of a run once, so that a value which is read again has been asked for again, and
-//! with its age. A direct read wants a run that began after it was asked for.
+//! Each target gets the answer of a run only once, with its age, so that a value that is read twice was really asked
+//! for twice. A direct read gets a run that began after it was asked for.
 
 use super::capture::{self, Call};
 use super::listing::{self, Entries};

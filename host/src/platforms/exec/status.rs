@@ -1,4 +1,4 @@
-//! What is kept of every command, and what it means for the plan.
+//! The stored status of each command, and what it means for the plan.
 
 use super::guard::{GRACE, monotonic_ms};
 use super::listing::clip;

@@ -1,4 +1,4 @@
-//! Where the statuses of a target's commands lie, and who holds its lock.
+//! Stores the statuses of a target's commands, and holds the target's lock.
 //!
 //! A guard writes here, the daemon reads. Files lie in `<state>/exec/<target>/`: `lock`, and for each intent
 //! `<intent>.json` with `<intent>.out` and `<intent>.err` beside it.

@@ -1,4 +1,4 @@
-//! From objects to a report: pure, and blind to the order in which they were listed.
+//! Turns objects into a report. Pure, and independent of the order in which they were listed.
 
 use super::room::{Ground, Unread};
 use super::scaled::{Scaled, controller};

@@ -1,8 +1,9 @@
-//! For how many more members there is room: what quotas leave, the free volumes of classes that make none, and machines.
+//! Bounds for how many more members there is room: by quotas, by the free volumes of classes that provision none, and
+//! by machines.
 //!
-//! Each part counts what can be counted and says nothing of the rest: a bound that is none would keep a target small, and
-//! one that is overlooked is a pod that waits, as it would have before. A cached read is good enough, also while a
-//! plan runs: the place may be taken in the next moment anyhow.
+//! Each part bounds only what it can count. A bound that is not real would keep a target small; a real one that is
+//! missed leaves a pod pending, as it would be without this. A cached read is good enough, also while a plan runs: the
+//! place may be taken in the next moment anyhow.
 
 mod demand;
 mod machines;

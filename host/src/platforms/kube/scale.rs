@@ -1,4 +1,4 @@
-//! What a verb needs of an object that was just read: a pure decision.
+//! Decides from the object that was just read which write a verb needs, or why it is refused. Pure.
 
 use super::report::{ordinal, rollout, start};
 use super::scaled::Scaled;

@@ -1,5 +1,5 @@
-//! What is told of the object that is scaled, beside its members: which one it is, who owns its size, what else scales
-//! it, how many members must stay healthy, and for how many more there is room. Pure.
+//! Facts about the scaled object beside its members: which one it is, who owns its size, what else scales it, how many
+//! members must stay healthy, and for how many more there is room. Pure.
 
 use super::report::Seen;
 use super::scaled::Scaled;

@@ -1,4 +1,4 @@
-//! What was done to a simulated world, in order, in a file that is replaced as a whole.
+//! The calls made to a simulated world, in order, in a file that is replaced as a whole.
 
 use crate::disk::{self, Disk, RealDisk, ReplaceError};
 use plimsoll_wire::FORMAT_VERSION;

@@ -1,5 +1,5 @@
-//! What the child takes from itself, from the widest to the last: limits of resources, the file system and the
-//! network (landlock), system calls (seccomp).
+//! Confines the child, from the widest to the narrowest: limits of resources, then the file system and the network
+//! (landlock), then system calls (seccomp).
 //!
 //! Each step stands alone: seccomp refuses `open` and `socket` where landlock is old, landlock refuses files
 //! should the filter have a hole.

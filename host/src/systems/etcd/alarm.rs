@@ -1,4 +1,4 @@
-//! Alarms as etcd's members tell them, and how each is cleared.
+//! Alarms as etcd's members report them, and how to clear each.
 
 use super::survey::hex;
 use plimsoll_wire::alarm::Alarm;

@@ -1,4 +1,4 @@
-//! Which call carries out a verb, and to whom it goes: a pure decision over what the members agree on.
+//! Decides which call carries out a verb and to whom it goes, from what the members agree on. Pure.
 
 use super::agreement::{Agreement, agree};
 use super::endpoint::Endpoint;

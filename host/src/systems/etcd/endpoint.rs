@@ -1,4 +1,4 @@
-//! Where a member answers, and who it has to prove to be there.
+//! A member's address, and the identity that the member must prove there.
 
 use plimsoll_wire::snapshot::Endpoints;
 

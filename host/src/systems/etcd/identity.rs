@@ -1,4 +1,4 @@
-//! Whose data lies in an etcd's data directory, as its write-ahead log tells it.
+//! Reads from the write-ahead log whose data lies in an etcd's data directory.
 //!
 //! Each file of the log begins with a record of checksums and one of metadata, which holds the ids of the cluster and of
 //! the member (etcd: server/storage/wal, `Create` and `ReadAll`; server/etcdserver, `Metadata`). They are never rewritten.

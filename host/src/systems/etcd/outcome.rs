@@ -1,4 +1,4 @@
-//! What a server's answer to a call says about the world: a refusal changed nothing, everything else may have.
+//! Decides what a server's answer to a call says about the world: a refusal changed nothing, anything else may have.
 
 use plimsoll_wire::journal::Outcome;
 

@@ -1,4 +1,4 @@
-//! From raw answers to a report: pure, and blind to the order in which the members answered.
+//! Turns raw answers into a report. Pure, and independent of the order in which the members answered.
 
 use super::agreement::{Agreement, Disagreement, Heard, agree};
 use super::alarm;

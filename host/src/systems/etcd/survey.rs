@@ -1,4 +1,4 @@
-//! The raw answers of all members to one reading, before anybody draws a conclusion from them.
+//! The raw answers of all members to one read. No conclusion is drawn from them here.
 
 use super::endpoint::Endpoint;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Whether the brackets and quotes of a query close: the slip that is made most, and that no parser of PromQL is needed for.
+//! Checks that the brackets and quotes of a query close. It is the most frequent slip, and finding it needs no parser
+//! of PromQL.
 
 /// What is open at the end, or closed that was never open.
 pub(super) fn unclosed(query: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! What one more member asks of the platform, as far as its template tells.
+//! What one more member requests, as far as its template says.
 
 use super::quantity;
 use crate::platforms::kube::volumes::claims_of;

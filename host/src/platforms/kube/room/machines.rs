@@ -1,4 +1,4 @@
-//! The machines on which one more member could run. What else runs there is not known, so this is the most that there can be.
+//! The machines on which one more member could run. What else runs there is not known, so this is an upper bound.
 
 use super::demand::requested;
 use super::{Bound, quantity};

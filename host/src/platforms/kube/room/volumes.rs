@@ -1,4 +1,4 @@
-//! Volumes of classes that make none: those that are free are all there are.
+//! Volumes of classes that provision none: a new member can bind only one that is free.
 
 use super::demand::{Place, storage};
 use super::{Bound, places_for, quantity};

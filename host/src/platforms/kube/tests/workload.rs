@@ -1,4 +1,4 @@
-//! What is told of the object beside its members.
+//! Facts about the scaled object beside its members.
 
 use super::*;
 use plimsoll_wire::workload::{BUDGETS, IDENTITY, REFUSALS, RIVALS};
