@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()> {
     let rig = Rig::start(4, 5).await?;
+    // It bars the removal of p2, and of nobody else: the plan begins.
+    cascade(&rig, "p3", "p2").await?;
     let wishes = Wishes { module: "hold", settings: "{}", safety: Vec::new() };
     let mut daemon = rig.daemon("http://127.0.0.1:9", &wishes)?;
     daemon.start()?;
@@ -52,6 +54,8 @@ async fn a_primary_that_is_the_one_to_go_hands_over_first() -> anyhow::Result<()
     );
     assert!(moved, "the plan handed over");
     assert!(rig.list()?.members.iter().all(|entry| entry.slot != victim));
+    let slots = rig.ask("p2", "SELECT count(*) FROM pg_replication_slots WHERE NOT active").await?;
+    assert_eq!(slots, "0", "p3 followed p2 before, and nothing is kept for it there");
     let found = watch.finish().await?;
     println!("{} polls; primaries {:?}; sets {:?}", found.polls, found.primaries, found.sets);
     assert!(found.violations.is_empty(), "{found:#?}");
@@ -87,10 +91,13 @@ async fn what_cannot_be_finished_is_taken_back(
     let transaction = open_transaction(rig, primary).await?;
     daemon.start()?;
     let held = at_the_fence(rig, primary, transaction).await?;
+    let port = format!("port={}", rig.port(primary)?);
     wait_until("the primary takes writes again", PATIENCE, async || {
         let writers = writers(rig).await?;
         anyhow::ensure!(writers == [primary], "{writers:?} take writes");
         for other in held.others.iter().chain([&held.to]) {
+            let conninfo = rig.ask(other, "SHOW primary_conninfo").await?;
+            anyhow::ensure!(conninfo.contains(&port), "{other}: {conninfo}");
             let slots = rig.ask(other, "SELECT count(*) FROM pg_replication_slots").await?;
             anyhow::ensure!(slots == "0", "{slots} slots are left on {other}");
         }
@@ -116,6 +123,23 @@ fn choose(daemon: &mut Daemon) -> anyhow::Result<String> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Has a standby follow another one and not the primary, as no candidate any more.
+async fn cascade(rig: &Rig, below: &str, above: &str) -> anyhow::Result<()> {
+    let set = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (p2, p4)'";
+    rig.order("p1", &[set, "SELECT pg_reload_conf()"]).await?;
+    rig.order(above, &[&format!("SELECT pg_create_physical_replication_slot('{below}')")]).await?;
+    let port = rig.port(above)?;
+    let conninfo = format!("user=replicator application_name={below} host=127.0.0.1 port={port}");
+    let set = format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'");
+    rig.order(below, &[&set, "SELECT pg_reload_conf()"]).await?;
+    let follows = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+    wait_until("one follows the other", PATIENCE, async || {
+        anyhow::ensure!(rig.ask(above, follows).await? == "1");
+        Ok(())
+    })
+    .await
 }
 
 /// A switchover as a person does it: the primary stops cleanly, the other is promoted, and all follow it.
