@@ -87,7 +87,7 @@ async fn a_running_daemon_answers_reads_and_refuses_the_rest() {
     assert_eq!((targets.as_array().map(Vec::len), &targets[0]["target"]), (Some(1), &"default/demo".into()));
     assert_eq!(targets[0]["mode"], "dryrun");
     assert_eq!(running.json("/v1/targets/default/demo").await["system"], "etcd");
-    assert_eq!(running.json("/v1/targets/default/demo/snapshot").await["formatVersion"], 1);
+    assert_eq!(running.json("/v1/targets/default/demo/snapshot").await["formatVersion"], plimsoll_wire::FORMAT_VERSION);
     assert_eq!(running.json("/v1/policies").await[0]["name"], "five");
     assert_eq!(running.json("/v1/problems").await, serde_json::json!([]));
     let decisions = running.json("/v1/decisions?target=default/demo&limit=1").await;
@@ -224,7 +224,7 @@ async fn people_are_obeyed_over_a_socket_of_the_daemons_user_only() {
     assert_eq!(plan.code, 2, "{plan:?}");
     assert!(plan.out.contains("default/demo (etcd), seen "), "{plan:?}");
     let one = lab.run(&["status", "demo", "-o", "yaml"]);
-    assert!(one.out.contains("  - conditions:"), "{}", one.out);
+    assert!(one.out.contains("  - bounds:") && one.out.contains("    conditions:"), "{}", one.out);
     assert_eq!(lab.run(&["audit", "verify"]).code, 0);
 }
 

@@ -97,8 +97,8 @@ fn a_snapshot_that_is_none_is_told_with_its_place() {
         ("{\n  \"formatVersion\": 1,\n  oops\n}", "DIR/s.json:3:3: key must be a string"),
         ("{}", "DIR/s.json: formatVersion: is missing"),
         (
-            &good.replacen("\"formatVersion\": 1", "\"formatVersion\": 2", 1),
-            "formatVersion: this version of Plimsoll reads 1 only",
+            &good.replacen("\"formatVersion\": 2", "\"formatVersion\": 3", 1),
+            "formatVersion: this version of Plimsoll reads 2 only",
         ),
         (
             &good.replacen("\"dryrun\"", "\"dry-run\"", 1),
