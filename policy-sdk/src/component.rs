@@ -3,7 +3,7 @@
 
 use crate::{Level, Policy, ask, refusal};
 use plimsoll_wire as wire;
-use plimsoll_wire::size::{Bounds, Leg, Observed};
+use plimsoll_wire::size::{Bounds, Each, Leg, Observed};
 use plimsoll_wire::snapshot as snap;
 use std::collections::BTreeMap;
 
@@ -456,11 +456,11 @@ fn observed(from: Vec<(String, wit::FactU64)>) -> Result<Observed, serde_json::E
     Ok(observed)
 }
 
-fn bounds(from: Vec<(String, wit::Bounds)>) -> Result<BTreeMap<wire::Dimension, Bounds>, serde_json::Error> {
-    let entry = |(word, from): (String, wit::Bounds)| {
-        Ok((dimension(&word)?, Bounds { min: from.min, max: from.max }))
-    };
-    from.into_iter().map(entry).collect()
+fn bounds(from: Vec<(String, wit::Bounds)>) -> Result<Each<Bounds>, serde_json::Error> {
+    from.into_iter().try_fold(Each::default(), |mut all, (word, from)| {
+        *all.place(dimension(&word)?) = Some(Bounds { min: from.min, max: from.max });
+        Ok(all)
+    })
 }
 
 fn leg(from: wit::Leg) -> Result<Leg, serde_json::Error> {

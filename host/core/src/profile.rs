@@ -3,8 +3,8 @@
 
 use crate::step;
 use plimsoll_wire::profile::{Evidence, Phase, Profile, Topic, Victim, Ways};
-use plimsoll_wire::size::{Dimension, Sizes};
-use std::collections::{BTreeMap, BTreeSet};
+use plimsoll_wire::size::{Dimension, Each, Sizes};
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 /// What is true of a kind of platform.
@@ -55,7 +55,7 @@ pub fn flaws(profile: &Profile) -> Vec<String> {
             flaws.push(flaw.to_owned());
         }
     };
-    let moved = profile.ways.keys().all(|dimension| *dimension == Dimension::Members);
+    let moved = profile.ways.each().all(|(dimension, _)| dimension == Dimension::Members);
     must(moved, "ways: no plan changes anything but members");
     must(profile.unit > 0, "unit: a unit has at least one member");
     must(profile.min_size > 0, "minSize: a system has at least one member");
@@ -88,8 +88,8 @@ pub fn flaws(profile: &Profile) -> Vec<String> {
 /// Why some of these sizes cannot change here, if so.
 #[must_use]
 pub fn fixed(profile: &Profile, sizes: &Sizes) -> Option<String> {
-    let (dimension, _) = sizes.each().find(|(dimension, _)| !profile.ways.contains_key(dimension))?;
-    let can: Vec<&str> = profile.ways.keys().map(|dimension| dimension.word()).collect();
+    let (dimension, _) = sizes.each().find(|(dimension, _)| profile.ways.get(*dimension).is_none())?;
+    let can: Vec<&str> = profile.ways.each().map(|(dimension, _)| dimension.word()).collect();
     Some(format!("{} cannot change {}; it can change {}", profile.system, dimension.word(), can.join(", ")))
 }
 
@@ -122,8 +122,8 @@ pub fn one_way(name: &str) -> Phase {
 
 /// The ways of a system whose members come by the first steps and go by the second.
 #[must_use]
-pub fn members_come_and_go(grow: Vec<Phase>, shrink: Vec<Phase>) -> BTreeMap<Dimension, Ways> {
-    BTreeMap::from([(Dimension::Members, Ways { grow, shrink })])
+pub fn members_come_and_go(grow: Vec<Phase>, shrink: Vec<Phase>) -> Each<Ways> {
+    Each::of_members(Ways { grow, shrink })
 }
 
 /// etcd 3.4 to 3.6. Source: etcd's runtime reconfiguration guide
@@ -245,7 +245,7 @@ mod tests {
     fn every_flaw_of_a_profile_is_named() {
         let mut profile = sim_sharded();
         profile.unit = 0;
-        let ways = profile.ways.get_mut(&Dimension::Members).expect("its members come and go");
+        let ways = profile.ways.members.as_mut().expect("its members come and go");
         ways.grow.push(step("start"));
         ways.shrink.retain(|phase| &*phase.step != step::VERIFY);
         ways.shrink.push(step("vanish"));

@@ -3,9 +3,9 @@
 //! A profile stands in every snapshot, like the safety parameters, so that what was judged can be judged again without
 //! the configuration of the daemon that judged it.
 
-use crate::size::Dimension;
+use crate::size::Each;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A kind of system on a kind of platform.
@@ -40,7 +40,7 @@ pub struct Profile {
     /// The system's own high-water mark of a disk, in thousandths (CAP-1).
     pub disk_watermark_permille: u32,
     /// How it grows and shrinks, in each dimension that can change; what is absent cannot.
-    pub ways: BTreeMap<Dimension, Ways>,
+    pub ways: Each<Ways>,
     /// Facts that do not exist here: nobody looks for them. Anything else that is missing blocks.
     #[serde(default)]
     pub absent: BTreeSet<Topic>,
@@ -62,7 +62,7 @@ impl Default for Profile {
             scale_in: false,
             connected_ms: 0,
             disk_watermark_permille: 1_000,
-            ways: BTreeMap::new(),
+            ways: Each::default(),
             absent: BTreeSet::new(),
         }
     }
@@ -78,13 +78,13 @@ impl Profile {
     /// The steps that add one unit of members, in order.
     #[must_use]
     pub fn grow(&self) -> &[Phase] {
-        self.ways.get(&Dimension::Members).map_or(&[], |ways| &ways.grow)
+        self.ways.members.as_ref().map_or(&[], |ways| &ways.grow)
     }
 
     /// The steps that remove one unit of members, in order.
     #[must_use]
     pub fn shrink(&self) -> &[Phase] {
-        self.ways.get(&Dimension::Members).map_or(&[], |ways| &ways.shrink)
+        self.ways.members.as_ref().map_or(&[], |ways| &ways.shrink)
     }
 
     /// Whether a fact does not exist here.

@@ -2,7 +2,6 @@
 
 use crate::fact::Fact;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What can be scaled. Its word in a document says its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -189,6 +188,70 @@ impl Observed {
     }
 }
 
+/// One of something a dimension; what is absent does not exist there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Each<T> {
+    /// Of the number of members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<T>,
+    /// Of the number of shards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shards: Option<T>,
+    /// Of each member's processor time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_milli: Option<T>,
+    /// Of each member's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<T>,
+    /// Of each member's volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_bytes: Option<T>,
+}
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self { members: None, shards: None, cpu_milli: None, memory_bytes: None, volume_bytes: None }
+    }
+}
+
+impl<T> Each<T> {
+    /// That of the number of members, and nothing else.
+    #[must_use]
+    pub fn of_members(members: T) -> Self {
+        Self { members: Some(members), ..Self::default() }
+    }
+
+    /// That of one dimension.
+    #[must_use]
+    pub fn get(&self, dimension: Dimension) -> Option<&T> {
+        match dimension {
+            Dimension::Members => self.members.as_ref(),
+            Dimension::Shards => self.shards.as_ref(),
+            Dimension::Cpu => self.cpu_milli.as_ref(),
+            Dimension::Memory => self.memory_bytes.as_ref(),
+            Dimension::Volume => self.volume_bytes.as_ref(),
+        }
+    }
+
+    /// The place of that of one dimension.
+    pub fn place(&mut self, dimension: Dimension) -> &mut Option<T> {
+        match dimension {
+            Dimension::Members => &mut self.members,
+            Dimension::Shards => &mut self.shards,
+            Dimension::Cpu => &mut self.cpu_milli,
+            Dimension::Memory => &mut self.memory_bytes,
+            Dimension::Volume => &mut self.volume_bytes,
+        }
+    }
+
+    /// What is there, in the order of documents.
+    pub fn each(&self) -> impl Iterator<Item = (Dimension, &T)> + '_ {
+        Dimension::ALL.into_iter().filter_map(|dimension| Some((dimension, self.get(dimension)?)))
+    }
+}
+
 /// The least and the greatest size that an owner allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -203,8 +266,8 @@ pub struct Bounds {
 impl Bounds {
     /// Bounds of the number of members, and of nothing else.
     #[must_use]
-    pub fn of_members(min: u32, max: u32) -> BTreeMap<Dimension, Self> {
-        BTreeMap::from([(Dimension::Members, Self { min: u64::from(min), max: u64::from(max) })])
+    pub fn of_members(min: u32, max: u32) -> Each<Self> {
+        Each::of_members(Self { min: u64::from(min), max: u64::from(max) })
     }
 }
 

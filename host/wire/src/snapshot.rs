@@ -7,7 +7,7 @@ use crate::fact::Fact;
 use crate::journal::PlanState;
 use crate::profile::Profile;
 use crate::safety::Safety;
-use crate::size::{Bounds, Dimension, Leg, Observed, Sizes};
+use crate::size::{Bounds, Each, Leg, Observed, Sizes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -97,7 +97,7 @@ pub struct Target {
     /// Whether decisions are carried out.
     pub mode: Mode,
     /// The owner's least and greatest size in each dimension that may change.
-    pub bounds: BTreeMap<Dimension, Bounds>,
+    pub bounds: Each<Bounds>,
     /// The settings of the policy that is asked.
     #[serde(default)]
     pub settings: serde_json::Value,
@@ -116,9 +116,9 @@ impl Target {
 
 /// The least and the greatest number of members that bounds allow.
 #[must_use]
-pub fn members_of(bounds: &BTreeMap<Dimension, Bounds>) -> (u32, u32) {
+pub fn members_of(bounds: &Each<Bounds>) -> (u32, u32) {
     let fits = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
-    bounds.get(&Dimension::Members).map_or((0, 0), |bounds| (fits(bounds.min), fits(bounds.max)))
+    bounds.members.map_or((0, 0), |bounds| (fits(bounds.min), fits(bounds.max)))
 }
 
 /// Whether decisions are carried out.

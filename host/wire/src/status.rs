@@ -2,10 +2,9 @@
 
 use crate::journal::{Answered, Ended, Note, PlanState};
 use crate::record::{Judgement, PolicyAnswer, Wish};
-use crate::size::{Bounds, Dimension, Sizes};
+use crate::size::{Bounds, Each, Sizes};
 use crate::snapshot::Mode;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The status of one target.
@@ -22,7 +21,7 @@ pub struct Status {
     /// Whether decisions are carried out.
     pub mode: Mode,
     /// The owner's least and greatest size in each dimension that may change.
-    pub bounds: BTreeMap<Dimension, Bounds>,
+    pub bounds: Each<Bounds>,
     /// The sizes now, those that are known.
     #[serde(default, skip_serializing_if = "Sizes::is_empty")]
     pub sizes: Sizes,

@@ -4,9 +4,8 @@ use crate::combine::OnError;
 use crate::pauses::Pauses;
 use plimsoll_wire::Safety;
 use plimsoll_wire::profile::Profile;
-use plimsoll_wire::size::{Bounds, Dimension};
+use plimsoll_wire::size::{Bounds, Each};
 use plimsoll_wire::snapshot::{Behavior, Mode};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the owner wrote, checked and complete.
@@ -43,7 +42,7 @@ pub struct Spec {
 impl Spec {
     /// The owner's bounds, as documents have them.
     #[must_use]
-    pub fn bounds(&self) -> BTreeMap<Dimension, Bounds> {
+    pub fn bounds(&self) -> Each<Bounds> {
         Bounds::of_members(self.min, self.max)
     }
 }

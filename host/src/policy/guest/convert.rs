@@ -6,10 +6,9 @@ use crate::policy::fault::{Failure, Fault, one_line};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp, Subject};
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal};
-use plimsoll_wire::size::{Dimension, Leg, Observed, Sizes};
+use plimsoll_wire::size::{Dimension, Each, Leg, Observed, Sizes};
 use plimsoll_wire::snapshot as wire;
 use plimsoll_wire::snapshot::Snapshot;
-use std::collections::BTreeMap;
 
 /// A fact of the type `typed::$to`, its value changed by `$change`.
 macro_rules! fact {
@@ -70,8 +69,8 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
     })
 }
 
-fn each_of<T, U>(map: &BTreeMap<Dimension, T>, change: impl Fn(&T) -> U) -> Vec<(String, U)> {
-    map.iter().map(|(dimension, value)| (dimension.word().to_owned(), change(value))).collect()
+fn each_of<T, U>(map: &Each<T>, change: impl Fn(&T) -> U) -> Vec<(String, U)> {
+    map.each().map(|(dimension, value)| (dimension.word().to_owned(), change(value))).collect()
 }
 
 fn each<T, U>(list: &[T], change: impl Fn(&T) -> U) -> Vec<U> {
