@@ -60,7 +60,11 @@ impl<'a> Case<'a> {
         let profile = &*snapshot.profile;
         let moment = change.moment(profile);
         let goes = change.ends() || plan::direction(plan) == Some(Direction::In);
-        let victims = if goes { vec![subject.clone()] } else { Vec::new() };
+        let mut victims = if goes { vec![subject.clone()] } else { Vec::new() };
+        // What those give away who go beside has to fit as well: it is judged as if all of them went before any was empty.
+        if goes && !change.ends() {
+            victims.extend(plan.leaving.iter().cloned());
+        }
         Self { moment, change, snapshot, profile, from, to, counted: from, victims, roster: OnceCell::new() }
     }
 
@@ -187,6 +191,12 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn is_victim(&self, member: &Member) -> bool {
         self.victims.iter().any(|subject| is_same(subject, member))
+    }
+
+    /// Whether a member gives its data away beside the one that the running unit is about.
+    #[must_use]
+    pub fn leaves_beside(&self, member: &Member) -> bool {
+        self.plan().is_some_and(|plan| plan.leaving.iter().any(|one| is_same(one, member)))
     }
 
     /// Whether a member is what the running unit is about.

@@ -7,6 +7,7 @@ mod approval;
 mod command;
 mod context;
 mod decide;
+mod ends;
 mod essence;
 mod event;
 mod ghost;

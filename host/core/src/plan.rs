@@ -2,6 +2,7 @@
 
 pub mod preview;
 pub mod progress;
+pub mod together;
 
 use crate::change::Direction;
 use crate::snapshot::{is_unlisted, order};
@@ -276,6 +277,9 @@ pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
         status: PlanStatus::Running,
         unit: 0,
         subject: None,
+        together: together::most(&snapshot.profile, &snapshot.safety, Direction::between(from, to)),
+        leaving: Vec::new(),
+        joined: Vec::new(),
         phase: 0,
         point_of_no_return: false,
         undoing: false,

@@ -2,7 +2,7 @@
 //! must not say.
 
 use crate::step;
-use plimsoll_wire::profile::{Evidence, Phase, Profile, Topic, Victim, Ways};
+use plimsoll_wire::profile::{Evidence, Phase, Profile, Together, Topic, Victim, Ways};
 use plimsoll_wire::size::{Dimension, Each, Sizes};
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -57,6 +57,12 @@ pub fn flaws(profile: &Profile) -> Vec<String> {
     };
     let moved = profile.ways.each().all(|(dimension, _)| dimension == Dimension::Members);
     must(moved, "ways: no plan changes anything but members");
+    let single = profile.together == Together::default();
+    must(
+        single || profile.moves_data() && !profile.members_vote,
+        "together: only where data moves by itself and members do not vote can several change at the same time",
+    );
+    must(profile.together.join > 0 && profile.together.drain > 0, "together: at least one changes at a time");
     must(profile.unit > 0, "unit: a unit has at least one member");
     must(profile.min_size > 0, "minSize: a system has at least one member");
     must(grows(step::START).is_some(), "grow: there is no step start");
@@ -142,6 +148,8 @@ pub fn etcd() -> Profile {
         picks_leader: false,
         victim: Victim::Named,
         scale_in: true,
+        // Each change of voters is one, and is committed before the next.
+        together: Together::default(),
         // etcd's HealthInterval: before it has passed, a change is refused with "unhealthy cluster".
         connected_ms: 6_000,
         disk_watermark_permille: 1_000,

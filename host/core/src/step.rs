@@ -57,6 +57,8 @@ pub struct Step {
     pub done: fn(&Look) -> Met,
     /// The effect that it needs now; none where only time helps.
     pub effect: fn(&Look) -> Option<Verb>,
+    /// Whether it is done once for all members that come together, in the turn of the last one.
+    pub once: bool,
     /// Whether its effect leaves no trace of its own in the world, so that its answer is its evidence.
     pub is_traceless: bool,
     /// What takes it back before the point of no return.
@@ -142,6 +144,7 @@ const WAITS: Step = Step {
     verb: None,
     done: |_| Met::Yes,
     effect: |_| None,
+    once: false,
     is_traceless: false,
     undo: |_| Undo::Nothing,
     foreseen: |_, _| None,

@@ -30,6 +30,8 @@ mod pause;
 mod reason;
 #[path = "cycle/role.rs"]
 mod role;
+#[path = "cycle/together.rs"]
+mod together;
 #[path = "cycle/unit.rs"]
 mod unit;
 #[path = "cycle/wish.rs"]

@@ -25,6 +25,7 @@ mod calls;
 mod flow;
 mod loss;
 mod moves;
+mod open;
 mod report;
 
 /// How a sharded store is made.
@@ -54,6 +55,8 @@ pub struct ShardedSetup {
     pub requests_per_s: u64,
     /// How many thousandths of the requests are writes.
     pub writes_permille: u64,
+    /// How many members may come, and how many may give their data away, at the same time.
+    pub together: usize,
     /// After how long away a member's copies are made anew elsewhere, in milliseconds.
     pub dead_after_ms: u64,
 }
@@ -73,6 +76,7 @@ impl Default for ShardedSetup {
             moves_at_once: 2,
             requests_per_s: 1_000,
             writes_permille: 200,
+            together: 1,
             dead_after_ms: 300_000,
         }
     }
@@ -334,20 +338,6 @@ impl Sharded {
             | Verb::System(SystemVerb::PayDebt { .. }) => None,
         }
     }
-
-    /// Slots whose joining or leaving is under way.
-    fn open(&self) -> Vec<Arc<str>> {
-        let places = self.platform.places().iter().enumerate();
-        let joining =
-            places.filter(|(_, place)| matches!(place.state, State::Booting { .. })).map(|(at, _)| at);
-        let leaving = self.nodes.iter().filter(|node| {
-            let runs = node.gone.is_none() && !node.forgotten;
-            // A member that we stopped leaves until all its copies are elsewhere.
-            let torn = matches!(node.gone, Some(Cause::Call(_))) && !node.forgotten;
-            torn || (runs && !matches!(node.mode, Mode::Serving))
-        });
-        joining.chain(leaving.map(|node| node.slot)).map(|slot| self.platform.name(slot)).collect()
-    }
 }
 
 impl World for Sharded {
@@ -478,7 +468,7 @@ impl World for Sharded {
         let volume = slot.and_then(|slot| self.platform.places().get(slot)?.volume.as_ref());
         Standing {
             size: self.platform.size(),
-            open: self.open(),
+            open: self.open(verb, slot),
             subject: slot.map(|slot| self.platform.name(slot)),
             holds,
             leads: false,

@@ -262,6 +262,12 @@ pub const LIMITS: [Limit; 29] = [
         "To how much of its size one plan may grow a target; one legal step is always allowed.",
     ),
     limit(
+        "together",
+        "DRAIN-2",
+        count(1, 64, |s| &mut s.together),
+        "How many units may come or go at the same time, where the system can; they are removed one after the other all the same.",
+    ),
+    limit(
         "scaleIn",
         "FLOOR-4",
         Kind::ProfileSwitch(|s| &mut s.scale_in),

@@ -77,6 +77,15 @@ pub struct PlanState {
     /// The member of that unit, once it was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// How many members come, or give their data away, at the same time.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub together: u32,
+    /// Those that give their data away beside the subject, in the order in which they go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<Subject>,
+    /// Those that have come since the data was last spread, in the order in which they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Subject>,
     /// Index of the phase in the profile's list; a hint, the world decides.
     pub phase: u32,
     /// Whether the unit has passed what the system cannot take back.
@@ -125,6 +134,15 @@ impl Ended {
     pub fn members_leg(&self) -> (u32, u32) {
         of_members(&self.legs).unwrap_or_default()
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(together: &u32) -> bool {
+    *together == 1
 }
 
 fn of_members(legs: &[Leg]) -> Option<(u32, u32)> {

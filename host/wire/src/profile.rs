@@ -35,6 +35,9 @@ pub struct Profile {
     pub victim: Victim,
     /// Whether scale-in is on unless the owner says otherwise (FLOOR-4).
     pub scale_in: bool,
+    /// How many units may come, and how many may give their data away, at the same time.
+    #[serde(default, skip_serializing_if = "Together::is_single")]
+    pub together: Together,
     /// For how long all members must have been connected before the system accepts a change, in milliseconds.
     pub connected_ms: u64,
     /// The system's own high-water mark of a disk, in thousandths (CAP-1).
@@ -60,6 +63,7 @@ impl Default for Profile {
             picks_leader: false,
             victim: Victim::Named,
             scale_in: false,
+            together: Together::default(),
             connected_ms: 0,
             disk_watermark_permille: 1_000,
             ways: Each::default(),
@@ -122,6 +126,30 @@ pub enum Victim {
     Named,
     /// The member with the highest ordinal.
     HighestOrdinal,
+}
+
+/// How many units may change at the same time. They are removed one after the other all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Together {
+    /// How many may come before the data is spread over them.
+    pub join: u32,
+    /// How many may give their data away side by side.
+    pub drain: u32,
+}
+
+impl Default for Together {
+    /// One after the other.
+    fn default() -> Self {
+        Self { join: 1, drain: 1 }
+    }
+}
+
+impl Together {
+    fn is_single(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a system changes in one dimension.

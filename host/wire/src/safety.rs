@@ -62,6 +62,8 @@ pub struct Safety {
     pub fraction_permille: u32,
     /// STEP-7: to how much of its size one plan may grow a target, in thousandths (2000 is twice its size).
     pub growth_permille: u32,
+    /// DRAIN-2: how many units may come or go at the same time, where the system can.
+    pub together: u32,
     /// FLOOR-4: the owner's switch for scale-in; the profile's own where absent.
     pub scale_in: Option<bool>,
     /// Whether a scale-in waits for a person's approval.
@@ -103,6 +105,7 @@ impl Default for Safety {
             sustain_ms: 30 * MINUTE,
             fraction_permille: 250,
             growth_permille: 2_000,
+            together: 64,
             scale_in: None,
             approve_scale_in: false,
         }

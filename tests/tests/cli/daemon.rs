@@ -87,7 +87,10 @@ async fn a_running_daemon_answers_reads_and_refuses_the_rest() {
     assert_eq!((targets.as_array().map(Vec::len), &targets[0]["target"]), (Some(1), &"default/demo".into()));
     assert_eq!(targets[0]["mode"], "dryrun");
     assert_eq!(running.json("/v1/targets/default/demo").await["system"], "etcd");
-    assert_eq!(running.json("/v1/targets/default/demo/snapshot").await["formatVersion"], plimsoll_wire::FORMAT_VERSION);
+    assert_eq!(
+        running.json("/v1/targets/default/demo/snapshot").await["formatVersion"],
+        plimsoll_wire::FORMAT_VERSION
+    );
     assert_eq!(running.json("/v1/policies").await[0]["name"], "five");
     assert_eq!(running.json("/v1/problems").await, serde_json::json!([]));
     let decisions = running.json("/v1/decisions?target=default/demo&limit=1").await;

@@ -1,22 +1,19 @@
 //! A running plan: one look at the world, and at most one effect.
 
 use super::approval::{self, Licence};
-use super::{Chore, State, again, decide, rest, since, stamp, takeover};
+use super::ends::{end, finished, leaves_nothing_half_done};
+use super::{Chore, State, rest, since, stamp, takeover};
 use crate::change::Change;
 use crate::invariant::ident;
 use crate::judge::{Judged, judge};
 use crate::plan;
 use crate::plan::progress::{self, Next};
-use crate::plan::unit_sizes;
+use crate::plan::together;
 use crate::step;
-use plimsoll_wire::journal::{Changed, Ended, Intent, Outcome, PlanState, PlanStatus, Verb};
+use plimsoll_wire::journal::{Intent, Outcome, PlanState, PlanStatus, Subject, Verb};
 use plimsoll_wire::record::{Body, Judgement, Verdict};
-use plimsoll_wire::size::{Leg, Sizes};
 use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use std::sync::Arc;
-
-/// How many ended plans are remembered.
-const HISTORY: usize = 16;
 
 /// Looks at the world and does what comes next.
 pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
@@ -45,7 +42,16 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
     match progress::next(snapshot, &plan) {
         Next::Choose => choose(state, now, snapshot, &plan),
-        Next::Do { index, verb } => attempt(state, now, snapshot, &plan, index, verb),
+        Next::Do { index, verb } => {
+            reach(state, now, index);
+            attempt(state, now, snapshot, verb, None);
+        }
+        Next::Beside { subject, verb, step, index, why } => {
+            reach(state, now, index);
+            if !attempt(state, now, snapshot, verb, Some(&subject)) {
+                waits(state, now, format!("{step}: {why}"));
+            }
+        }
         Next::Wait { step, index, why } => {
             reach(state, now, index);
             waits(state, now, format!("{step}: {why}"));
@@ -83,14 +89,16 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
         end(state, now, PlanStatus::Done, "");
         return;
     }
-    if plan.status == PlanStatus::Stopping && rest::rests(state, now, plan) {
+    if plan.status == PlanStatus::Stopping
+        && (leaves_nothing_half_done(state, now, snapshot, plan) || rest::rests(state, now, plan))
+    {
         return;
     }
-    let Some(subject) = plan::next_subject(snapshot, plan) else {
+    let Some((subject, leaving)) = together::chosen(snapshot, plan) else {
         waits(state, now, "a member that can be chosen".to_owned());
         return;
     };
-    match approval::licence(state, now, snapshot, plan, &subject) {
+    match of_all(state, now, snapshot, plan, std::iter::once(&subject).chain(&leaving)) {
         Licence::Given => {}
         Licence::NotYet(why) => {
             waits(state, now, why);
@@ -111,12 +119,25 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
     update(state, |plan| {
         plan.members = plan::member_ids(snapshot);
         plan.subject = Some(subject);
+        plan.leaving = leaving;
         plan.phase = 0;
         plan.point_of_no_return = false;
         plan.progressed = stamp(now);
     });
     note_plan(state, now, None);
     state.next_look_ms = now.mono_ms;
+}
+
+/// What the approval says of the first of these that may not go.
+fn of_all<'a>(
+    state: &State,
+    now: &Now,
+    snapshot: &Snapshot,
+    plan: &PlanState,
+    subjects: impl Iterator<Item = &'a Subject>,
+) -> Licence {
+    let mut told = subjects.map(|one| approval::licence(state, now, snapshot, plan, one));
+    told.find(|one| *one != Licence::Given).unwrap_or(Licence::Given)
 }
 
 pub(super) fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {
@@ -138,31 +159,38 @@ pub(super) fn phase_name(state: &State, plan: &PlanState) -> &'static str {
     plan::phase_name(plan, &state.spec.profile)
 }
 
-/// One effect, if the judge lets it pass.
-fn attempt(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, index: u32, verb: Verb) {
-    reach(state, now, index);
+/// One effect, if the judge lets it pass; says whether it is looked after. Of one on a member beside the subject, a refusal
+/// is no hazard to the plan: it is done in that member's own turn.
+fn attempt(
+    state: &mut State,
+    now: &Now,
+    snapshot: &Arc<Snapshot>,
+    verb: Verb,
+    beside: Option<&Subject>,
+) -> bool {
     if refused_lately(state, now, &verb) || applied_lately(state, now, &verb) {
-        return;
+        return true;
     }
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()).or(Some(plan.clone()))
-    else {
-        return;
-    };
-    let Some(subject) = plan.subject.clone() else { return };
-    let phases = progress::phases(&plan, &state.spec.profile);
-    let no_return = step::of(phases).any(|(_, step, phase)| step.does(&verb) && phase.no_return);
+    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return true };
+    let plan = beside.map_or(plan.clone(), |subject| together::view(&plan, subject));
+    let Some(subject) = plan.subject.clone() else { return true };
+    let no_return = progress::steps(&plan, &state.spec.profile)
+        .any(|(_, step, phase)| step.does(&verb) && phase.no_return);
     let undoing = plan.undoing;
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb: verb.clone(), undoing };
     let judgement = match judge(&change, snapshot, state.direct) {
         Judged::NeedFacts => {
             state.queue([Chore::Observe { direct: true }]);
-            return;
+            return true;
         }
         Judged::Verdict(judgement) => judgement,
     };
     if judgement.verdict > Verdict::Clamp {
+        if beside.is_some() && !undoing {
+            return false;
+        }
         stopped(state, now, snapshot, &plan, judgement);
-        return;
+        return true;
     }
     let one_way = no_return && !undoing;
     if since(&plan.progressed, now) > state.spec.safety.stall_ms {
@@ -174,6 +202,7 @@ fn attempt(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSt
         hold(state, now, "Stalled", &why, None);
     }
     go(state, now, verb, one_way, judgement);
+    true
 }
 
 /// What came of an effect, in words that begin with whose they are; nothing of one that was accepted.
@@ -370,86 +399,4 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
         takeover::from_ourselves(state, now);
     }
     state.next_look_ms = now.mono_ms;
-}
-
-/// A unit is complete, or taken back completely.
-fn finished(state: &mut State, now: &Now, plan: &PlanState) {
-    if plan.undoing {
-        update(state, |plan| {
-            plan.undoing = false;
-            plan.subject = None;
-            plan.phase = 0;
-        });
-        let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-        if !rest::rests(state, now, &plan) {
-            note_plan(state, now, None);
-        }
-        return;
-    }
-    update(state, |plan| {
-        plan.unit += 1;
-        plan.subject = None;
-        plan.phase = 0;
-        plan.point_of_no_return = false;
-        plan.progressed = stamp(now);
-    });
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-    if plan.unit >= plan::turns(&plan) {
-        end(state, now, PlanStatus::Done, "");
-        return;
-    }
-    state.next_look_ms = now.mono_ms;
-    if plan.status == PlanStatus::Stopping && rest::rests(state, now, &plan) {
-        return;
-    }
-    note_plan(state, now, None);
-}
-
-/// The plan is over: remembered, and the permit given back.
-pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
-    let plan = state.journal.as_ref().and_then(|journal| journal.plan.as_ref());
-    let has_begun = plan.is_some_and(|plan| plan.status != PlanStatus::AwaitingApproval);
-    update(state, |plan| {
-        plan.status = status;
-        if plan.why.is_empty() {
-            why.clone_into(&mut plan.why);
-        }
-    });
-    note_plan(state, now, None);
-    let Some(journal) = &mut state.journal else { return };
-    let Some(plan) = journal.plan.take() else { return };
-    let (size, _) = unit_sizes(&plan);
-    if size != plan.from() {
-        let (began, at) = (plan.started.clone(), stamp(now));
-        decide::remember(
-            &mut journal.memory.changes,
-            Changed { leg: Leg::members(plan.from(), size), began, at },
-        );
-    }
-    if journal.memory.asked.as_ref().is_some_and(|asked| asked.sizes.members == Some(size)) {
-        journal.memory.asked = None;
-    }
-    // One that was turned on its way to rest is done where it rests, and was given up all the same.
-    if has_begun {
-        again::ended(&mut journal.memory, now, status != PlanStatus::Done || !plan.why.is_empty());
-    }
-    journal.memory.wish = None;
-    journal.memory.approved = None;
-    journal.intent = None;
-    journal.history.push(Ended {
-        id: plan.id,
-        legs: plan.legs,
-        ended_at: Sizes::of_members(size),
-        status,
-        why: if plan.why.is_empty() { why.to_owned() } else { plan.why },
-        at: stamp(now),
-    });
-    let surplus = journal.history.len().saturating_sub(HISTORY);
-    journal.history.drain(..surplus);
-    state.waiting_for.clear();
-    state.refused_at = None;
-    state.applied_at = None;
-    state.denied_since = None;
-    state.queue([Chore::Store, Chore::GivePermit]);
-    state.next_decision_ms = now.mono_ms + state.spec.pace_ms;
 }

@@ -129,6 +129,9 @@ fn note_plan(sieve: &mut Sieve, plan: &PlanState) {
         status,
         unit,
         subject,
+        together,
+        leaving,
+        joined,
         phase,
         point_of_no_return,
         undoing,
@@ -137,7 +140,7 @@ fn note_plan(sieve: &mut Sieve, plan: &PlanState) {
         progressed,
     } = plan;
     note!(sieve, legs, leg, fingerprint, base_epoch, module, members, victims, status, unit, subject, phase);
-    note!(sieve, workload);
+    note!(sieve, workload, together, leaving, joined);
     // A reason tells by its first word whether it was told before.
     note!(sieve, point_of_no_return, undoing, why.split(':').next(), started, progressed);
 }

@@ -1,8 +1,9 @@
 //! Where a plan that is given up comes to rest: at a legal size, back where that can be, onward where not
 //! (`decisions.md` D6).
 
-use super::advance::{end, note_plan, update};
+use super::advance::{note_plan, update};
 use super::approval::{self, Licence};
+use super::ends::end;
 use super::{State, stamp};
 use crate::change::Change;
 use crate::judge::{Judged, judge};
@@ -98,6 +99,9 @@ fn turned(plan: &PlanState, from: u32, to: u32, now: &Now, why: String) -> PlanS
         leg: 0,
         unit: 0,
         subject: None,
+        together: 1,
+        leaving: Vec::new(),
+        joined: Vec::new(),
         phase: 0,
         undoing: false,
         status: PlanStatus::Stopping,

@@ -25,7 +25,7 @@ pub const FAMILY: &[Invariant] = &[
         kind: "OneMemberAtATime",
         severity: Severity::Deny,
         moments: EFFECTS,
-        protects: "One member leaves at a time (rook/rook#9230).",
+        protects: "One member leaves at a time (rook/rook#9230). Where the system can, others of the same plan give their data away meanwhile.",
         advice: "Wait until the other member has left, or take its removal back.",
         check: one,
     },
@@ -84,7 +84,7 @@ fn one(case: &Case) -> Finding {
     if !case.shrinks() || mutex::gives_back(case) {
         return Finding::Pass;
     }
-    let others = || case.members().iter().filter(|row| !case.is_subject(row));
+    let others = || case.members().iter().filter(|row| !case.is_subject(row) && !case.leaves_beside(row));
     let leaving: Vec<String> = others().filter(|row| is_leaving(row.lifecycle.value())).map(label).collect();
     if leaving.is_empty() {
         return settled(others());

@@ -126,10 +126,11 @@ fn one_operation(case: &Case) -> Finding {
 }
 
 /// Whether a member has to be at work: not the one that a plan's effect is about (`decisions.md` D7), nor a dead one that
-/// the change removes (D11), nor what never joined and goes too.
+/// the change removes (D11), nor what never joined and goes too, nor one that gives its data away beside.
 fn must_work(case: &Case, row: &Member) -> bool {
     let dies = case.is_victim(row) && row.alive.value() == Some(&false);
-    !case.is_subject(row) && !dies && !is_cleared_away(case, row)
+    let leaves = case.leaves_beside(row) && row.alive.value() == Some(&true);
+    !case.is_subject(row) && !dies && !leaves && !is_cleared_away(case, row)
 }
 
 /// Whether a place goes in which nobody ever was a member: it holds nothing. Where data moves by itself, not to be listed

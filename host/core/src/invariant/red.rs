@@ -11,7 +11,7 @@ use crate::snapshot::never_joined;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::profile::Topic;
-use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, PlacementState};
+use plimsoll_wire::snapshot::{Group, GroupModel, Lifecycle, Member, Placement, PlacementState};
 use std::collections::BTreeSet;
 
 /// The rules of this family.
@@ -152,6 +152,10 @@ fn whole_before(case: &Case) -> Finding {
 fn lacking(case: &Case, group: &Group) -> Result<Option<String>, String> {
     let name = called(group);
     let placements = group.placements.value().ok_or_else(|| format!("the placements of {name}"))?;
+    let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));
+    if wanted.is_some_and(|wanted| moves_beside(case) && whole(case, placements) >= wanted) {
+        return Ok(None);
+    }
     let victim = |id: &str| case.member(id).filter(|member| case.is_victim(member));
     let repaired = |id: &str| victim(id).is_some_and(|member| member.alive.value() == Some(&false));
     let bad = placements.iter().filter(|placement| match placement.state {
@@ -167,9 +171,24 @@ fn lacking(case: &Case, group: &Group) -> Result<Option<String>, String> {
         return Ok(Some(format!("{name} has {} that are not whole", count(missing, "copy"))));
     }
     let there = placements.iter().filter(|placement| placement.weight > 0).count();
-    let wanted = group.target_copies.value().map(|copies| usize::try_from(*copies).unwrap_or(usize::MAX));
     let short = wanted.filter(|wanted| there < *wanted);
     Ok(short.map(|wanted| format!("{name} has {there} of {wanted} copies")))
+}
+
+/// Whether copies may be on their way off members that leave beside: each stays whole where it is until it has come.
+fn moves_beside(case: &Case) -> bool {
+    case.plan().is_some_and(|plan| !plan.leaving.is_empty())
+}
+
+/// How many copies have everything, on members that are alive and do not end now.
+fn whole(case: &Case, placements: &[Placement]) -> usize {
+    let stays = |member: &Member| is_alive(member) && !(case.change.ends() && case.is_subject(member));
+    let is_whole = |copy: &&Placement| {
+        copy.weight > 0
+            && copy.state == PlacementState::InSync
+            && case.member(&copy.member).is_some_and(stays)
+    };
+    placements.iter().filter(is_whole).count()
 }
 
 /// Effects after which nothing more is taken away.

@@ -9,8 +9,7 @@ use crate::case::{Case, is_same};
 use crate::change::{Change, Direction};
 use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
-use crate::plan::progress::phases;
-use crate::step;
+use crate::plan::progress::steps;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, Subject};
 use plimsoll_wire::record::Violation;
@@ -49,7 +48,7 @@ pub(super) fn of_unit(case: &Case) -> Vec<Violation> {
     let (Some(plan), Some(subject), Some(verb)) = (case.plan(), case.subject(), case.verb()) else {
         return Vec::new();
     };
-    let mut steps = step::of(phases(plan, case.profile));
+    let mut steps = steps(plan, case.profile);
     let Some((here, _, phase)) = steps.find(|(_, step, _)| step.does(verb)) else { return Vec::new() };
     if !phase.no_return || case.undoes() {
         return Vec::new();
@@ -67,7 +66,7 @@ fn of_steps(
 ) -> Vec<Violation> {
     let mut found = Vec::new();
     let (_, size_after) = plan::unit_sizes(plan);
-    for (index, step, _) in step::of(phases(plan, &snapshot.profile)).filter(|(index, ..)| *index >= first) {
+    for (index, step, _) in steps(plan, &snapshot.profile).filter(|(index, ..)| *index >= first) {
         let Some(verb) = (step.foreseen)(subject, size_after) else { continue };
         let plan = PlanState { phase: index, ..plan.clone() };
         let step = format!("before it comes to {} {}", verb.kind(), subject.slot);
@@ -117,7 +116,7 @@ impl Case<'_> {
         }
         let (Some(plan), Some(subject)) = (self.plan(), self.subject()) else { return false };
         let (_, size_after) = plan::unit_sizes(plan);
-        let steps = || step::of(phases(plan, self.profile));
+        let steps = || steps(plan, self.profile);
         let here = steps().find(|(_, step, _)| step.does(verb)).map_or(0, |(index, ..)| index);
         let later = steps().filter(|(index, ..)| *index >= here);
         later

@@ -5,7 +5,7 @@
 
 use crate::change::{Change, Direction, Moment};
 use crate::judge::{Judged, judge};
-use crate::plan;
+use crate::plan::{self, together};
 use crate::step::{self, Ahead};
 use plimsoll_wire::journal::Subject;
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
@@ -52,6 +52,9 @@ pub struct Foresight {
     pub from: u32,
     /// Members at its end.
     pub to: u32,
+    /// How many come, or give their data away, at the same time.
+    #[serde(skip_serializing_if = "is_one")]
+    pub together: u32,
     /// Whether it would wait for a person.
     pub needs_approval: bool,
     /// One after the other; of very many the first ones.
@@ -63,6 +66,11 @@ pub struct Foresight {
 
 /// More than anybody reads, and more members than any system has that is scaled one by one.
 const MOST_UNITS: u32 = 1_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
@@ -157,16 +165,20 @@ pub fn preview(snapshot: &Snapshot, asked: Asked) -> Preview {
 pub fn foresee(snapshot: &Snapshot, from: u32, to: u32) -> Foresight {
     let goes = Direction::between(from, to) == Some(Direction::In);
     let count = from.abs_diff(to);
+    let together =
+        together::most(&snapshot.profile, &snapshot.safety, Direction::between(from, to)).min(count.max(1));
     let shown = count.min(MOST_UNITS);
     let subjects = if goes { plan::victims(snapshot, shown) } else { places(snapshot) };
     let mut subjects = subjects.into_iter();
     let units = (1..=shown).map(|unit| {
         let size_after = if goes { from.saturating_sub(unit) } else { from.saturating_add(unit) };
-        foresee_unit(snapshot, unit, size_after, goes, subjects.next())
+        let closes = goes || together::closes(unit - 1, count, together);
+        foresee_unit(snapshot, unit, size_after, (goes, closes), subjects.next())
     });
     Foresight {
         from,
         to,
+        together,
         needs_approval: goes && snapshot.safety.approve_scale_in,
         units: units.collect(),
         units_left_out: count - shown,
@@ -187,7 +199,7 @@ fn foresee_unit(
     snapshot: &Snapshot,
     unit: u32,
     size_after: u32,
-    goes: bool,
+    (goes, closes): (bool, bool),
     subject: Option<Subject>,
 ) -> Unit {
     let slot = subject.as_ref().map(|subject| subject.slot.clone()).filter(|slot| !slot.is_empty());
@@ -197,8 +209,8 @@ fn foresee_unit(
     let joined = !goes || subject.as_ref().is_none_or(|subject| subject.id.is_some());
     let ahead =
         Ahead { snapshot, subject: named(&name, joined.then(|| name.clone())), size_after, leads, goes };
-    let phases = if goes { &snapshot.profile.shrink() } else { &snapshot.profile.grow() };
-    let steps = step::of(phases).map(|(_, step, phase)| {
+    let phases = if goes { snapshot.profile.shrink() } else { snapshot.profile.grow() };
+    let steps = step::of(phases).filter(|(_, step, _)| closes || !step.once).map(|(_, step, phase)| {
         let step::Told { effect, does } = (step.tells)(step, &ahead);
         let check = check(step, &ahead).kind();
         Step { phase: step.name, does, effect, check, point_of_no_return: phase.no_return }

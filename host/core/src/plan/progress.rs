@@ -1,11 +1,12 @@
 //! Where a unit stands, derived from the world and not from what we did: level-triggered (P3, P4).
 
-mod undo;
+pub(super) mod undo;
 
 use crate::change::Direction;
 use crate::plan;
+use crate::plan::together;
 use crate::step::{self, Look, Met, Step};
-use plimsoll_wire::journal::{PlanState, Verb};
+use plimsoll_wire::journal::{PlanState, Subject, Verb};
 use plimsoll_wire::profile::{Phase, Profile};
 use plimsoll_wire::snapshot::Snapshot;
 
@@ -20,6 +21,19 @@ pub enum Next {
         index: u32,
         /// What.
         verb: Verb,
+    },
+    /// This effect on a member that goes beside the subject, while the subject waits.
+    Beside {
+        /// The member.
+        subject: Subject,
+        /// What.
+        verb: Verb,
+        /// The step that the subject waits in.
+        step: &'static str,
+        /// That step's index in the profile's list.
+        index: u32,
+        /// For what the subject waits.
+        why: String,
     },
     /// Time.
     Wait {
@@ -43,18 +57,38 @@ pub fn phases<'a>(plan: &PlanState, profile: &'a Profile) -> &'a [Phase] {
     }
 }
 
+/// The steps of the unit under way, with their places. What is done once for all members that come together is done in the
+/// turn of the last one.
+pub fn steps<'a>(
+    plan: &PlanState,
+    profile: &'a Profile,
+) -> impl Iterator<Item = (u32, &'static Step, &'a Phase)> {
+    let comes = plan::direction(plan) != Some(Direction::In);
+    let closes = !comes || together::closes(plan.unit, plan::turns(plan), plan.together);
+    step::of(phases(plan, profile)).filter(move |(_, step, _)| closes || !step.once)
+}
+
 /// What the unit under way needs next, in this snapshot.
 #[must_use]
 pub fn next(snapshot: &Snapshot, plan: &PlanState) -> Next {
     let Some(subject) = &plan.subject else { return Next::Choose };
     let look = Look { snapshot, plan, subject, past: false };
     if plan.undoing {
-        return undo::undo(look);
+        return together::back(&look).unwrap_or_else(|| undo::undo(look));
     }
-    for (index, step, _) in step::of(phases(plan, &snapshot.profile)) {
-        let look = Look { past: plan.phase > index, ..look };
+    let next = forward(look, None);
+    together::beside(&look, &next).unwrap_or(next)
+}
+
+/// The first step, up to the last one that is asked for, whose end is not seen.
+pub(super) fn forward(look: Look, last: Option<&str>) -> Next {
+    for (index, step, _) in steps(look.plan, &look.snapshot.profile) {
+        let look = Look { past: look.plan.phase > index, ..look };
         if let Some(next) = pending(&look, step, index) {
             return next;
+        }
+        if last == Some(step.name) {
+            break;
         }
     }
     Next::Finished
@@ -85,7 +119,7 @@ fn seen(look: &Look, step: &Step) -> Met {
 #[must_use]
 pub fn first_unmet(snapshot: &Snapshot, plan: &PlanState) -> Option<&'static Step> {
     let subject = plan.subject.as_ref()?;
-    let unmet = step::of(phases(plan, &snapshot.profile)).find(|(index, step, _)| {
+    let unmet = steps(plan, &snapshot.profile).find(|(index, step, _)| {
         let look = Look { snapshot, plan, subject, past: plan.phase > *index };
         matches!(seen(&look, step), Met::No(_))
     });

@@ -64,6 +64,7 @@ pub(super) const FAMILY: &[Step] = &[
         done: rebalanced,
         // Once it was asked for, only time helps; the cursor says whether it was.
         effect: |look| (!look.past).then_some(SystemVerb::Rebalance.into()),
+        once: true,
         is_traceless: true,
         foreseen: |_, _| Some(SystemVerb::Rebalance.into()),
         ..WAITS

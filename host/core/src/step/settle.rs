@@ -1,11 +1,12 @@
 //! Steps that wait for the whole, and pay what is owed.
 
 use super::{BARRIER, Look, Met, PAY_DEBTS, SETTLE, Step, Told, Undo, WAITS, waiting};
+use crate::case::is_same;
 use crate::groups::called;
 use crate::snapshot::is_serving;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{SystemVerb, Verb};
-use plimsoll_wire::snapshot::{Debt, PlacementState};
+use plimsoll_wire::snapshot::{Debt, Member, PlacementState};
 
 pub(super) const FAMILY: &[Step] = &[
     Step {
@@ -21,6 +22,7 @@ pub(super) const FAMILY: &[Step] = &[
     Step {
         name: SETTLE,
         done: settled,
+        once: true,
         tells: |_, ahead| {
             let hold_ms = ahead.snapshot.safety.hold_ms;
             waiting(format!("wait until {} members have been whole for {hold_ms} ms", ahead.size_after))
@@ -64,7 +66,7 @@ fn pay_for_subject(look: &Look) -> Undo {
     }
 }
 
-/// Every member that stays is at work, and everything is whole, for `hold`.
+/// Every member that stays, and none that goes beside, is at work, and everything is whole, for `hold`.
 fn settled(look: &Look) -> Met {
     let safety = &look.snapshot.safety;
     let Some(all) = look.rows() else { return Met::no("the member list is not known") };
@@ -72,7 +74,8 @@ fn settled(look: &Look) -> Met {
     if all.len() != usize::try_from(size_after).unwrap_or(usize::MAX) {
         return Met::No(format!("{} members are seen, {size_after} are expected", all.len()));
     }
-    for row in all {
+    let leaves = |row: &Member| look.plan.leaving.iter().any(|one| is_same(one, row));
+    for row in all.iter().filter(|row| !leaves(row)) {
         let alive = row.alive.known().filter(|known| known.value && known.stable_ms >= safety.hold_ms);
         if !is_serving(row) || alive.is_none() {
             let name = row.slot.as_deref().unwrap_or("a member");

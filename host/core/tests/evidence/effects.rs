@@ -95,7 +95,9 @@ fn the_planner_names_a_member_that_holds_the_group_and_leads_least_or_leaves_it_
         Arc::make_mut(&mut snapshot.profile).picks_leader = picks_leader;
         match next(&snapshot, &plan) {
             Next::Do { verb, .. } => verb,
-            other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
+            other @ (Next::Choose | Next::Wait { .. } | Next::Beside { .. } | Next::Finished) => {
+                panic!("{other:?}")
+            }
         }
     };
     let longest = "n-0005 has been up longer, and holds another shard";

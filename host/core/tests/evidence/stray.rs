@@ -71,7 +71,9 @@ fn what_never_joined_may_go_and_goes_first() {
     // Nothing is struck from the membership: the system never had it.
     let verb = |phase| match next(&planned(&value, phase).0, &planned(&value, phase).1) {
         Next::Do { verb, .. } => verb.kind(),
-        other @ (Next::Choose | Next::Wait { .. } | Next::Finished) => panic!("{other:?}"),
+        other @ (Next::Choose | Next::Wait { .. } | Next::Beside { .. } | Next::Finished) => {
+            panic!("{other:?}")
+        }
     };
     assert_eq!([verb(0), verb(3)], ["barrier", "stop"]);
     let told = stopping(&value);

@@ -320,18 +320,25 @@ fn plan(from: &PlanState) -> typed::PlanState {
             Aborted
         ),
         unit: from.unit,
-        subject: from.subject.as_ref().map(|subject: &Subject| typed::Subject {
-            slot: subject.slot.to_string(),
-            endpoints: endpoints(&subject.endpoints),
-            id: subject.id.as_ref().map(ToString::to_string),
-            incarnation: subject.incarnation.clone(),
-        }),
+        subject: from.subject.as_ref().map(subject),
+        together: from.together,
+        leaving: each(&from.leaving, subject),
+        joined: each(&from.joined, subject),
         phase: from.phase,
         point_of_no_return: from.point_of_no_return,
         undoing: from.undoing,
         why: from.why.clone(),
         started: stamp(&from.started),
         progressed: stamp(&from.progressed),
+    }
+}
+
+fn subject(from: &Subject) -> typed::Subject {
+    typed::Subject {
+        slot: from.slot.to_string(),
+        endpoints: endpoints(&from.endpoints),
+        id: from.id.as_ref().map(ToString::to_string),
+        incarnation: from.incarnation.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::step::{self, Look, PAY_DEBTS, STOP, Undo};
 use plimsoll_wire::snapshot::Lifecycle;
 
 /// Takes a unit back.
-pub(super) fn undo(look: Look) -> Next {
+pub(in crate::plan) fn undo(look: Look) -> Next {
     if look.rows().is_none() {
         return wait(&look, "the member list is not known".to_owned());
     }

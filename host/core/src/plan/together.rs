@@ -1,0 +1,132 @@
+//! Members that come or go together, where the system can: how many, and what is to be done of those beside the one whose
+//! turn it is.
+//!
+//! Data moves once for all that come: it is spread in the turn of the last of them. Those that go give their data away side
+//! by side, and are removed one after the other.
+
+use super::progress::{Next, forward, undo};
+use crate::case::is_same;
+use crate::change::Direction;
+use crate::plan;
+use crate::step::{DRAIN, Look};
+use plimsoll_wire::Safety;
+use plimsoll_wire::journal::{PlanState, Subject};
+use plimsoll_wire::profile::Profile;
+use plimsoll_wire::size::Leg;
+use plimsoll_wire::snapshot::Snapshot;
+
+/// How many members may come, or go, together: as many as the system can take, and the owner allows.
+#[must_use]
+pub fn most(profile: &Profile, safety: &Safety, direction: Option<Direction>) -> u32 {
+    let units = match direction {
+        Some(Direction::Out) => profile.together.join,
+        Some(Direction::In) => profile.together.drain,
+        None => 1,
+    };
+    match units.min(safety.together) {
+        // The members of one unit come and go one after the other.
+        0 | 1 => 1,
+        several => several.saturating_mul(profile.unit()),
+    }
+}
+
+/// Whether what is done once for all that come together is done in this turn, counted from 0.
+#[must_use]
+pub fn closes(turn: u32, turns: u32, together: u32) -> bool {
+    let next = turn.saturating_add(1);
+    next.is_multiple_of(together.max(1)) || next >= turns
+}
+
+/// Whose turn it is next, and who goes beside; none where nobody can be chosen.
+#[must_use]
+pub fn chosen(snapshot: &Snapshot, plan: &PlanState) -> Option<(Subject, Vec<Subject>)> {
+    let is_here = |one: &&Subject| {
+        let rows = snapshot.members.value().map_or(&[][..], Vec::as_slice);
+        rows.iter().any(|row| is_same(one, row))
+    };
+    let mut left = plan.leaving.iter().filter(is_here).cloned();
+    if let Some(first) = left.next() {
+        return Some((first, left.collect()));
+    }
+    if plan::direction(plan) != Some(Direction::In) {
+        return Some((plan::next_subject(snapshot, plan)?, Vec::new()));
+    }
+    let count = plan.together.max(1).min(plan::turns(plan).saturating_sub(plan.unit));
+    let mut goes = plan::victims(snapshot, count).into_iter().take_while(|one| !one.slot.is_empty());
+    Some((goes.next()?, goes.collect()))
+}
+
+/// Whether a plan between two of its members has others half on the way.
+#[must_use]
+pub fn is_half_done(plan: &PlanState) -> bool {
+    !plan.leaving.is_empty() || !plan.joined.is_empty()
+}
+
+/// What is still to be done of a plan that is given up between two members, before it may rest: take back those that give
+/// their data away, or spread the data over those that have come. None where there is nothing.
+#[must_use]
+pub fn rounded_off(plan: &PlanState, profile: &Profile, safety: &Safety) -> Option<PlanState> {
+    let other = PlanState { phase: 0, point_of_no_return: false, ..plan.clone() };
+    if let [first, rest @ ..] = &*plan.leaving {
+        return Some(PlanState {
+            subject: Some(first.clone()),
+            leaving: rest.to_vec(),
+            undoing: true,
+            ..other
+        });
+    }
+    let [rest @ .., last] = &*plan.joined else { return None };
+    let (size, _) = plan::unit_sizes(plan);
+    // The turn of the last one that came is taken up again, as the plan's last one.
+    plan::is_legal(size, profile, safety).then(|| PlanState {
+        subject: Some(last.clone()),
+        joined: rest.to_vec(),
+        legs: vec![Leg::members(plan.from(), size)],
+        unit: plan.unit.saturating_sub(1),
+        ..other
+    })
+}
+
+/// The plan as a member beside sees it: its own turn, with the others beside.
+#[must_use]
+pub fn view(plan: &PlanState, subject: &Subject) -> PlanState {
+    let others = plan.subject.iter().chain(&plan.leaving).filter(|one| *one != subject);
+    PlanState {
+        subject: Some(subject.clone()),
+        leaving: others.cloned().collect(),
+        phase: 0,
+        point_of_no_return: false,
+        ..plan.clone()
+    }
+}
+
+/// What the members beside need while the one whose turn it is waits: they give their data away as well, and no more.
+pub(super) fn beside(look: &Look, wait: &Next) -> Option<Next> {
+    let Next::Wait { step, index, why } = wait else { return None };
+    each(look, |own| match forward(own, Some(DRAIN)) {
+        Next::Do { verb, .. } => {
+            let (subject, why) = (own.subject.clone(), why.clone());
+            Some(Next::Beside { subject, verb, step, index: *index, why })
+        }
+        Next::Wait { .. } | Next::Finished | Next::Choose | Next::Beside { .. } => None,
+    })
+}
+
+/// What is left to take back of the members beside.
+pub(super) fn back(look: &Look) -> Option<Next> {
+    each(look, |own| match undo::undo(own) {
+        Next::Do { index, verb } => {
+            let (subject, why) = (own.subject.clone(), String::new());
+            Some(Next::Beside { subject, verb, step: "undo", index, why })
+        }
+        Next::Finished => None,
+        other @ (Next::Wait { .. } | Next::Choose | Next::Beside { .. }) => Some(other),
+    })
+}
+
+fn each(look: &Look, ask: impl Fn(Look) -> Option<Next>) -> Option<Next> {
+    look.plan.leaving.iter().find_map(|subject| {
+        let plan = view(look.plan, subject);
+        ask(Look { snapshot: look.snapshot, plan: &plan, subject, past: false })
+    })
+}
