@@ -32,6 +32,7 @@ pub static KINDS: &[&Kind] = &[
     &postgres::KIND,
     &sim::QUORUM,
     &sim::SHARDED,
+    &sim::TOGETHER,
 ];
 
 /// The words for kinds that this program was built without.

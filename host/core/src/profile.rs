@@ -226,6 +226,12 @@ pub fn sim_sharded() -> Profile {
     }
 }
 
+/// The same, and several members may come, or give their data away, at the same time.
+#[must_use]
+pub fn sim_together() -> Profile {
+    Profile { system: "sim-together".into(), together: Together { join: 3, drain: 3 }, ..sim_sharded() }
+}
+
 /// etcd by the owner's commands.
 pub static ETCD: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&etcd(), &NAMED)));
 
@@ -238,13 +244,16 @@ pub static SIM_QUORUM: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&si
 /// The simulator's sharded world.
 pub static SIM_SHARDED: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_sharded(), &SIMULATED)));
 
+/// The simulator's sharded world in which several members change at the same time.
+pub static SIM_TOGETHER: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_together(), &SIMULATED)));
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_profiles_that_are_built_in_have_no_flaw() {
-        for profile in [&ETCD, &ETCD_ON_ORDINALS, &SIM_QUORUM, &SIM_SHARDED] {
+        for profile in [&ETCD, &ETCD_ON_ORDINALS, &SIM_QUORUM, &SIM_SHARDED, &SIM_TOGETHER] {
             assert_eq!(flaws(profile), Vec::<String>::new(), "{}", profile.system);
         }
     }

@@ -14,7 +14,7 @@ use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
 use plimsoll_sim::sim::{Setup, Sim, Summary, WorldSetup};
 use plimsoll_wire::Safety;
-use plimsoll_wire::profile::{Profile, Together};
+use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
 use plimsoll_wire::snapshot::{Behavior, Mode, Snapshot};
 use std::collections::BTreeMap;
@@ -92,14 +92,10 @@ const KINDS: [Kind; 3] = [Kind::Quorum, Kind::Sharded, Kind::Together];
 
 impl Kind {
     fn spec(self) -> Spec {
-        let together = || {
-            let profile = Profile::clone(&profile::SIM_SHARDED);
-            Arc::new(Profile { together: Together { join: 3, drain: 3 }, ..profile })
-        };
         match self {
             Self::Quorum => spec(&profile::SIM_QUORUM, 7),
             Self::Sharded => spec(&profile::SIM_SHARDED, 9),
-            Self::Together => spec(&together(), 9),
+            Self::Together => spec(&profile::SIM_TOGETHER, 9),
         }
     }
 

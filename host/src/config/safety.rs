@@ -85,7 +85,7 @@ const fn limit(key: &'static str, rule: &'static str, kind: Kind, doc: &'static 
 }
 
 /// Every parameter of `spec.safety`.
-pub const LIMITS: [Limit; 29] = [
+pub const LIMITS: [Limit; 30] = [
     // Ten minutes is ten times the default: an older fact says nothing about a system that may have failed over since.
     limit(
         "maxAge",

@@ -26,6 +26,13 @@ pub(super) static SHARDED: Kind = kind(
     "Simulated: shards with copies on data members. Nothing is installed or touched.",
 );
 
+/// Shards with copies, on members of which several may change at the same time.
+pub(super) static TOGETHER: Kind = kind(
+    "sim-together",
+    profile::sim_together,
+    "Simulated: like `sim-sharded`, and three members may come or go at the same time.",
+);
+
 const fn kind(word: &'static str, profile: fn() -> Profile, about: &'static str) -> Kind {
     Kind {
         word,

@@ -20,11 +20,13 @@ pub(crate) struct Case {
     pub(crate) to: u32,
 }
 
-pub(crate) const CASES: [Case; 4] = [
+pub(crate) const CASES: [Case; 6] = [
     Case { world: World::Quorum, from: 3, to: 5 },
     Case { world: World::Quorum, from: 5, to: 3 },
     Case { world: World::Sharded, from: 5, to: 6 },
     Case { world: World::Sharded, from: 6, to: 5 },
+    Case { world: World::Together, from: 5, to: 8 },
+    Case { world: World::Together, from: 8, to: 5 },
 ];
 
 /// A daemon in its world, about to carry the plan out.

@@ -260,6 +260,11 @@ fn no_seed_of_a_sharded_store_loses_anything_because_of_us() {
 }
 
 #[test]
+fn no_seed_of_a_store_in_which_members_change_together_loses_anything_because_of_us() {
+    nothing_goes_wrong(World::Together);
+}
+
+#[test]
 fn each_run_of_a_seed_is_the_same_byte_for_byte() {
     let sample = count().div_ceil(50).max(2);
     on_all_cores(sample, |seed| {

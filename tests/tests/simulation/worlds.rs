@@ -26,15 +26,23 @@ pub(crate) const HOUR: u64 = 60 * MINUTE;
 pub(crate) enum World {
     Quorum,
     Sharded,
+    /// Sharded, and three members may come or go together.
+    Together,
 }
 
 impl World {
-    pub(crate) const ALL: [Self; 2] = [Self::Quorum, Self::Sharded];
+    pub(crate) const ALL: [Self; 3] = [Self::Quorum, Self::Sharded, Self::Together];
+
+    /// How many members may change at the same time.
+    fn together(self) -> usize {
+        if self == Self::Together { 3 } else { 1 }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quorum => "quorum",
             Self::Sharded => "sharded",
+            Self::Together => "together",
         }
     }
 }
@@ -43,6 +51,7 @@ pub(crate) fn spec(world: World, safety: Safety) -> Spec {
     let (profile, max) = match world {
         World::Quorum => (&profile::SIM_QUORUM, 7),
         World::Sharded => (&profile::SIM_SHARDED, 9),
+        World::Together => (&profile::SIM_TOGETHER, 9),
     };
     Spec {
         key: "default/sim".into(),
@@ -140,17 +149,19 @@ pub(crate) fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
     let mut rng = Rng::stream(seed, "test-world");
     let volumes = [Volumes::SetAside, Volumes::Owed, Volumes::Keep];
     let volumes = volumes[usize::try_from(rng.below(3)).unwrap()];
+    let kind = world;
     let world = match world {
         World::Quorum => {
             let running = [3, 5, 5, 7][usize::try_from(rng.below(4)).unwrap()];
             let platform = PlatformSetup { running, volumes, ..PlatformSetup::default() };
             WorldSetup::Quorum(QuorumSetup { platform, strict: rng.chance(500), ..QuorumSetup::default() })
         }
-        World::Sharded => {
+        World::Sharded | World::Together => {
             let running = usize::try_from(rng.between(4, 8)).unwrap();
             let platform = PlatformSetup { slots: 12, running, volumes, ..PlatformSetup::default() };
             let disk_bytes = if rng.chance(300) { 40_000_000_000 } else { 100_000_000_000 };
-            WorldSetup::Sharded(ShardedSetup { platform, disk_bytes, ..ShardedSetup::default() })
+            let together = kind.together();
+            WorldSetup::Sharded(ShardedSetup { platform, disk_bytes, together, ..ShardedSetup::default() })
         }
     };
     Sim::new(Setup {
@@ -166,12 +177,14 @@ pub(crate) fn drawn(seed: u64, world: World, until_ms: u64) -> Sim {
 /// A small world in which nothing breaks but what is told.
 pub(crate) fn calm(world: World, running: usize, volumes: Volumes, faults: FaultSetup) -> Sim {
     let platform = PlatformSetup { running, slots: 9, volumes, ..PlatformSetup::default() };
+    let kind = world;
     let world = match world {
         World::Quorum => {
             WorldSetup::Quorum(QuorumSetup { platform, data_bytes: 500_000_000, ..QuorumSetup::default() })
         }
-        World::Sharded => WorldSetup::Sharded(ShardedSetup {
+        World::Sharded | World::Together => WorldSetup::Sharded(ShardedSetup {
             platform,
+            together: kind.together(),
             shards: 6,
             shard_bytes: 500_000_000,
             ..ShardedSetup::default()

@@ -5,23 +5,18 @@ use crate::desk::{Desk, HOUR, hasty, spec};
 use plimsoll_core::cycle::Order;
 use plimsoll_core::observation::Told;
 use plimsoll_core::plan::preview::{Asked, preview};
-use plimsoll_core::profile::{SIM_SHARDED, flaws, sim_quorum};
+use plimsoll_core::profile::{SIM_TOGETHER, flaws, sim_quorum};
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::profile::{Profile, Together};
 use plimsoll_wire::record::Wisher;
 use plimsoll_wire::{Safety, Snapshot};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
-
-static THREE: LazyLock<Arc<Profile>> = LazyLock::new(|| {
-    let together = Together { join: 3, drain: 3 };
-    Arc::new(Profile { together, ..Profile::clone(&SIM_SHARDED) })
-});
 
 /// So many members, of which three may come or go together, on their way to another size.
 fn towards(from: u32, to: u32) -> Desk {
-    let mut desk = Desk::new(from, spec(&THREE, hasty()));
+    let mut desk = Desk::new(from, spec(&SIM_TOGETHER, hasty()));
     desk.wished = Some(to);
     desk
 }
@@ -73,7 +68,7 @@ fn members_that_go_drain_side_by_side_and_are_removed_one_after_the_other() {
 #[test]
 fn the_owner_may_ask_for_fewer_and_a_system_that_cannot_is_left_alone() {
     let two = Safety { together: 2, ..hasty() };
-    let mut desk = Desk::new(8, spec(&THREE, two));
+    let mut desk = Desk::new(8, spec(&SIM_TOGETHER, two));
     desk.wished = Some(5);
     desk.until_about_to("stop");
     assert_eq!(count(&desk, "drain"), 2, "{:?}", desk.kinds());
@@ -162,7 +157,7 @@ fn a_restart_between_two_drains_goes_on_with_the_same_members() {
 fn a_preview_shows_that_data_is_spread_once() {
     let base = include_str!("../../../../tests/scenarios/base/sharded-at-rest.json");
     let mut snapshot: Snapshot = serde_json::from_str(base).unwrap();
-    snapshot.profile = Arc::clone(&THREE);
+    snapshot.profile = Arc::clone(&SIM_TOGETHER);
     let shown = preview(&snapshot, Asked { to: 8, by: Wisher::Person, rests_on: None });
     let plan = shown.plan.expect("a plan");
     let spreads = |unit: usize| plan.units[unit].steps.iter().any(|step| step.phase == "rebalance");
