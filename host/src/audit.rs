@@ -36,8 +36,10 @@ use crate::disk::Held;
 use crate::machine;
 use std::io;
 
-/// The limits of an audit log.
-#[derive(Clone, Debug)]
+const QUARTER_MS: u64 = 90 * 24 * 3_600_000;
+
+/// The limits of an audit log (`audit` in the daemon's file). Each default is what a daemon should use.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditConfig {
     /// A segment is sealed before it grows past this. At least 1 KiB, at most 1 GiB.
     pub segment_bytes: u64,
@@ -56,11 +58,6 @@ pub struct AuditConfig {
     pub ballast_bytes: u64,
     /// With less free space than this, decisions and intents are refused.
     pub min_free_bytes: u64,
-    /// Milliseconds since 1970, for the `time` of a line: for people, nothing is decided by it but the age
-    /// of records and snapshots.
-    pub wall_ms: fn() -> i64,
-    /// A name for a new log that no other one ever had.
-    pub new_log: fn() -> std::io::Result<String>,
 }
 
 impl Default for AuditConfig {
@@ -68,18 +65,33 @@ impl Default for AuditConfig {
         Self {
             // Read as a whole after an error: this long takes well under a second.
             segment_bytes: 64 << 20,
-            // A decision every ten seconds at 2 KiB is 17 MiB a day and target.
-            keep_bytes: 1 << 30,
-            keep_ms: 90 * 24 * 3_600_000,
+            // A decision every ten seconds at 2 KiB is 17 MiB a day and target: months of a fleet, compressed.
+            keep_bytes: 10 << 30,
+            // A quarter is what people look back over.
+            keep_ms: QUARTER_MS,
+            // Two thousand decisions on a thousand members, or a million on three.
             keep_snapshot_bytes: 1 << 30,
-            keep_snapshot_ms: 30 * 24 * 3_600_000,
+            keep_snapshot_ms: QUARTER_MS,
             keep_snapshot_records: 1_000,
             ballast_bytes: 16 << 20,
             // A plan that begins with this much can write all that it will have to say.
             min_free_bytes: 64 << 20,
-            wall_ms: || jiff::Timestamp::now().as_millisecond(),
-            new_log: machine::uuid,
         }
+    }
+}
+
+/// What a log takes from the machine.
+#[derive(Clone, Copy, Debug)]
+struct Outside {
+    /// Milliseconds since 1970, for the `time` of a line: for people, and for the age of records and snapshots.
+    wall_ms: fn() -> i64,
+    /// A name for a new log that no other log ever had.
+    new_log: fn() -> io::Result<String>,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { wall_ms: || jiff::Timestamp::now().as_millisecond(), new_log: machine::uuid }
     }
 }
 

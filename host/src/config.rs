@@ -13,10 +13,7 @@ mod safety;
 mod target;
 mod watch;
 
-pub use daemon::{
-    Audit, DaemonConfig, Kubernetes, Log, LogFormat, LogLevel, Namespaces, Platform, PolicyHost, Source,
-    System,
-};
+pub use daemon::{DaemonConfig, Kubernetes, Log, LogFormat, LogLevel, Namespaces, Platform, Source, System};
 pub use files::Files;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use object::{Objects, Unseen};

@@ -126,7 +126,7 @@ async fn run_with(file: &Path, log_level: LogSetter, step: Step) -> anyhow::Resu
     control::listen(&daemon.control_socket, orders, published.clone())
         .context("opening the control socket")?;
     if let Some(address) = daemon.http {
-        crate::api::listen(address, published, &daemon.audit.dir)
+        crate::api::listen(address, published, &daemon.audit_dir)
             .await
             .context("opening the HTTP listener")?;
     }

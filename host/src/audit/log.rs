@@ -7,7 +7,7 @@ use super::fit;
 use super::retention::{self, Snapshots};
 use super::walk::{self, Seen, Tail, Walked, segment_name};
 use super::writer::Writer;
-use super::{AuditConfig, AuditError};
+use super::{AuditConfig, AuditError, Outside};
 use crate::disk::{self, Disk, Exclusive, RealDisk};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::record::{Body, Record};
@@ -71,12 +71,13 @@ impl AuditLog {
         let unreadable = |source| AuditError::Unreadable { place: directory.display().to_string(), source };
         let disk = RealDisk::make(directory).map_err(unreadable)?;
         let lock = Exclusive::take(directory)?;
-        Self::on(Arc::new(disk), config, Some(lock))
+        Self::on(Arc::new(disk), config, Outside::default(), Some(lock))
     }
 
     pub(super) fn on(
         disk: Arc<dyn Disk>,
         config: AuditConfig,
+        outside: Outside,
         lock: Option<Exclusive>,
     ) -> Result<Self, AuditError> {
         let unreadable = |source| AuditError::Unreadable { place: disk.place(""), source };
@@ -89,7 +90,7 @@ impl AuditLog {
         let recovered = set_aside(disk.as_ref(), &mut walked)
             .map_err(|source| AuditError::NotDurable { place: disk.place(""), source })?;
         let retired = walked.retired.map(|(through, _)| through);
-        let mut writer = Writer::after(disk.clone(), config, walked)?;
+        let mut writer = Writer::after(disk.clone(), (config, outside), walked)?;
         for event in &recovered {
             writer.event(event)?;
         }
@@ -154,7 +155,7 @@ impl Inner {
         self.writer.make_room(0)?;
         disk.make_folder(blob::FOLDER).and_then(|()| disk.sync_folder("")).map_err(unreadable)?;
         let aged = i64::try_from(self.writer.config.keep_snapshot_ms).unwrap_or(i64::MAX);
-        let too_old = (self.writer.config.wall_ms)().saturating_sub(aged);
+        let too_old = (self.writer.outside.wall_ms)().saturating_sub(aged);
         for (digest, stat) in blob::all(disk.as_ref()).map_err(unreadable)? {
             if !self.snapshots.measure(digest, stat.length) && stat.modified_ms < too_old {
                 disk.remove(&blob::name(digest)).map_err(unreadable)?;
@@ -203,7 +204,7 @@ impl Inner {
         let head = self.writer.write(Content::Record, &body)?;
         self.appends += 1;
         if let Some((digest, bytes)) = kept {
-            self.snapshots.mention(digest, head.sequence, (self.writer.config.wall_ms)());
+            self.snapshots.mention(digest, head.sequence, (self.writer.outside.wall_ms)());
             self.snapshots.measure(digest, bytes);
         }
         if self.snapshots.are_too_large(&self.writer.config) && self.appends.is_multiple_of(64) {
@@ -277,7 +278,9 @@ impl Inner {
     /// Removes the oldest sealed segments beyond what is kept, once a record says so.
     fn retire_segments(&mut self) -> Result<(), AuditError> {
         let config = &self.writer.config;
-        let Some((number, last)) = retention::through(&self.writer.sealed, config, (config.wall_ms)()) else {
+        let Some((number, last)) =
+            retention::through(&self.writer.sealed, config, (self.writer.outside.wall_ms)())
+        else {
             return Ok(());
         };
         self.writer.event(&Event::Retired { through: number, last: last.to_string() })?;
@@ -303,7 +306,9 @@ impl Inner {
 
     fn retire_snapshots(&mut self) -> Result<(), AuditError> {
         let config = &self.writer.config;
-        let Some(due) = self.snapshots.due(config, self.writer.head.sequence, (config.wall_ms)()) else {
+        let Some(due) =
+            self.snapshots.due(config, self.writer.head.sequence, (self.writer.outside.wall_ms)())
+        else {
             return Ok(());
         };
         self.writer.event(&Event::RetiredSnapshots { before: due.before })?;

@@ -26,9 +26,11 @@ fn small() -> AuditConfig {
         keep_snapshot_records: 12,
         ballast_bytes: 1 << 10,
         min_free_bytes: 0,
-        wall_ms: || 1_800_000_000_000,
-        new_log: || Ok("log".to_owned()),
     }
+}
+
+fn outside() -> Outside {
+    Outside { wall_ms: || 1_800_000_000_000, new_log: || Ok("log".to_owned()) }
 }
 
 fn record(number: usize, body: Body) -> Record {
@@ -81,7 +83,7 @@ fn append(log: &AuditLog, number: usize) -> Result<Appended, AuditError> {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<AuditLog, AuditError> {
-    AuditLog::on(Arc::new(disk.clone()), small(), None)
+    AuditLog::on(Arc::new(disk.clone()), small(), outside(), None)
 }
 
 /// The numbers of the records that a log holds.
@@ -330,7 +332,7 @@ fn nothing_is_begun_below_the_floor_and_what_was_begun_is_still_recorded() {
     let disk = SimulatedDisk::default();
     disk.set_capacity(20_000);
     let config = AuditConfig { min_free_bytes: 19_000, ..small() };
-    let log = AuditLog::on(Arc::new(disk.clone()), config, None).unwrap();
+    let log = AuditLog::on(Arc::new(disk.clone()), config, outside(), None).unwrap();
     assert_eq!(log.append_decision(decision(1), &snapshot(1)).unwrap_err().kind(), "full");
     let outcome = plimsoll_wire::journal::Outcome::Applied;
     log.append(&record(2, Body::Outcome { intent: "i".into(), outcome })).unwrap();
@@ -380,7 +382,7 @@ fn a_plan_of_thousands_of_members_is_recorded_with_the_number_of_those_left_out(
 fn snapshots_of_the_newest_records_are_never_removed() {
     let disk = SimulatedDisk::default();
     let config = AuditConfig { keep_snapshot_bytes: 1, keep_snapshot_records: 1_000, ..small() };
-    let log = AuditLog::on(Arc::new(disk.clone()), config, None).unwrap();
+    let log = AuditLog::on(Arc::new(disk.clone()), config, outside(), None).unwrap();
     for number in 1..=RECORDS {
         append(&log, number).unwrap();
     }
@@ -394,16 +396,16 @@ fn snapshots_of_the_newest_records_are_never_removed() {
 fn old_records_go_with_their_segments_and_the_newest_sealed_one_stays() {
     let disk = SimulatedDisk::default();
     let everything = AuditConfig { keep_bytes: u64::MAX, ..small() };
-    let log = AuditLog::on(Arc::new(disk.clone()), everything.clone(), None).unwrap();
+    let log = AuditLog::on(Arc::new(disk.clone()), everything.clone(), outside(), None).unwrap();
     for number in 1..=RECORDS {
         append(&log, number).unwrap();
     }
     drop(log);
     assert_eq!(numbers(&disk)[0], 1);
     // Two days later: whatever was sealed before is old, and the age is that of the lines on disk.
-    let later =
-        AuditConfig { keep_ms: 86_400_000, wall_ms: || 1_800_000_000_000 + 2 * 86_400_000, ..everything };
-    let log = AuditLog::on(Arc::new(disk.clone()), later, None).unwrap();
+    let later = AuditConfig { keep_ms: 86_400_000, ..everything };
+    let two_days_later = Outside { wall_ms: || 1_800_000_000_000 + 2 * 86_400_000, ..outside() };
+    let log = AuditLog::on(Arc::new(disk.clone()), later, two_days_later, None).unwrap();
     for number in RECORDS + 1..=RECORDS + 40 {
         append(&log, number).unwrap();
     }

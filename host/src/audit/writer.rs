@@ -4,7 +4,7 @@ use super::chain::{self, Content, Head};
 use super::event::Event;
 use super::finding::{Finding, Problem};
 use super::walk::{Segment, Walked, lines, read_segment, segment_name};
-use super::{AuditConfig, AuditError};
+use super::{AuditConfig, AuditError, Outside};
 use crate::disk::{Disk, DiskFile};
 use plimsoll_wire::FORMAT_VERSION;
 use std::io;
@@ -42,6 +42,7 @@ struct Closed {
 pub(super) struct Writer {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) config: AuditConfig,
+    pub(super) outside: Outside,
     pub(super) head: Head,
     /// Which log it is.
     pub(super) log: String,
@@ -57,12 +58,12 @@ impl Writer {
     /// When it cannot be opened, or what is in it cannot be made to last.
     pub(super) fn after(
         disk: Arc<dyn Disk>,
-        config: AuditConfig,
+        (config, outside): (AuditConfig, Outside),
         walked: Walked,
     ) -> Result<Self, AuditError> {
         let Walked { mut segments, head, log, .. } = walked;
         // A log without a line yet.
-        let log = if head.is_none() { (config.new_log)().map_err(AuditError::Unnamed)? } else { log };
+        let log = if head.is_none() { (outside.new_log)().map_err(AuditError::Unnamed)? } else { log };
         let head = head.unwrap_or(Head::NONE);
         let newest = segments.last().cloned();
         let place = match newest {
@@ -78,7 +79,7 @@ impl Writer {
                 Place::Closed(Closed { number, length, failed: None, begun: false })
             }
         };
-        Ok(Self { disk, config, head, log, sealed: segments, place })
+        Ok(Self { disk, config, outside, head, log, sealed: segments, place })
     }
 
     /// Whether the next append has to begin a segment first because something failed.
@@ -102,7 +103,7 @@ impl Writer {
         self.write(Content::Event, &json(&Event::Sealed { segment: number })?)?;
         if let Place::Open(open) = &self.place {
             let length = open.length;
-            let wall_ms = (self.config.wall_ms)();
+            let wall_ms = (self.outside.wall_ms)();
             self.sealed.push(Segment { number, last: self.head, length, sealed: true, wall_ms });
             self.place = Place::Closed(Closed { number, length, failed: None, begun: false });
         }
@@ -140,7 +141,7 @@ impl Writer {
     }
 
     fn line(&self, content: Content, body: &[u8]) -> Result<(Vec<u8>, Head), AuditError> {
-        let moment = jiff::Timestamp::from_millisecond((self.config.wall_ms)())
+        let moment = jiff::Timestamp::from_millisecond((self.outside.wall_ms)())
             .map_err(|error| AuditError::Unwritable { problem: error.to_string() })?;
         let (line, head) = chain::build(self.head, &format!("{moment:.3}"), content, body);
         if line.len() > chain::MAX_LINE {
@@ -176,7 +177,7 @@ impl Writer {
         match start(self.disk.as_ref(), number, begun, &line) {
             Ok(open) => {
                 if failed_after(&first) && !self.sealed.iter().any(|segment| segment.number == last) {
-                    let (number, last, wall_ms) = (last, self.head, (self.config.wall_ms)());
+                    let (number, last, wall_ms) = (last, self.head, (self.outside.wall_ms)());
                     self.sealed.push(Segment { number, last, length, sealed: true, wall_ms });
                 }
                 self.place = Place::Open(open);

@@ -89,7 +89,7 @@ impl Verify {
                 let daemon = ask::daemon_file(config)?;
                 let folder = daemon.state_dir.join("journal");
                 let in_cluster = daemon.kubernetes.is_some();
-                let dir = daemon.audit.dir.clone();
+                let dir = daemon.audit_dir.clone();
                 let journals =
                     if in_cluster { Journals::Cluster(Box::new(daemon)) } else { Journals::Folder(folder) };
                 (dir, Some(journals))

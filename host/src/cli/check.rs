@@ -129,7 +129,7 @@ fn look_at_policies(
     targets: &[TargetConfig],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let settings = crate::daemon::assembly::library(daemon);
+    let settings = daemon.policy_host.clone();
     let folder = daemon.policies_dir.to_string_lossy().into_owned();
     let opened = {
         let _progress = Progress::begin(format!("loading the policies of {folder}"));

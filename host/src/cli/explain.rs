@@ -58,7 +58,7 @@ impl Explain {
     pub(super) fn run(&self, config: &Path) -> anyhow::Result<Exit> {
         let dir = match &self.dir {
             Some(dir) => dir.clone(),
-            None => ask::daemon_file(config)?.audit.dir,
+            None => ask::daemon_file(config)?.audit_dir,
         };
         let records = {
             let _progress = Progress::begin("reading the audit log");

@@ -105,7 +105,7 @@ impl Loading {
             let daemon = config::load_daemon(config).map_err(|problems| anyhow!("{problems}")).context(
                 "what modules may be and take stands in the daemon's file; name another with --config",
             )?;
-            library = crate::daemon::assembly::library(&daemon);
+            library = daemon.policy_host;
         }
         if self.best_effort_sandbox {
             library.launch.sandbox = Sandbox::BestEffort;

@@ -11,9 +11,10 @@ pub(super) use document::read;
 pub use kubernetes::Kubernetes;
 
 use super::target::TargetKey;
+use crate::audit::AuditConfig;
 use crate::collect::SourceConfig;
 use crate::platforms;
-use crate::policy::{Allowances, Sandbox};
+use crate::policy::LibraryConfig;
 use crate::systems::{self, connection::Connection};
 use crate::yaml::problem::{Sink, quote};
 use crate::yaml::raw::Map;
@@ -55,10 +56,12 @@ pub struct DaemonConfig {
     pub systems: BTreeMap<String, Arc<System>>,
     /// The Kubernetes that workloads are on, where there is one.
     pub kubernetes: Option<Kubernetes>,
-    /// How policies are run.
-    pub policy_host: PolicyHost,
+    /// How policies are run; nothing is cached or remembered.
+    pub policy_host: LibraryConfig,
     /// Where decisions are recorded.
-    pub audit: Audit,
+    pub audit_dir: PathBuf,
+    /// How much of that is kept.
+    pub audit: AuditConfig,
     /// How many plans may move data at a time, over all targets.
     pub concurrent_plans: u32,
     /// What is logged.
@@ -164,33 +167,6 @@ impl System {
             settings: (kind.read)(&Map::empty(), sink),
         }
     }
-}
-
-/// How policies are run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyHost {
-    /// What happens where the kernel cannot confine the child.
-    pub sandbox: Sandbox,
-    /// What modules may be and take.
-    pub allowances: Allowances,
-    /// Modules of the class `interpreter`, by file name; all others are `compiled`, unless the manifest beside one
-    /// says otherwise.
-    pub interpreters: BTreeSet<String>,
-}
-
-/// Where decisions are recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audit {
-    /// Where the log and its blobs are.
-    pub dir: PathBuf,
-    /// When a new file of the log is begun, in bytes.
-    pub segment_bytes: u64,
-    /// How long records and their snapshots are kept.
-    pub retention: Duration,
-    /// How many bytes of records are kept, the oldest go first.
-    pub retention_bytes: u64,
-    /// How many bytes of snapshots are kept, the oldest go first.
-    pub snapshot_bytes: u64,
 }
 
 /// What is logged.

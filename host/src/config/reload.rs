@@ -118,7 +118,7 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
     keep("stateDir", new.state_dir != old.state_dir);
     keep("http", new.http != old.http);
     keep("control.socket", new.control_socket != old.control_socket);
-    keep("audit", new.audit != old.audit);
+    keep("audit", (&new.audit_dir, &new.audit) != (&old.audit_dir, &old.audit));
     keep("kubernetes", new.kubernetes != old.kubernetes);
     keep("policiesDir", new.policies_dir != old.policies_dir);
     keep("policyHost", new.policy_host != old.policy_host);
@@ -126,6 +126,7 @@ fn keep_fixed(old: &Arc<DaemonConfig>, new: Option<DaemonConfig>) -> (Arc<Daemon
     new.state_dir.clone_from(&old.state_dir);
     new.http = old.http;
     new.control_socket.clone_from(&old.control_socket);
+    new.audit_dir.clone_from(&old.audit_dir);
     new.audit.clone_from(&old.audit);
     new.kubernetes.clone_from(&old.kubernetes);
     new.policies_dir.clone_from(&old.policies_dir);

@@ -174,7 +174,7 @@ fn the_owner_chooses_what_policies_may_take() {
         read_daemon(&text).map(|config| config.policy_host)
     };
     let normal = host("{}").expect("the defaults");
-    assert_eq!(normal.allowances, crate::policy::Allowances::default());
+    assert_eq!(normal.launch.allowances, crate::policy::Allowances::default());
     let chosen = host(
         "{compiled: {moduleSize: 4Mi, compileCpu: 1500ms, compileMemory: 1Gi, fuel: 2000000, memory: 16Mi, wall: 1s}, \
          interpreterModules: [py.wasm]}",
@@ -183,8 +183,8 @@ fn the_owner_chooses_what_policies_may_take() {
     let limits = crate::policy::Limits { fuel: 2_000_000, memory_bytes: 16 << 20, wall_ms: 1_000 };
     let compiled =
         crate::policy::Allowance { module_bytes: 4 << 20, compile_cpu_s: 2, compile_bytes: 1 << 30, limits };
-    assert_eq!(chosen.allowances, crate::policy::Allowances { compiled, ..normal.allowances });
-    assert!(chosen.interpreters.contains("py.wasm"));
+    assert_eq!(chosen.launch.allowances, crate::policy::Allowances { compiled, ..normal.launch.allowances });
+    assert!(chosen.interpreters.contains("py"));
     for (text, expected) in [
         ("{compiled: {moduleSize: 1Gi}}", "policyHost.compiled.moduleSize: `1Gi` is above the most"),
         ("{compiled: {compileCpu: 1h}}", "policyHost.compiled.compileCpu: `1h` is above the most"),
@@ -270,7 +270,7 @@ fn relative_paths_start_at_the_daemons_file() {
         .expect("a good file");
     assert_eq!(config.state_dir, Path::new("/etc/plimsoll/../state"));
     assert_eq!(config.control_socket, Path::new("/etc/plimsoll/../state/control.sock"));
-    assert_eq!(config.audit.dir, Path::new("/srv/audit"));
+    assert_eq!(config.audit_dir, Path::new("/srv/audit"));
     assert_eq!(config.policies_dir, Path::new("/etc/plimsoll/policies"));
 }
 

@@ -2,14 +2,14 @@
 
 use super::executor::{Backend, Executor, RECORDERS, Tools};
 use crate::actuate::journal::{FileJournals, JournalStore, KubernetesJournals};
-use crate::audit::{AuditConfig, AuditLog};
+use crate::audit::AuditLog;
 use crate::collect::{Collector, TakenAway};
 use crate::config::{DaemonConfig, TargetConfig};
 use crate::kubernetes::ApiServer;
 use crate::leadership::{Election, Leadership};
 use crate::machine::Clock;
 use crate::platforms;
-use crate::policy::{Launch, Library, LibraryConfig};
+use crate::policy::{Library, LibraryConfig};
 use crate::systems;
 use crate::yaml::value::millis;
 use anyhow::{Context, anyhow, bail};
@@ -34,22 +34,11 @@ pub async fn tools(daemon: &DaemonConfig) -> anyhow::Result<(Tools, Election)> {
             JournalStore::File(FileJournals::open(&folder).context("opening the journals")?)
         }
     };
-    let audit = AuditLog::open(
-        &daemon.audit.dir,
-        AuditConfig {
-            segment_bytes: daemon.audit.segment_bytes,
-            keep_bytes: daemon.audit.retention_bytes,
-            keep_ms: millis(daemon.audit.retention),
-            keep_snapshot_bytes: daemon.audit.snapshot_bytes,
-            keep_snapshot_ms: millis(daemon.audit.retention),
-            ..AuditConfig::default()
-        },
-    )
-    .context("opening the audit log")?;
+    let audit = AuditLog::open(&daemon.audit_dir, daemon.audit.clone()).context("opening the audit log")?;
     let library = LibraryConfig {
         cache: Some(daemon.state_dir.join("cache")),
         memory: Some(daemon.state_dir.join("policies")),
-        ..library(daemon)
+        ..daemon.policy_host.clone()
     };
     let library = Library::begin(&daemon.policies_dir, library)
         .with_context(|| format!("reading policy directory {}", daemon.policies_dir.display()))?;
@@ -97,18 +86,6 @@ pub(crate) async fn kubernetes(
     let Some(kubernetes) = &daemon.kubernetes else { return Ok(None) };
     crate::tls::install_provider();
     Ok(Some(Arc::new(ApiServer::open(kubernetes.access.clone()).await?.guarded_by(leadership.guard()))))
-}
-
-/// How policies are run, as the daemon's file says; nothing is cached or remembered.
-#[must_use]
-pub fn library(daemon: &DaemonConfig) -> LibraryConfig {
-    let host = &daemon.policy_host;
-    let name = |module: &String| module.trim_end_matches(".wasm").to_owned();
-    LibraryConfig {
-        launch: Launch { sandbox: host.sandbox, allowances: host.allowances, ..Launch::default() },
-        interpreters: host.interpreters.iter().map(name).collect(),
-        ..LibraryConfig::default()
-    }
 }
 
 /// The sources of signals; those that cannot be used say so, and the others answer.

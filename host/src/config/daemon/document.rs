@@ -2,12 +2,14 @@
 
 use super::kubernetes::{RawKubernetes, kubernetes};
 use super::reach::{RawSource, platform, source, system};
-use super::{Audit, DaemonConfig, KIND, Log, LogFormat, LogLevel, PolicyHost};
+use super::{DaemonConfig, KIND, Log, LogFormat, LogLevel};
+use crate::audit::AuditConfig;
 use crate::config::header;
-use crate::policy::{Allowance, Allowances, Class, Limits, Sandbox};
+use crate::policy::{Allowance, Allowances, Class, Launch, LibraryConfig, Limits, Sandbox};
 use crate::yaml::problem::{At, Sink, quote};
 use crate::yaml::raw::{Any, Field, List, Named, Raw, Scalar, raw};
 use crate::yaml::tree::Node;
+use crate::yaml::value::millis;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -144,7 +146,8 @@ fn convert(raw: &RawDaemon, file: &Path, base: &Path, sink: &mut Sink) -> Daemon
         kubernetes,
         platforms,
         policy_host: policy_host(raw.policy_host.get(), sink),
-        audit: audit(raw.audit.get(), base, &state_dir, sink),
+        audit_dir: audit_dir(raw.audit.get(), base, &state_dir, sink),
+        audit: audit(raw.audit.get(), sink),
         // One plan that moves data at a time is what a shared network bears unasked.
         concurrent_plans: raw
             .movement
@@ -208,22 +211,26 @@ fn named<R, T>(
     named.items.iter().filter_map(item).collect()
 }
 
-fn policy_host(raw: Option<&RawPolicyHost>, sink: &mut Sink) -> PolicyHost {
+fn policy_host(raw: Option<&RawPolicyHost>, sink: &mut Sink) -> LibraryConfig {
     let class = |raw: Option<&RawClass>, class, sink: &mut Sink| {
         raw.map_or(Allowance::of(class), |raw| allowance(raw, Allowance::of(class), sink))
     };
     let words = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
     let sandbox = raw.and_then(|raw| raw.sandbox.get());
     let interpreters = raw.and_then(|raw| raw.interpreters.get());
-    PolicyHost {
-        sandbox: sandbox.map_or(Sandbox::Required, |word| word.choice(&words, Sandbox::Required, sink)),
-        allowances: Allowances {
-            compiled: class(raw.and_then(|raw| raw.compiled.get()), Class::Compiled, sink),
-            interpreter: class(raw.and_then(|raw| raw.interpreter.get()), Class::Interpreter, sink),
+    let mut name = |module: &Scalar| module.module(sink).trim_end_matches(".wasm").to_owned();
+    let interpreters = interpreters.map(|list| list.items.iter().map(&mut name).collect());
+    LibraryConfig {
+        launch: Launch {
+            sandbox: sandbox.map_or(Sandbox::Required, |word| word.choice(&words, Sandbox::Required, sink)),
+            allowances: Allowances {
+                compiled: class(raw.and_then(|raw| raw.compiled.get()), Class::Compiled, sink),
+                interpreter: class(raw.and_then(|raw| raw.interpreter.get()), Class::Interpreter, sink),
+            },
+            ..Launch::default()
         },
-        interpreters: interpreters
-            .map(|list| list.items.iter().map(|item| item.module(sink)).collect())
-            .unwrap_or_default(),
+        interpreters: interpreters.unwrap_or_default(),
+        ..LibraryConfig::default()
     }
 }
 
@@ -249,25 +256,23 @@ fn allowance(raw: &RawClass, default: Allowance, sink: &mut Sink) -> Allowance {
     }
 }
 
-fn audit(raw: Option<&RawAudit>, base: &Path, state_dir: &Path, sink: &mut Sink) -> Audit {
-    // A quarter is what people look back over; ten gibibytes are months of a fleet, compressed.
-    let default = Audit {
-        dir: state_dir.join("audit"),
-        segment_bytes: 64 * MI,
-        retention: 90 * DAY,
-        retention_bytes: 10 * GI,
-        // Two thousand decisions on a thousand members, or a million on three.
-        snapshot_bytes: GI,
-    };
+fn audit_dir(raw: Option<&RawAudit>, base: &Path, state_dir: &Path, sink: &mut Sink) -> PathBuf {
+    raw.and_then(|raw| raw.dir.path(base, sink)).unwrap_or_else(|| state_dir.join("audit"))
+}
+
+fn audit(raw: Option<&RawAudit>, sink: &mut Sink) -> AuditConfig {
+    let default = AuditConfig::default();
     let Some(raw) = raw else { return default };
-    let audit = Audit {
-        dir: raw.dir.path(base, sink).unwrap_or(default.dir),
+    let kept = raw.retention.wait(Duration::from_millis(default.keep_ms), 60 * MINUTE..=3_660 * DAY, sink);
+    let audit = AuditConfig {
         segment_bytes: size(&raw.segment_size, default.segment_bytes, 64 << 10, GI, sink),
-        retention: raw.retention.wait(default.retention, 60 * MINUTE..=3_660 * DAY, sink),
-        retention_bytes: size(&raw.retention_size, default.retention_bytes, MI, 1 << 50, sink),
-        snapshot_bytes: size(&raw.snapshot_size, default.snapshot_bytes, MI, 1 << 50, sink),
+        keep_bytes: size(&raw.retention_size, default.keep_bytes, MI, 1 << 50, sink),
+        keep_ms: millis(kept),
+        keep_snapshot_bytes: size(&raw.snapshot_size, default.keep_snapshot_bytes, MI, 1 << 50, sink),
+        keep_snapshot_ms: millis(kept),
+        ..default
     };
-    if audit.retention_bytes < audit.segment_bytes.saturating_mul(2) {
+    if audit.keep_bytes < audit.segment_bytes.saturating_mul(2) {
         let hint = "only whole segments are dropped, and never the newest: keep at least two";
         let at = raw.retention_size.get().map_or(&raw.at, |scalar| &scalar.at);
         let at = At { line: at.line, column: at.column, ..raw.at.child("retentionSize") };

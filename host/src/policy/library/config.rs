@@ -1,12 +1,12 @@
-//! How a library behaves.
+//! The settings of a library of policies.
 
 use crate::policy::process::Launch;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a library behaves. Each default is what a daemon should use.
-#[derive(Clone, Debug)]
+/// How a library behaves (`policyHost` in the daemon's file). Each default is what a daemon should use.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LibraryConfig {
     /// How children are started.
     pub launch: Launch,
