@@ -26,7 +26,12 @@ fn between_marks(path: &str, name: &str, wanted: &str, source: &str) {
 #[test]
 fn the_table_of_safety_parameters_is_the_one_in_the_code() {
     let wanted = plimsoll::config::safety_reference();
-    between_marks("docs/configuration.md", "safety", &wanted, "the table in host/src/config/safety.rs");
+    between_marks(
+        "docs/configuration.md",
+        "safety",
+        &wanted,
+        "the table in host/src/config/safety/limits.rs",
+    );
 }
 
 #[test]
