@@ -74,7 +74,7 @@ async fn one_after_the_other(cluster: Arc<Cluster>, namespace: Namespace) -> any
     scene.without_authority_and_room().await?;
     scene.without_its_workload().await?;
     let changes = witnesses.hear(&scene.etcd).await?;
-    // Twice two learners and two votes, and between them two removals; the last plan may have struck a member before it lost
+    // Twice two learners and two votes, and between them two removals; the last plan may have removed a member before it lost
     // its workload.
     assert!((10..=11).contains(&changes), "{changes}");
     scene.daemon.kill()

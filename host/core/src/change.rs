@@ -128,8 +128,8 @@ mod tests {
         let (change, snapshot) = effect(stop(), false);
         assert_eq!(judge(&change, &snapshot, false), Judged::NeedFacts);
         assert!(matches!(judge(&change, &snapshot, true), Judged::Verdict(_)));
-        let strikes = effect(SystemVerb::Deregister { member: "m-0004".into() }.into(), false).0;
-        assert_eq!(strikes.moment(&SIM_QUORUM), Moment::Destroy);
+        let removes = effect(SystemVerb::Deregister { member: "m-0004".into() }.into(), false).0;
+        assert_eq!(removes.moment(&SIM_QUORUM), Moment::Destroy);
     }
 
     #[test]

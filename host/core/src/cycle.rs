@@ -7,8 +7,8 @@ mod approval;
 mod command;
 mod context;
 mod decide;
+mod digest;
 mod ends;
-mod essence;
 mod event;
 mod ghost;
 mod heads;
@@ -20,7 +20,7 @@ mod view;
 mod written;
 
 pub use command::{Command, Order};
-pub use essence::journal_essence;
+pub use digest::journal_digest;
 pub use event::{Effect, Evaluated, Event, StoreError};
 pub use role::Role;
 pub use spec::{PolicyRef, Spec};
@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 /// One thing to do, in its place in the queue.
 #[derive(Clone, Debug)]
-enum Chore {
+enum Action {
     Load,
     Observe {
         direct: bool,
@@ -58,7 +58,7 @@ enum Chore {
     Reply(u64, String),
 }
 
-impl Chore {
+impl Action {
     /// Whether it only reads or asks, so that its answer may be done without.
     fn only_reads(&self) -> bool {
         match self {
@@ -95,7 +95,7 @@ pub struct State {
     tracker: Tracker,
     snapshot: Option<Arc<Snapshot>>,
     direct: bool,
-    chores: VecDeque<Chore>,
+    actions: VecDeque<Action>,
     /// One at a time.
     waiting: Option<Waiting>,
     /// A call that was out when we were deposed: its end is waited for before anything is begun again.
@@ -145,7 +145,7 @@ impl State {
             tracker: Tracker::default(),
             snapshot: None,
             direct: false,
-            chores: VecDeque::from([Chore::Load]),
+            actions: VecDeque::from([Action::Load]),
             waiting: None,
             left_out: None,
             requests: 0,
@@ -194,7 +194,7 @@ impl State {
     /// Whether nothing is under way or waits to be done: everything that is known is durable.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.waiting.is_none() && self.chores.is_empty()
+        self.waiting.is_none() && self.actions.is_empty()
     }
 
     /// Whether a person holds the target, by a command or in the document.
@@ -210,8 +210,8 @@ impl State {
         }
     }
 
-    fn queue(&mut self, chores: impl IntoIterator<Item = Chore>) {
-        self.chores.extend(chores);
+    fn queue(&mut self, actions: impl IntoIterator<Item = Action>) {
+        self.actions.extend(actions);
     }
 
     /// A record of this target, with the next decision id.
@@ -243,10 +243,10 @@ impl State {
     }
 
     /// Our own tools failed: drop what was to be done, act on nothing, and begin again from what is durable.
-    fn stumble(&mut self, now: &Now, what: Word, detail: &str, effects: &mut Vec<Effect>) {
+    fn start_over(&mut self, now: &Now, what: Word, detail: &str, effects: &mut Vec<Effect>) {
         self.trouble = Some(format!("{}: {detail}", what.word));
-        for chore in self.chores.drain(..) {
-            if let Chore::Reply(command, _) = chore {
+        for action in self.actions.drain(..) {
+            if let Action::Reply(command, _) = action {
                 effects.push(Effect::Reply { command, result: Err(format!("{}: {detail}", what.word)) });
             }
         }
@@ -254,7 +254,7 @@ impl State {
         self.stale = self.journal.take().or(self.stale.take());
         self.pending_plan = None;
         self.unconfirmed = None;
-        self.chores.push_back(Chore::Load);
+        self.actions.push_back(Action::Load);
         self.next_look_ms = now.mono_ms + RETRY_MS;
     }
 }
@@ -304,7 +304,7 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
             if state.answered(request) {
                 match result {
                     Ok(head) => state.audit_head = head,
-                    Err(detail) => state.stumble(now, reason::AUDIT_NOT_WRITTEN, &detail, &mut effects),
+                    Err(detail) => state.start_over(now, reason::AUDIT_NOT_WRITTEN, &detail, &mut effects),
                 }
             }
         }
@@ -312,7 +312,7 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
             if state.answered(request)
                 && let Err(detail) = result
             {
-                state.stumble(now, reason::NOT_STAMPED, &detail, &mut effects);
+                state.start_over(now, reason::NOT_STAMPED, &detail, &mut effects);
             }
         }
         Event::Acted { request, outcome } => {
@@ -344,18 +344,18 @@ fn drive(state: &mut State, now: &Now, effects: &mut Vec<Effect>) {
         return;
     }
     let resting = state.journal.is_none() && state.trouble.is_some() && now.mono_ms < state.next_look_ms;
-    if state.chores.is_empty() && due(state, now) {
-        state.chores.push_back(Chore::Observe { direct: wants_direct(state) });
+    if state.actions.is_empty() && due(state, now) {
+        state.actions.push_back(Action::Observe { direct: wants_direct(state) });
     }
-    let next = if resting { None } else { state.chores.pop_front() };
-    let Some(chore) = next else {
+    let next = if resting { None } else { state.actions.pop_front() };
+    let Some(action) = next else {
         effects.push(Effect::Wake { at_ms: wake(state, now) });
         return;
     };
     state.requests += 1;
-    let (request, only_reads) = (state.requests, chore.only_reads());
-    let acts = matches!(chore, Chore::Act(_));
-    let effect = issue(state, request, chore);
+    let (request, only_reads) = (state.requests, action.only_reads());
+    let acts = matches!(action, Action::Act(_));
+    let effect = issue(state, request, action);
     let answered = !matches!(effect, Effect::GivePermit | Effect::Reply { .. });
     effects.push(effect);
     if answered {
@@ -384,23 +384,23 @@ fn wants_direct(state: &State) -> bool {
     state.journal.as_ref().is_some_and(|journal| journal.plan.is_some())
 }
 
-fn issue(state: &mut State, request: u64, chore: Chore) -> Effect {
-    match chore {
-        Chore::Load => Effect::Load { request },
-        Chore::Observe { direct } => Effect::Observe { request, direct },
-        Chore::Evaluate => Effect::Evaluate { request, asks: decide::asks(state) },
-        Chore::Store => {
+fn issue(state: &mut State, request: u64, action: Action) -> Effect {
+    match action {
+        Action::Load => Effect::Load { request },
+        Action::Observe { direct } => Effect::Observe { request, direct },
+        Action::Evaluate => Effect::Evaluate { request, asks: decide::asks(state) },
+        Action::Store => {
             let mut journal = state.journal.clone().unwrap_or_default();
             heads::note(&mut journal, &state.audit_head);
-            state.saved = journal_essence(&journal);
+            state.saved = journal_digest(&journal);
             Effect::Store { request, expected: state.revision, journal: Box::new(journal) }
         }
-        Chore::Record(record, snapshot) => Effect::Record { request, record, snapshot },
-        Chore::Stamp => Effect::Stamp { request, epoch: epoch(state) },
-        Chore::Act(intent) => Effect::Act { request, epoch: epoch(state), intent },
-        Chore::Permit { resumed } => Effect::AskPermit { request, resumed },
-        Chore::GivePermit => Effect::GivePermit,
-        Chore::Reply(command, text) => Effect::Reply { command, result: Ok(text) },
+        Action::Record(record, snapshot) => Effect::Record { request, record, snapshot },
+        Action::Stamp => Effect::Stamp { request, epoch: epoch(state) },
+        Action::Act(intent) => Effect::Act { request, epoch: epoch(state), intent },
+        Action::Permit { resumed } => Effect::AskPermit { request, resumed },
+        Action::GivePermit => Effect::GivePermit,
+        Action::Reply(command, text) => Effect::Reply { command, result: Ok(text) },
     }
 }
 
@@ -414,8 +414,12 @@ fn stored(state: &mut State, now: &Now, result: Result<u64, StoreError>, effects
             state.revision = Some(revision);
             state.next_save_ms = now.mono_ms + SAVE_MS;
         }
-        Err(StoreError::Conflict(detail)) => state.stumble(now, reason::JOURNAL_CONFLICT, &detail, effects),
-        Err(StoreError::Failed(detail)) => state.stumble(now, reason::JOURNAL_NOT_WRITTEN, &detail, effects),
+        Err(StoreError::Conflict(detail)) => {
+            state.start_over(now, reason::JOURNAL_CONFLICT, &detail, effects)
+        }
+        Err(StoreError::Failed(detail)) => {
+            state.start_over(now, reason::JOURNAL_NOT_WRITTEN, &detail, effects)
+        }
     }
 }
 
@@ -440,7 +444,7 @@ fn observed(state: &mut State, now: &Now, observation: &Observation) {
     }
     if now.mono_ms >= state.next_decision_ms {
         state.next_decision_ms = now.mono_ms + state.spec.interval_ms;
-        state.queue([Chore::Evaluate]);
+        state.queue([Action::Evaluate]);
         return;
     }
     advance::advance(state, now, &snapshot);
@@ -462,7 +466,7 @@ fn configured(state: &mut State, now: &Now, spec: Spec) {
     }
     state.spec = spec;
     state.waiting.take_if(|waiting| waiting.only_reads);
-    state.chores.retain(|chore| !chore.only_reads());
+    state.actions.retain(|action| !action.only_reads());
     state.unconfirmed = None;
     state.pending_plan = None;
     state.next_decision_ms = now.mono_ms;

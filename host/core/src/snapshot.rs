@@ -133,7 +133,7 @@ impl Pass<'_> {
 impl Tracker {
     /// What it remembers, as far as it decides about anything: in no order, and reads counted as far as rules ask
     /// for them. The number of the round says nothing, since what was not seen in it is forgotten.
-    pub(crate) fn essence(&self, observations: u32) -> u64 {
+    pub(crate) fn digest(&self, observations: u32) -> u64 {
         let one = |(key, seen): (&Key, &Seen)| {
             let mut hasher = DefaultHasher::new();
             (key, &seen.value, seen.since_ms, seen.reads.min(observations)).hash(&mut hasher);

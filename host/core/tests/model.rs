@@ -75,7 +75,7 @@ fn no_wish_that_turns_while_the_lead_changes_harms_the_group() {
     exhaust(fleet(Budget { crashes: 1, late: 1, wishes: 1, jumps: 1, ..NOTHING }));
 }
 
-/// A start that was not answered may arrive after its member was struck again, or after a successor has taken over and
+/// A start that was not answered may arrive after its member was removed again, or after a successor has taken over and
 /// acted on the data system only: what touches the StatefulSet before that is the next epoch.
 #[test]
 fn a_start_that_comes_late_is_not_accepted_after_its_plan_was_given_up() {

@@ -80,7 +80,7 @@ fn resize(snapshot: &Snapshot, to: u32) -> Judgement {
     told(judge(&change, snapshot, true))
 }
 
-/// The removal of one member, right before it is struck out; others lead.
+/// The removal of one member, right before it is removed; others lead.
 fn remove(snapshot: &Snapshot, at: usize) -> Judgement {
     let mut snapshot = snapshot.clone();
     let rows = snapshot.members.value().unwrap().clone();
@@ -183,7 +183,7 @@ fn the_worked_table_of_the_catalogue_holds() {
     assert!(broken(&promote_one(&group(1, &[], 1), false), "QUORUM-1"));
     // Five to three: one at a time, and every state on the way is sound.
     assert!(allowed(&resize(&group(5, &[], 1), 3)));
-    // Seven, four stopped before anybody has struck them out.
+    // Seven, four stopped before anybody has removed them out.
     assert!(broken(&resize(&group(7, &[3, 4, 5, 6], 1), 3), "QUORUM-1"));
 }
 

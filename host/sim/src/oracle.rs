@@ -106,7 +106,7 @@ pub enum Harm {
         /// What.
         what: String,
     },
-    /// A leader was struck from the membership.
+    /// A leader was removed from the membership.
     LeaderRemoved {
         /// In which slot.
         slot: Arc<str>,

@@ -200,7 +200,7 @@ impl Quorum {
         }
     }
 
-    /// Slots whose joining or leaving is under way: learners, and what still runs of members struck out.
+    /// Slots whose joining or leaving is under way: learners, and what still runs of members removed.
     fn open(&self) -> Vec<Arc<str>> {
         let learns =
             |slot: usize| self.by_slot(slot).and_then(|id| self.members.get(&id)).map(|peer| !peer.voter);

@@ -244,6 +244,31 @@ fn out_and_in(kind: Kind, kill_at: Option<u64>) -> (u32, u32, u64, Summary, Stri
     (first, sim.size(), sim.faults().effects(), sim.summary(), told)
 }
 
+/// From six to twelve members: virtual minutes until the plan has ended, and gigabytes that were moved.
+fn six_to_twelve(kind: Kind) -> (u64, u64) {
+    let mut setup = setup(0, kind);
+    (setup.faults, setup.load) = (FaultSetup::None, Load::new(Shape::Constant(7_000)));
+    let mut sim = Sim::new(setup);
+    let mut pilot = Pilot::new(Spec { max: 12, ..kind.spec() }, greedy(), &sim);
+    let start_ms = sim.now_ms();
+    while pilot.state().status().history.is_empty() {
+        let until_ms = sim.now_ms() + MINUTE;
+        assert!(until_ms < start_ms + DAY, "{:?}", pilot.state().status());
+        pilot.run(&mut sim, until_ms);
+    }
+    assert_eq!((sim.size(), sim.summary().ours), (12, BTreeMap::new()));
+    ((sim.now_ms() - start_ms) / MINUTE, sim.world().moved_bytes() / 1_000_000_000)
+}
+
+#[test]
+fn to_spread_the_data_once_takes_less_time_and_moves_no_more_data() {
+    let [single, together] = [Kind::Sharded, Kind::Together].map(six_to_twelve);
+    println!(
+        "6 to 12 members, (minutes, gigabytes moved): one by one {single:?}, three together {together:?}"
+    );
+    assert!(together.0 < single.0 && together.1 <= single.1, "{single:?} {together:?}");
+}
+
 /// The oracle is not the judge: where the system takes one change at a time, a profile that says otherwise is found out.
 #[test]
 fn a_profile_that_promises_what_the_system_cannot_is_found_out() {

@@ -33,7 +33,7 @@ fn calm(seed: u64) -> Sim {
 }
 
 /// What an HPA would do: the size follows the load, at once, and nobody asks what the members hold. A `tidy`
-/// one has a hook that strikes each member out before it is stopped, as many charts have.
+/// one has a hook that removes each member from the membership before it is stopped, as many charts have.
 fn run_unguarded(sim: &mut Sim, until_ms: u64, tidy: bool) {
     while sim.now_ms() < until_ms {
         let next_ms = sim.now_ms() + 30_000;

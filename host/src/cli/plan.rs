@@ -249,6 +249,9 @@ fn verdict(verdict: Verdict) -> &'static str {
 
 fn steps(plan: &Foresight) -> String {
     let mut text = format!("Plan from {} to {} members", plan.from, plan.to);
+    if plan.together > 1 {
+        let _ = write!(text, ", up to {} at the same time", plan.together);
+    }
     text.push_str(if plan.needs_approval { ", after a person's approval:\n" } else { ":\n" });
     let mut rows = Vec::new();
     for unit in &plan.units {

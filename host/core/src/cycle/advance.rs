@@ -2,7 +2,7 @@
 
 use super::approval::{self, Licence};
 use super::ends::{end, finished, leaves_nothing_half_done};
-use super::{Chore, State, rest, since, stamp, takeover};
+use super::{Action, State, rest, since, stamp, takeover};
 use crate::change::Change;
 use crate::invariant::ident;
 use crate::judge::{Judged, judge};
@@ -151,7 +151,7 @@ pub(super) fn note_plan(state: &mut State, now: &Now, judgement: Option<Judgemen
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
     let phase = phase_name(state, &plan);
     let record = state.record(now, Body::Plan { plan, phase: phase.to_owned(), judgement });
-    state.queue([Chore::Store, Chore::Record(record, None)]);
+    state.queue([Action::Store, Action::Record(record, None)]);
 }
 
 /// The phase that a plan is in, in the profile's words.
@@ -180,7 +180,7 @@ fn attempt(
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb: verb.clone(), undoing };
     let judgement = match judge(&change, snapshot, state.direct) {
         Judged::NeedFacts => {
-            state.queue([Chore::Observe { direct: true }]);
+            state.queue([Action::Observe { direct: true }]);
             return true;
         }
         Judged::Verdict(judgement) => judgement,
@@ -251,7 +251,7 @@ fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgem
     state.waiting_for.clear();
     state.denied_since = None;
     let record = state.record(now, Body::Intent { intent: intent.clone(), judgement });
-    state.queue([Chore::Store, Chore::Record(record, None), Chore::Act(Box::new(intent))]);
+    state.queue([Action::Store, Action::Record(record, None), Action::Act(Box::new(intent))]);
 }
 
 /// What was accepted is not asked again while the world takes its time to show it. It never may: then the plan
@@ -394,7 +394,7 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
     }
     let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.is_platform();
     let record = state.record(now, Body::Outcome { intent: id, outcome });
-    state.queue([Chore::Record(record, None), Chore::Store]);
+    state.queue([Action::Record(record, None), Action::Store]);
     if is_on_its_way {
         takeover::from_ourselves(state, now);
     }

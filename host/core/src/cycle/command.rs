@@ -1,6 +1,6 @@
 //! What people say: it goes through the same door as everything else, and is durable before it is answered.
 
-use super::{Chore, Effect, State, rest, stamp};
+use super::{Action, Effect, State, rest, stamp};
 use crate::count::count;
 use crate::plan;
 use plimsoll_wire::journal::{Approved, Asked, Journal, Note, PlanStatus};
@@ -65,7 +65,7 @@ pub(super) fn said(state: &mut State, now: &Now, command: Command, effects: &mut
         Ok((text, detail)) => {
             let verb = command.order.kind().to_owned();
             let record = state.record(now, Body::Command { verb, who: command.who, detail });
-            state.queue([Chore::Record(record, None), Chore::Store, Chore::Reply(command.id, text)]);
+            state.queue([Action::Record(record, None), Action::Store, Action::Reply(command.id, text)]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
 use super::{
-    Chore, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, journal_essence, rest, stamp,
+    Action, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, journal_digest, rest, stamp,
 };
 use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
@@ -105,7 +105,7 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     if !state.direct && begins(state, now, &snapshot, &judgement) {
         // A cache may be arbitrarily old: what is to begin is judged once more on what is there now.
         state.unconfirmed = Some(evaluated);
-        state.queue([Chore::Observe { direct: true }]);
+        state.queue([Action::Observe { direct: true }]);
         return;
     }
     let answers: Vec<PolicyAnswer> = answers.into_iter().map(|(answer, _)| answer).collect();
@@ -226,17 +226,17 @@ fn conclude(
         reason: reason.code,
         judgement,
     });
-    state.queue([Chore::Record(record, Some(snapshot.clone()))]);
+    state.queue([Action::Record(record, Some(snapshot.clone()))]);
     let reached = !running && reached(state, counted);
     match state.spec.mode {
         Mode::Enforce if goes => {
             state.pending_plan = plan;
-            state.queue([Chore::Permit { resumed: false }]);
+            state.queue([Action::Permit { resumed: false }]);
         }
         Mode::Dryrun if goes => ghost::pretend(state, now, size, counted, decided),
         Mode::Off | Mode::Dryrun | Mode::Enforce => {
             if reached || save_is_due(state, now) {
-                state.queue([Chore::Store]);
+                state.queue([Action::Store]);
             }
         }
     }
@@ -248,7 +248,7 @@ fn conclude(
 
 /// Whether it is time to write the journal though nothing asks for it.
 fn save_is_due(state: &State, now: &Now) -> bool {
-    let is_old = state.journal.as_ref().map(journal_essence) == Some(state.saved);
+    let is_old = state.journal.as_ref().map(journal_digest) == Some(state.saved);
     let rest_ms = if is_old { SAVE_REST_MS } else { 0 };
     now.mono_ms >= state.next_save_ms.saturating_add(rest_ms)
 }
@@ -328,7 +328,7 @@ pub(super) fn permitted(state: &mut State, now: &Now, granted: bool) {
         return;
     }
     let Some(mut plan) = plan.filter(|_| !held) else {
-        state.queue([Chore::GivePermit]);
+        state.queue([Action::GivePermit]);
         return;
     };
     plan.progressed = stamp(now);
@@ -375,6 +375,6 @@ fn withdraw(state: &mut State, wish: &Wish, module: &str) {
     };
     if !plan.undoing {
         rest::give_up(plan, &why);
-        state.queue([Chore::Store]);
+        state.queue([Action::Store]);
     }
 }

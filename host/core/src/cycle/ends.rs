@@ -1,7 +1,7 @@
 //! The end of a unit, and of a plan: what is remembered, and what must not be left half done.
 
 use super::advance::{note_plan, update};
-use super::{Chore, State, again, decide, rest, stamp};
+use super::{Action, State, again, decide, rest, stamp};
 use crate::change::Direction;
 use crate::plan::{self, together, unit_sizes};
 use plimsoll_wire::journal::{Changed, Ended, PlanState, PlanStatus};
@@ -115,6 +115,6 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     state.refused_at = None;
     state.applied_at = None;
     state.denied_since = None;
-    state.queue([Chore::Store, Chore::GivePermit]);
+    state.queue([Action::Store, Action::GivePermit]);
     state.next_decision_ms = now.mono_ms + state.spec.pace_ms;
 }

@@ -1,6 +1,6 @@
 //! Dry run: what there would be by now is remembered, so that waits and budgets go on as if it were so (D9).
 
-use super::{Chore, State, decide, stamp};
+use super::{Action, State, decide, stamp};
 use crate::plan;
 use plimsoll_wire::journal::Changed;
 use plimsoll_wire::size::{Leg, Sizes};
@@ -17,7 +17,7 @@ pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Opt
         &mut memory.changes,
         Changed { leg: Leg::members(from, to), began: stamp(now), at: stamp(now) },
     );
-    state.queue([Chore::Store]);
+    state.queue([Action::Store]);
 }
 
 /// What would be says nothing outside of dry run, nor once somebody else has changed the size that it stood on.

@@ -3,7 +3,7 @@
 //! A follower watches, so that what has stood for long goes on having stood when it takes over (EVID-4), and does
 //! nothing else: it stores, records, judges and asks for nothing, and no person's order is obeyed by it.
 
-use super::{Chore, Effect, Event, State, Waiting};
+use super::{Action, Effect, Event, State, Waiting};
 use plimsoll_wire::snapshot::Now;
 
 /// Who acts on a target.
@@ -23,7 +23,7 @@ impl State {
     #[must_use]
     pub fn following(spec: super::Spec, leader: String) -> Self {
         let mut state = Self::new(spec);
-        state.chores.clear();
+        state.actions.clear();
         state.role = Role::Follows { leader };
         state
     }
@@ -61,8 +61,8 @@ pub(super) fn changed(state: &mut State, now: &Now, role: Role, effects: &mut Ve
 fn elected(state: &mut State, now: &Now) {
     // What is being read was to be looked at only.
     state.waiting = None;
-    state.chores.clear();
-    state.chores.push_back(Chore::Load);
+    state.actions.clear();
+    state.actions.push_back(Action::Load);
     state.next_look_ms = now.mono_ms;
 }
 
@@ -72,8 +72,8 @@ fn deposed(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>
     if let Some(Waiting { request, acts: true, .. }) = state.waiting.take() {
         state.left_out = Some(request);
     }
-    for chore in state.chores.drain(..) {
-        if let Chore::Reply(command, _) = chore {
+    for action in state.actions.drain(..) {
+        if let Action::Reply(command, _) = action {
             let why =
                 format!("{leader} leads now, and whether it was still done shows there: plimsoll status");
             effects.push(Effect::Reply { command, result: Err(why) });
@@ -88,7 +88,7 @@ fn deposed(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>
         requests: state.requests,
         left_out: state.left_out,
         next_look_ms: now.mono_ms,
-        chores: std::collections::VecDeque::new(),
+        actions: std::collections::VecDeque::new(),
         ..State::new(state.spec.clone())
     };
 }

@@ -1,6 +1,6 @@
 //! The first thing that a machine does: it reads its journal and takes the target over.
 
-use super::{Chore, Effect, SAVE_MS, State, stamp};
+use super::{Action, Effect, SAVE_MS, State, stamp};
 use crate::reason;
 use plimsoll_wire::FORMAT_VERSION;
 use plimsoll_wire::journal::{Journal, Stamp};
@@ -18,12 +18,12 @@ pub(super) fn loaded(
         Ok(Some((journal, revision))) => (journal, Some(revision)),
         Ok(None) => (Journal { target: state.spec.key.clone(), ..Journal::default() }, None),
         Err(detail) => {
-            state.stumble(now, reason::JOURNAL_NOT_READ, &detail, effects);
+            state.start_over(now, reason::JOURNAL_NOT_READ, &detail, effects);
             return;
         }
     };
     if let Some(detail) = revision.and_then(|_| strange(&journal)) {
-        state.stumble(now, reason::JOURNAL_FORMAT_UNKNOWN, &detail, effects);
+        state.start_over(now, reason::JOURNAL_FORMAT_UNKNOWN, &detail, effects);
         return;
     }
     journal.format_version = FORMAT_VERSION;
@@ -35,15 +35,15 @@ pub(super) fn loaded(
     state.audit_head.clone_from(&journal.audit_head);
     state.journal = Some(journal);
     state.revision = revision;
-    state.chores.clear();
+    state.actions.clear();
     let record = state.record(now, Body::Epoch { epoch });
-    state.queue([Chore::Store, Chore::Record(record, None)]);
+    state.queue([Action::Store, Action::Record(record, None)]);
     if running || unfinished {
         // Before anything is read or done: whoever had the target may have a write on its way.
-        state.queue([Chore::Stamp]);
+        state.queue([Action::Stamp]);
     }
     // What is durable says who holds a permit: one may be left of a plan that never came to be written down.
-    state.queue([if running { Chore::Permit { resumed: true } } else { Chore::GivePermit }]);
+    state.queue([if running { Action::Permit { resumed: true } } else { Action::GivePermit }]);
     state.next_decision_ms = now.mono_ms;
     state.next_look_ms = now.mono_ms;
     state.next_save_ms = now.mono_ms + SAVE_MS;
@@ -69,7 +69,7 @@ pub(super) fn from_ourselves(state: &mut State, now: &Now) {
     journal.epoch += 1;
     let epoch = journal.epoch;
     let record = state.record(now, Body::Epoch { epoch });
-    state.queue([Chore::Record(record, None), Chore::Stamp]);
+    state.queue([Action::Record(record, None), Action::Stamp]);
 }
 
 /// Stamps of another boot start again: a wait is made longer by a reboot, never shorter.

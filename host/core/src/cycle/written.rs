@@ -1,7 +1,7 @@
 //! Orders that stand written where a person put them, in a document or on an object of the target's, and stay there
 //! after they were obeyed. Each is obeyed once: what was answered is durable, and goes when the order does.
 
-use super::{Chore, Order, State, command, stamp};
+use super::{Action, Order, State, command, stamp};
 use plimsoll_wire::journal::{Answered, Note};
 use plimsoll_wire::record::Body;
 use plimsoll_wire::snapshot::Now;
@@ -78,7 +78,7 @@ fn answer(state: &mut State, now: &Now, place: String, order: Written) {
         }),
     );
     let record = state.record(now, Body::Command { verb, who: order.who, detail });
-    state.queue([Chore::Record(record, None), Chore::Store]);
+    state.queue([Action::Record(record, None), Action::Store]);
 }
 
 /// Whether a pause is in force that began at this moment, in milliseconds since 1970: the name by which it is ended.
@@ -100,7 +100,7 @@ fn withdrawn(state: &mut State, now: &Now) {
     let gone: Vec<Answered> = gone.cloned().collect();
     for old in gone {
         keep(state, now, &old.place, None);
-        state.queue([Chore::Store]);
+        state.queue([Action::Store]);
     }
 }
 
@@ -126,5 +126,5 @@ fn keep(state: &mut State, now: &Now, place: &str, new: Option<Answered>) {
     let (who, detail) =
         (old.map(|old| old.note.who).unwrap_or_default(), "the written pause was taken away".to_owned());
     let record = state.record(now, Body::Command { verb: "resume".to_owned(), who, detail });
-    state.queue([Chore::Record(record, None)]);
+    state.queue([Action::Record(record, None)]);
 }

@@ -143,15 +143,15 @@ fn member(case: &Case) -> Finding {
     }
 }
 
-/// Whether the system has struck the member that goes, and knows nobody in its place: whatever the platform has
+/// Whether the system has removed the member that goes, and knows nobody in its place: whatever the platform has
 /// started there since (a pod that was evicted comes back under its name) is what is left of it. A member without a
 /// place might be the one in it.
 fn is_struck(case: &Case, members: &[Member], found: &Member) -> bool {
-    let strikes = step::shrinks_by(case.profile, step::DEREGISTER).is_some();
+    let removes = step::shrinks_by(case.profile, step::DEREGISTER).is_some();
     let told = case.snapshot.members.known().is_some_and(|known| known.authority >= Authority::Survivors);
     let placed = members.iter().all(|member| member.slot.is_some());
     let goes = case.shrinks() && !case.undoes();
-    strikes && told && placed && goes && found.id.value().is_none()
+    removes && told && placed && goes && found.id.value().is_none()
 }
 
 /// A member that is already drained before our own drain has begun was drained by somebody else.

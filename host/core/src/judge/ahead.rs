@@ -1,5 +1,5 @@
 //! What bars a later step that is known: asked before a plan begins, and before each point of no return, so that nothing is
-//! struck that can then not be stopped.
+//! removed that can then not be stopped.
 //!
 //! It goes by what is known now. What only becomes so by the plan's own earlier steps bars nothing yet
 //! ([`crate::invariant::BY_OWN_STEPS`]).

@@ -1,4 +1,4 @@
-//! What bars a later step is known before a member is struck; and what was given up waits before it begins again.
+//! What bars a later step is known before a member is removed; and what was given up waits before it begins again.
 
 use crate::desk::{Desk, HOUR, MINUTE, SECOND, hasty, spec};
 use plimsoll_core::change::Change;
@@ -97,16 +97,16 @@ fn effect(snapshot: &Value, verb: impl Fn(&PlanState) -> Verb) -> Change {
     Change::Effect { plan: Box::new(plan), subject, verb, undoing: false }
 }
 
-fn strike(plan: &PlanState) -> Verb {
+fn remove(plan: &PlanState) -> Verb {
     Verb::System(SystemVerb::Deregister { member: plan.subject.as_ref().unwrap().id.clone().unwrap() })
 }
 
 #[test]
 fn a_member_whose_stop_would_be_refused_is_not_struck() {
     let mut snapshot = read("scenarios/base/quorum-before-deregister.json");
-    let strikes = effect(&snapshot, strike);
+    let removes = effect(&snapshot, remove);
     let rules = |snapshot: &Value| {
-        let told = judged(&strikes, snapshot, &SIM_QUORUM);
+        let told = judged(&removes, snapshot, &SIM_QUORUM);
         denied(&told).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(rules(&snapshot), Vec::<String>::new());
@@ -122,16 +122,16 @@ fn a_member_whose_stop_would_be_refused_is_not_struck() {
 
 #[test]
 fn each_rule_of_a_later_step_is_asked_before_what_cannot_be_taken_back() {
-    // IDENT-6 is about the stop alone: the platform would stop another member than the one that is struck.
+    // IDENT-6 is about the stop alone: the platform would stop another member than the one that is removed.
     let mut snapshot = read("scenarios/base/quorum-before-deregister.json");
-    let strikes = effect(&snapshot, strike);
+    let removes = effect(&snapshot, remove);
     let subject = snapshot["plan"]["subject"]["slot"].as_str().unwrap().to_owned();
     let rows = snapshot["members"]["value"].as_array_mut().unwrap();
     let other = rows.iter_mut().find(|row| row["slot"] != json!(subject)).unwrap();
     other["slot"] = json!("db-99");
-    let told = judged(&strikes, &snapshot, &ORDINALS);
+    let told = judged(&removes, &snapshot, &ORDINALS);
     assert!(denied(&told).contains(&"IDENT-6"), "{told:?}");
-    let named = judged(&strikes, &snapshot, &SIM_QUORUM);
+    let named = judged(&removes, &snapshot, &SIM_QUORUM);
     assert!(!denied(&named).contains(&"IDENT-6"), "{named:?}");
 }
 

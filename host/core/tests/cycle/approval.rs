@@ -248,7 +248,7 @@ fn a_plan_under_way_is_given_up_when_scale_in_begins_to_wait_for_approval() {
     desk.wished = Some(3);
     desk.until_about_to("stop");
     desk.configure(|spec| spec.safety.approve_scale_in = true);
-    // The member that has been struck out is stopped, and the next one does not go: the group grows back.
+    // The member that has been removed is stopped, and the next one does not go: the group grows back.
     let (status, size, why) = desk.until_ended();
     assert_eq!((status, size), (PlanStatus::Done, 5));
     assert!(why.starts_with("scale-in waits for approval, and nobody approved this"), "{why}");

@@ -66,9 +66,9 @@ fn what_never_joined_may_go_and_goes_first() {
     let first = victims(&snapshot, 1);
     assert_eq!(&*first[0].slot, "db-5");
     let shown = preview(&snapshot, Asked { to: 5, by: Wisher::Person, rests_on: None });
-    let struck = &shown.plan.unwrap().units[0].steps[1];
-    assert_eq!((&*struck.does, struck.effect), ("make sure that db-5 is no member", None));
-    // Nothing is struck from the membership: the system never had it.
+    let removed = &shown.plan.unwrap().units[0].steps[1];
+    assert_eq!((&*removed.does, removed.effect), ("make sure that db-5 is no member", None));
+    // Nothing is removed from the membership: the system never had it.
     let verb = |phase| match next(&planned(&value, phase).0, &planned(&value, phase).1) {
         Next::Do { verb, .. } => verb.kind(),
         other @ (Next::Choose | Next::Wait { .. } | Next::Beside { .. } | Next::Finished) => {

@@ -75,14 +75,14 @@ pub(crate) struct Daemon {
     pub(crate) pending: Option<Effect>,
     pub(crate) aimed: Option<Aimed>,
     pub(crate) wake_ms: u64,
-    essence: u64,
+    digest: u64,
 }
 
 impl Daemon {
     /// One that has just been elected: it knows nothing, and reads its journal.
     pub(crate) fn elected(now: &Now, reign: u32) -> Self {
         let machine = State::new(spec());
-        let mut daemon = Self { machine, reign, pending: None, aimed: None, wake_ms: 0, essence: 0 };
+        let mut daemon = Self { machine, reign, pending: None, aimed: None, wake_ms: 0, digest: 0 };
         daemon.feed(now, 0, Event::Tick);
         daemon
     }
@@ -119,7 +119,7 @@ impl Daemon {
                 }
             }
         }
-        self.essence = self.machine.essence();
+        self.digest = self.machine.digest();
     }
 
     /// Whether an effect is of the platform, whose server checks versions.
@@ -160,7 +160,7 @@ impl Daemon {
             ) => unreachable!("never kept"),
         };
         let aimed = self.aimed.map(|aimed| aimed.version == version);
-        (self.essence, kind, aimed, self.wake_ms, self.machine.revision() == revision).hash(hasher);
+        (self.digest, kind, aimed, self.wake_ms, self.machine.revision() == revision).hash(hasher);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::daemon::{Aimed, Daemon, moment};
 use super::world::{Call, Fencing, Harm, World};
-use plimsoll_core::cycle::{Effect, Event, StoreError, journal_essence};
+use plimsoll_core::cycle::{Effect, Event, StoreError, journal_digest};
 use plimsoll_wire::journal::{Intent, Journal, Outcome, PlanStatus};
 use stateright::{Model, Property};
 use std::hash::{Hash, Hasher};
@@ -110,7 +110,7 @@ impl Hash for Moment {
         for late in late {
             match &**late {
                 Late::Journal { expected, journal } => {
-                    (0, *expected == revision, journal_essence(journal)).hash(hasher);
+                    (0, *expected == revision, journal_digest(journal)).hash(hasher);
                 }
                 Late::Platform(call) => {
                     let again = world.effected.contains(&call.intent);

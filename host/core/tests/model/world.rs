@@ -2,7 +2,7 @@
 //! It is small, has no clock, and judges each effect that it accepts by itself: it shares no code with the judge.
 
 use super::view::{Member, View, name, place};
-use plimsoll_core::cycle::journal_essence;
+use plimsoll_core::cycle::journal_digest;
 use plimsoll_wire::journal::{Journal, Outcome, PlatformVerb, SystemVerb, Verb};
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -326,6 +326,6 @@ impl Hash for World {
             fencing: _,
         } = self;
         (view, before, stamp, next_id, open, lease, actor, actors_reign, harm).hash(hasher);
-        journal.as_ref().map(|(journal, _)| journal_essence(journal)).hash(hasher);
+        journal.as_ref().map(|(journal, _)| journal_digest(journal)).hash(hasher);
     }
 }

@@ -147,7 +147,7 @@ impl Quorum {
         behind * WRITE_BYTES * 1_000 / self.setup.bytes_per_s.max(1)
     }
 
-    /// A member that was struck out exits by itself; its volume is that of a removed member.
+    /// A member that was removed exits by itself; its volume is that of a removed member.
     pub(super) fn unplug(&mut self, peer: &Peer) {
         self.platform.crash(peer.slot, None);
         let own = |volume: &&mut Volume| volume.member == peer.name;

@@ -1,7 +1,7 @@
-//! What of a state decides about all that the machine does from now on, as one number: two states of one essence
+//! What of a state decides about all that the machine does from now on, as one number: two states of one digest
 //! behave alike. An exhaustive search (`tests/model.rs`) ends only because it tells no more states apart than these.
 
-use super::{Chore, Evaluated, State};
+use super::{Action, Evaluated, State};
 use plimsoll_wire::journal::{Intent, Journal, Memory, PlanState};
 use plimsoll_wire::record::Body;
 use std::fmt::{self, Write};
@@ -30,7 +30,7 @@ impl State {
     /// last decision) and what is read anew before it is used (the snapshot); the revision of the journal too, which
     /// says something only next to that of the store: see [`State::revision`].
     #[must_use]
-    pub fn essence(&self) -> u64 {
+    pub fn digest(&self) -> u64 {
         // Each field by its name: whoever adds one has to say here what it is.
         let Self {
             spec,
@@ -42,7 +42,7 @@ impl State {
             tracker,
             snapshot: _,
             direct,
-            chores,
+            actions,
             waiting,
             requests: _,
             next_decision_ms,
@@ -63,10 +63,10 @@ impl State {
         } = self;
         let mut sieve = Sieve::default();
         note!(sieve, (spec.mode, spec.min, spec.max, &spec.held, &spec.pauses));
-        let durable = journal.as_ref().map(journal_essence);
+        let durable = journal.as_ref().map(journal_digest);
         note!(sieve, durable, durable == Some(*saved));
-        note!(sieve, tracker.essence(spec.safety.observations), direct);
-        chores.iter().for_each(|chore| note_chore(&mut sieve, chore));
+        note!(sieve, tracker.digest(spec.safety.observations), direct);
+        actions.iter().for_each(|action| note_action(&mut sieve, action));
         note!(sieve, role, left_out.is_some(), waiting.as_ref().map(|waiting| waiting.acts));
         note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
@@ -85,7 +85,7 @@ impl State {
 
 /// The same of a journal: what a machine that reads it does is decided by this.
 #[must_use]
-pub fn journal_essence(journal: &Journal) -> u64 {
+pub fn journal_digest(journal: &Journal) -> u64 {
     let mut sieve = Sieve::default();
     note_journal(&mut sieve, journal);
     sieve.0.finish()
@@ -150,21 +150,21 @@ fn note_intent(sieve: &mut Sieve, intent: &Intent) {
     note!(sieve, unit, verb, outcome.as_ref().map(std::mem::discriminant));
 }
 
-fn note_chore(sieve: &mut Sieve, chore: &Chore) {
-    match chore {
-        Chore::Load => note!(sieve, "load"),
-        Chore::Observe { direct } => note!(sieve, "observe", direct),
-        Chore::Evaluate => note!(sieve, "evaluate"),
-        Chore::Store => note!(sieve, "store"),
-        Chore::Record(record, _) => note!(sieve, "record", body(&record.body)),
-        Chore::Stamp => note!(sieve, "stamp"),
-        Chore::Act(intent) => {
+fn note_action(sieve: &mut Sieve, action: &Action) {
+    match action {
+        Action::Load => note!(sieve, "load"),
+        Action::Observe { direct } => note!(sieve, "observe", direct),
+        Action::Evaluate => note!(sieve, "evaluate"),
+        Action::Store => note!(sieve, "store"),
+        Action::Record(record, _) => note!(sieve, "record", body(&record.body)),
+        Action::Stamp => note!(sieve, "stamp"),
+        Action::Act(intent) => {
             note!(sieve, "act");
             note_intent(sieve, intent);
         }
-        Chore::Permit { resumed } => note!(sieve, "permit", resumed),
-        Chore::GivePermit => note!(sieve, "give-permit"),
-        Chore::Reply(command, text) => note!(sieve, "reply", command, text),
+        Action::Permit { resumed } => note!(sieve, "permit", resumed),
+        Action::GivePermit => note!(sieve, "give-permit"),
+        Action::Reply(command, text) => note!(sieve, "reply", command, text),
     }
 }
 
