@@ -235,8 +235,8 @@ fn new_world(system: &str, seed: u64) -> io::Result<plimsoll_sim::sim::Sim> {
         "sim-sharded" | "sim-together" => {
             let together = profile::sim_together().together;
             let together = if system == "sim-together" { together.join.max(together.drain) } else { 1 };
-            let mut setup = ShardedSetup::default();
-            setup.together = usize::try_from(together).unwrap_or(1);
+            let together = usize::try_from(together).unwrap_or(1);
+            let mut setup = ShardedSetup { together, ..ShardedSetup::default() };
             setup.bytes_per_s *= HASTE;
             hasten(&mut setup.platform);
             (WorldSetup::Sharded(setup), 1_000, 6_000)

@@ -172,14 +172,8 @@ impl Daemon {
                 Event::Evaluated { request, answers }
             }
             Effect::Store { request, expected, journal } => {
-                let stored = self
-                    .journals
-                    .store(
-                        &key,
-                        expected.map(Revision),
-                        Entry::in_words_of(&journal, &self.state.spec().profile),
-                    )
-                    .await;
+                let entry = Entry::in_words_of(&journal, &self.state.spec().profile);
+                let stored = self.journals.store(&key, expected.map(Revision), entry).await;
                 let result = stored.map(|revision| revision.0).map_err(|error| match &error {
                     JournalError::Conflict { .. } => StoreError::Conflict(error.to_string()),
                     JournalError::UnknownFormat { .. }
