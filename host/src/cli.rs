@@ -119,7 +119,7 @@ fn ended(exit: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Fine) => ExitCode::SUCCESS,
         Ok(Exit::Short) => ExitCode::from(1),
         Ok(Exit::Failed) => ExitCode::from(2),
-        // Whoever read our output has seen enough.
+        // The reader of our output has seen enough.
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("error: {error:#}"));

@@ -89,7 +89,7 @@ impl Collector {
         if errors.is_empty() { Ok(collector) } else { Err(errors) }
     }
 
-    /// Builds the sources that can be built, and says of the others why not: what asks those is told that they are
+    /// Builds the sources that can be built, and says of the others why not: what asks those hears that they are
     /// unavailable, and the others answer.
     #[must_use]
     pub fn of(configs: Vec<SourceConfig>) -> (Self, Vec<CollectError>) {

@@ -89,7 +89,7 @@ pub type LogSetter = Box<dyn Fn(LogLevel) + Send + Sync>;
 /// Runs until a signal ends it; `log_level` is called when the daemon's file says another one.
 ///
 /// # Errors
-/// When the daemon's file is wrong or its directories cannot be used. Broken targets are told and left out.
+/// When the daemon's file is wrong or its directories cannot be used. Broken targets are reported and left out.
 pub async fn run(file: &Path, log_level: LogSetter) -> anyhow::Result<()> {
     run_with(file, log_level, step).await
 }
@@ -241,7 +241,7 @@ impl Daemon {
             Effect::GivePermit => self.arbiter.give(key),
             Effect::Reply { command, result } => {
                 if let Some(reply) = self.replies.remove(&command) {
-                    // Whoever asked may have gone.
+                    // The one that asked may have gone.
                     let _ = reply.send(result);
                 }
             }
@@ -301,7 +301,7 @@ impl Daemon {
         }
     }
 
-    /// Reads everything anew; tells when to do so again whatever changes, if that is known.
+    /// Reads everything again. Returns when to do so once more without a change, if that is known.
     async fn reload(&mut self, watch: &mut config::Watch) -> Option<Duration> {
         let (old, cached, now) = (self.configuration.clone(), self.cluster.cached(), self.tools.clock.now());
         let objects = cached.objects();

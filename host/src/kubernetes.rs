@@ -54,7 +54,7 @@ const PAGE: usize = 250;
 /// Pages of a list: with [`PAGE`] more than the ten thousand members that a target may have.
 const MAX_PAGES: usize = 50;
 /// Answers of 401 in a row, or connections that did not come about, after which credentials and authorities are read
-/// anew: a token is renewed while it is still good, so that one is a hiccup and three are none.
+/// again: a token is renewed while it is still good, so that one is a hiccup and three are none.
 const ESTRANGED: u32 = 3;
 /// How often that may be: a server that is gone for an hour costs no more than this.
 const ANEW: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ struct Link {
     client: Client,
     /// Failures in a row that may be about who we are to each other.
     estranged: u32,
-    /// When credentials were last read anew.
+    /// When credentials were last read again.
     anew: Option<Instant>,
     busy_until: Option<Instant>,
 }
@@ -167,7 +167,7 @@ impl ApiServer {
         self
     }
 
-    /// One without a wire between: whoever answers is in this process, and its time is not ours.
+    /// One without a network between: the server is in this process, and its time is not ours.
     #[cfg(test)]
     pub(crate) fn over(answers: axum::Router) -> Self {
         let client = Client::over(answers);
@@ -347,7 +347,7 @@ impl ApiServer {
             return;
         }
         if let Err(failure @ Failure::Unauthorized { .. }) = answer {
-            tracing::error!("{failure} ({ESTRANGED} times); reading the credentials anew");
+            tracing::error!("{failure} ({ESTRANGED} times); reading the credentials again");
         }
         match Client::connect(&self.way).await {
             Ok(client) => self.link().client = client,

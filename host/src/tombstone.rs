@@ -5,7 +5,7 @@
 //! member is proved to be removed, the daemon writes a tombstone into one `ConfigMap` of the workload's namespace. An init
 //! container (`plimsoll set-aside`), without credentials or network, sets the data aside whose tombstone it finds.
 //!
-//! A system's own identities are not enough: an etcd that is founded anew with the same names and token has the same ids
+//! A system's own identities are not enough: an etcd that is founded again with the same names and token has the same ids
 //! again, and its data is nobody's to set aside. So data has a name as well, a random one that the init container
 //! gives it. It tells the name in its termination message, the tombstone names it, and only data of that name is set
 //! aside.

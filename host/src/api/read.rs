@@ -20,7 +20,7 @@ pub(super) async fn ready(State(shown): State<Shown>) -> Response {
     let reasons = not_ready(&shown);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
-    // Whoever follows is as ready as whoever leads: it watches, and takes over.
+    // A follower is as ready as the leader: it watches, and takes over.
     if let Some(standing) = &shown.published.get().standing {
         response["leads"] = standing.leads.into();
         response["leader"] = standing.leader.clone().into();

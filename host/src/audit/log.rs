@@ -151,7 +151,7 @@ impl Inner {
     fn prepare(&mut self, retired: Option<u32>) -> Result<(), AuditError> {
         let disk = self.writer.disk.clone();
         let unreadable = |source| AuditError::Unreadable { place: disk.place(""), source };
-        // The first line of a new log, so that an empty directory is told from one that was emptied.
+        // The first line of a new log, so that an empty directory can be told from one that was emptied.
         self.writer.make_room(0)?;
         disk.make_folder(blob::FOLDER).and_then(|()| disk.sync_folder("")).map_err(unreadable)?;
         let aged = i64::try_from(self.writer.config.keep_snapshot_ms).unwrap_or(i64::MAX);
@@ -390,7 +390,7 @@ fn set_aside(disk: &dyn Disk, walked: &mut Walked) -> io::Result<Vec<Event>> {
             kept_as,
         });
     }
-    // A newest segment without a line is made anew, and says again what it follows.
+    // A newest segment without a line is written again, and says once more what it follows.
     if let Some(newest) = walked.segments.last().filter(|segment| segment.length == 0) {
         disk.remove(&segment_name(newest.number))?;
         disk.sync_folder("")?;

@@ -26,7 +26,7 @@ pub struct ExpectedHead {
 
 impl ExpectedHead {
     /// What a journal knows of the logs of all daemons that led. Of `several` each has a log; one daemon alone has the
-    /// log of the newest head, and the others are of logs that it began anew.
+    /// log of the newest head, and the others are of logs that it began over.
     #[must_use]
     pub fn of(journal: &Journal, several: bool) -> Vec<Self> {
         let head = |head: &String, may_be_of_another| Self {

@@ -32,7 +32,7 @@ pub(super) struct Form {
     pub(super) output: Format,
 }
 
-/// Whoever read our output has closed it.
+/// The reader of our output has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("the output was closed")]
 pub(super) struct Closed;

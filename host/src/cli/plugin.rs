@@ -1,5 +1,5 @@
 //! `kubectl plimsoll`: the same program under the name `kubectl-plimsoll`. It reads and orders through the API server with
-//! the rights of whoever calls it, and needs no way to a daemon.
+//! the caller's rights, and needs no connection to a daemon.
 
 mod client;
 mod objects;

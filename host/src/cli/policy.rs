@@ -205,7 +205,7 @@ impl Asking {
     }
 }
 
-/// One line, at once: whoever feeds us may wait for it.
+/// One line, at once: the program that feeds us may wait for it.
 fn write_line(mut line: Vec<u8>) -> anyhow::Result<()> {
     line.push(b'\n');
     let mut out = std::io::stdout().lock();

@@ -77,7 +77,7 @@ fn decide(found: &Identity, name: Option<&str>, tombstone: impl Fn(&str) -> Opti
     match name {
         Some(name) if names.contains(name) => Decision::SetAside(key),
         Some(_) | None => {
-            // Ids come again when a cluster is founded anew.
+            // A cluster that is founded again has the same ids.
             Decision::Stays(
                 Some(key),
                 format!("{data}; there is a tombstone for its ids, which names other data"),
@@ -185,7 +185,7 @@ mod tests {
         let stays = [
             of(&member("a"), Some("mine"), None),
             of(&member("a"), Some("mine"), Some("by hand")),
-            // Founded anew with the same names: the same ids, other data.
+            // Founded again with the same names: the same ids, other data.
             of(&member("a"), Some("another"), Some(STONE)),
             of(&member("a"), None, Some(STONE)),
             of(&member("b"), Some("mine"), Some(STONE)),

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Shows what every target does and what it waits for; with a target, everything about that one. The policies and
-/// what is wrong with the configuration are told as well. `-o json` and `-o yaml` have all conditions.
+/// what is wrong with the configuration are shown as well. `-o json` and `-o yaml` have all conditions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   plimsoll status

@@ -76,7 +76,7 @@ impl Prometheus {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Reads all wanted signals and counts the series behind them, each question once, whoever wants it. The
+    /// Reads all wanted signals and counts the series behind them, each question once for all targets. The
     /// definitions' `source` is not looked at: they are taken to be meant for this one.
     pub async fn read(&self, wanted: &[(TargetKey, SignalDefinition)], now: &Now) -> SignalsByTarget {
         let moment = Moment::new(now);

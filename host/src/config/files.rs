@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// For how long a file has to be as it is. Whoever copies a document or saves it from an editor pauses for milliseconds.
+/// For how long a file has to be as it is. A copy or an editor that saves a document pauses for milliseconds.
 pub(super) const SETTLE_MS: u64 = 1_000;
-/// A file that has not come to rest in this time is told: its owner waits for it.
+/// A file that has not come to rest in this time is reported: its owner waits for it.
 const RESTLESS_MS: u64 = 10_000;
 
 /// What is remembered of the files from one reading to the next.

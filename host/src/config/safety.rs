@@ -58,7 +58,7 @@ pub struct Bounds<T> {
     pub slot: fn(&mut Safety) -> &mut T,
 }
 
-/// No list of names in a document is longer: whoever accepts that hundreds of groups are unavailable wants
+/// No list of names in a document is longer: an owner who accepts that hundreds of groups are unavailable wants
 /// another rule.
 const MAX_NAMES: usize = 64;
 

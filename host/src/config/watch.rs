@@ -70,7 +70,7 @@ impl Watch {
         if self.watched.iter().any(|watched| watched == dir) {
             return;
         }
-        // One that is not there is told where it is read, if it is missed.
+        // One that is not there is reported where it is read, if it is missed.
         let Some(watcher) = self.watcher.as_mut().filter(|_| dir.exists()) else { return };
         match watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => self.watched.push(dir.to_owned()),
@@ -85,8 +85,8 @@ impl Watch {
         self.next_look = self.next_look.min(Instant::now() + wait);
     }
 
-    /// Waits until something may have changed. Several changes in quick succession are told once, and half a
-    /// minute without any is told too: whoever asked reads the files, which shows what has changed.
+    /// Waits until something may have changed. Several changes in quick succession
+    /// are one, and half a minute without any ends the wait too: the caller reads the files, which shows what has changed.
     ///
     /// May be given up and asked again at any time, as a loop that waits for other things too does: what was
     /// heard, and since when, is kept.

@@ -95,7 +95,7 @@ pub fn collector(daemon: &DaemonConfig) -> Collector {
     Collector::of(daemon.sources.values().map(|source| source.config.clone()).collect()).0
 }
 
-/// What the core is told of a target at a moment, in milliseconds since 1970: pauses end by themselves.
+/// The core's description of a target at a moment, in milliseconds since 1970: pauses end by themselves.
 ///
 /// # Errors
 /// When the profile of its system has a flaw on its platform.

@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How often the cache is read without a change: nothing announces that a watch has grown too old.
 const PACE: Duration = Duration::from_secs(5);
 /// How long the first list is waited for when the daemon starts, so that its first reading is whole. A server that
-/// takes longer is told as a trouble, and its objects come later.
+/// takes longer is reported as a trouble, and its objects come later.
 const FIRST: Duration = Duration::from_secs(3);
 
 /// The watches of one kind of objects: of all namespaces, or one each.
@@ -85,7 +85,7 @@ impl Watches {
     }
 }
 
-/// The cluster, as far as targets come from it. Clones see the same, and each is told of every change.
+/// The cluster, as far as targets come from it. Clones see the same, and each hears of every change.
 #[derive(Clone)]
 pub(super) struct Cluster {
     /// The cached objects for the loop; none where no target comes from the cluster.
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(Handed::default().dated(undated, &CachedRead::default(), "n/a", "now").when, "now");
         let cleared = Handed { wish: Some(None), plan: Some(Vec::new()), ..first.clone() };
         assert_eq!(kinds(&cleared.events_after(&first)), ["wish None", "plan 0"]);
-        // Nothing is known of it: nothing is told.
+        // Nothing is known of it: nothing is handed over.
         let blind = Handed { plan: None, wish: None, ..first.clone() };
         assert_eq!(kinds(&blind.events_after(&first)), Vec::<String>::new());
     }

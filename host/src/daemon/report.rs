@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 /// How often it is looked whether there is news: often enough that a person who watches sees it happen.
 const PACE: Duration = Duration::from_millis(250);
-/// The least time between two writes of one object's status: a plan's steps are told as they come, and a target that
+/// The least time between two writes of one object's status: a plan's steps are published as they come, and a target that
 /// flutters costs a write a second and no more.
 const BETWEEN: Duration = Duration::from_secs(1);
 /// The same after a write that failed: forbidden stays forbidden for a while.
@@ -37,7 +37,7 @@ const WRITERS: usize = 8;
 /// How long nothing is worked out again where nothing has changed: a text that was held back for its numbers alone is
 /// written when its time has come.
 const SETTLED: Duration = Duration::from_secs(15);
-/// How long it is believed which pods a workload has; it cannot change but by making the workload anew.
+/// How long the answer counts which pods a workload has. It changes only when the workload is recreated.
 const SELECTOR_AGE: Duration = Duration::from_secs(600);
 
 /// What is known of one object's writing.
@@ -128,7 +128,7 @@ impl Reporter {
                 if *reporter.leading.borrow() {
                     reporter.pass().await;
                 } else {
-                    // Whoever leads meanwhile writes; what we wrote says nothing any more.
+                    // Another daemon leads and writes meanwhile; what we wrote counts no more.
                     reporter.written.clear();
                 }
             }
@@ -227,8 +227,8 @@ fn news(
     notes
 }
 
-/// The policies that have gone back to an earlier version since the last look. What was so before a restart is told
-/// again: whoever looks after the target should know.
+/// The policies that have gone back to an earlier version since the last report. What was so before a restart is reported
+/// again: the people who look after the target should know.
 fn set_back(written: &mut Written, now: Vec<String>) -> Vec<event::Note> {
     let news = now.iter().filter(|line| !written.rolled_back.contains(line));
     let notes = news.map(|line| event::note(event::POLICY_ROLLED_BACK, line)).collect();

@@ -6,7 +6,7 @@ use crate::config;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The file would be larger than its limit: the write fails, which is told, instead of the process.
+/// The file would be larger than its limit: the write fails, which is reported, instead of the process.
 const FILE_SIZE: i32 = 25;
 
 /// What the process is asked for.

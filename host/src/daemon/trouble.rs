@@ -59,7 +59,7 @@ impl Troubles {
     }
 }
 
-/// A trouble that has not come again for so long, in milliseconds, is over. One that lasts is found anew at each try,
+/// A trouble that has not come again for so long, in milliseconds, is over. One that lasts is found again at each try,
 /// and between two tries there may be a decision's interval in which nothing is wrong yet.
 const OVER_MS: u64 = 120_000;
 

@@ -247,7 +247,7 @@ fn is_gone(pid: &str) -> bool {
 }
 
 fn holder(file: &mut File) -> String {
-    // Read anew each time.
+    // Read each time.
     if file.rewind().is_err() {
         return "unknown".to_owned();
     }

@@ -8,7 +8,7 @@ use kube_client::Config;
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 use std::time::Duration;
 
-/// How long a connection may take to come about: below every deadline of a call, so that "never sent" is told from
+/// How long a connection may take to come about: below every deadline of a call, so that "never sent" differs from
 /// "not answered".
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 

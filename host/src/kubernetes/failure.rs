@@ -15,7 +15,7 @@ pub enum Failure {
         /// In the server's words.
         message: String,
     },
-    /// The object changed since it was read, is another one, or is there already. It is observed anew and never
+    /// The object changed since it was read, is another one, or is there already. It is observed again and never
     /// sent again as it is.
     #[error("conflict: {message}")]
     Conflict {
@@ -54,7 +54,7 @@ pub enum Failure {
         /// In the server's words.
         message: String,
     },
-    /// The read has to begin anew: a page of the list has expired.
+    /// The read has to start over: a page of the list has expired.
     #[error("expired: {message}")]
     Expired {
         /// In the server's words.

@@ -16,7 +16,7 @@ pub struct Owner {
     pub when: String,
 }
 
-/// The owners of a field, by its path: whoever wrote last comes last.
+/// The owners of a field, by its path: the last writer comes last.
 #[must_use]
 pub fn owners(object: &Value, path: &[&str]) -> Vec<Owner> {
     let owns = |entry: &&Value| {

@@ -16,7 +16,7 @@ async fn both(reply: Reply) -> (Result<Value, Failure>, Result<Value, Failure>, 
     let server = Scripted::start(move |_| reply.clone()).await;
     let client = server.client().await;
     let read = client.read(PATH).await;
-    // Another client: what the first was told about pauses is not its business.
+    // Another client: the pauses of the first do not concern it.
     let written = server.client().await.write(Write::Merge(PATH, &write())).await;
     (read, written, server.lines())
 }

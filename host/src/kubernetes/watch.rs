@@ -23,13 +23,13 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// For how long the server is asked to keep a stream open; then it is opened anew where it stood.
+/// For how long the server is asked to keep a stream open; then it is opened again where it stood.
 const STREAM: Duration = Duration::from_secs(290);
-/// The longest that nothing was heard of what is still gone by.
+/// How long the cache counts without news from the server.
 pub const FRESH: Duration = Duration::from_secs(90);
 /// The longest that a stream may say nothing. The server sends a bookmark a minute, but none of a kind of which it has
 /// heard nothing itself since it runs, where its store does not tell it how far it is (etcd before 3.4.31 and 3.5.13). Then
-/// everything is read anew, which also tells whether the connection lives: soon enough that what is seen stays good
+/// everything is read again, which also shows whether the connection lives: soon enough that what is seen stays good
 /// enough to go by ([`FRESH`]), and not of all kinds at once.
 const SILENCE: Duration = Duration::from_secs(70);
 /// A stream has at least so long, also after a list that took longer than all that.
@@ -38,7 +38,7 @@ const LEAST: Duration = Duration::from_secs(20);
 const SPREAD: Duration = Duration::from_secs(10);
 /// The most bytes of one change: an object's own limit in the store is a tenth of it.
 const MAX_CHANGE: usize = 16 << 20;
-/// Streams that do not begin, in a row, before the list is read anew: a server may answer the same wrong thing for
+/// Streams that do not begin, in a row, before the list is read again: a server may answer the same wrong thing for
 /// ever to the same question.
 const STARTS: u32 = 3;
 /// The first wait after a failure; it doubles.
@@ -92,7 +92,7 @@ impl Watched {
         self.store.view(Instant::now())
     }
 
-    /// What is seen and is good enough to go by. What is not, or not yet, is waited for: it is read anew already, once for
+    /// The cache, once it is fresh enough. Where it is not, this waits: the list is being read again already, once for
     /// all who wait. None after so long, and where the server does not let us see it.
     pub async fn recent(&self, patience: Duration) -> Option<View> {
         tokio::time::timeout(patience, self.store.recent(FRESH)).await.ok().flatten()
@@ -125,9 +125,9 @@ struct Watch {
 enum Ended {
     /// As streams do: it goes on where it stood.
     Over,
-    /// What it went on from is no longer kept: everything is read anew.
+    /// The server no longer keeps the version that it went on from: everything is read again.
     Expired,
-    /// Nothing was told for too long: everything is read anew.
+    /// The server was silent for too long: everything is read again.
     Silent,
 }
 
@@ -151,7 +151,7 @@ impl Watch {
         }
     }
 
-    /// Follows from a version on, stream after stream, until everything has to be read anew.
+    /// Follows from a version on, stream after stream, until everything has to be read again.
     async fn follow(&self, version: &mut String, failed: &mut u32) {
         let mut starts = 0;
         loop {
@@ -173,7 +173,7 @@ impl Watch {
         }
     }
 
-    /// One stream, from a version on, which goes along with what is told.
+    /// One stream, from a version on, which moves on with each change.
     async fn stream(&self, version: &mut String) -> Result<Ended, Failure> {
         let mut body = self.server.stream(&self.question(version)?).await?;
         let mut line: Vec<u8> = Vec::new();

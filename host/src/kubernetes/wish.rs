@@ -21,7 +21,7 @@ pub fn wish(object: &Value) -> Option<OutsideWish> {
     })
 }
 
-/// Whether nothing stands where sizes are wished, so that whoever reads `scale` gets no answer.
+/// Whether nothing stands where sizes are wished, so that a reader of `scale` gets no answer.
 #[must_use]
 pub fn is_blank(object: &Value) -> bool {
     object["spec"]["externalWish"] == true && value(object).is_none()

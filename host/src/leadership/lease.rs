@@ -138,7 +138,7 @@ fn written(mut object: Value, holder: &Holder, duration: Duration, wall_us: i64)
     let before = object["spec"].clone();
     let is_same = matches!(holder, Holder::Process(us) if before["holderIdentity"] == **us);
     let time = micro_time(wall_us);
-    // Counted for people, as others do; a lease that is made anew begins again, so it is no epoch.
+    // Counted for people, as others do; a lease that is recreated begins at zero, so it is no epoch.
     let changes = before["leaseTransitions"].as_i64().unwrap_or(0);
     let (name, changes) = match holder {
         Holder::Process(us) => (us.to_string(), changes.saturating_add(i64::from(!is_same))),

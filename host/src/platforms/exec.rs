@@ -78,7 +78,7 @@ const MARGIN: Duration = Duration::from_secs(40);
 const MAX_ANSWER: usize = 1024 * 1024;
 /// Bytes of a request.
 const MAX_REQUEST: usize = 256 * 1024;
-/// A list command reads the world anew each time and has nothing to warm up (EVID-4), so its word is that of
+/// A list command reads the world each time and has nothing to warm up (EVID-4), so its word is that of
 /// an observer who has long been there.
 const OBSERVER_UP_MS: u64 = u32::MAX as u64;
 
@@ -92,7 +92,7 @@ pub struct Exec {
     state: PathBuf,
     guard: PathBuf,
     source: Source,
-    /// The number of the run of a shared list that this target was told last; 0 before the first.
+    /// The number of the run of a shared list that this target got last; 0 before the first.
     last_run: AtomicU64,
 }
 

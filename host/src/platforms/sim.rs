@@ -178,7 +178,7 @@ impl World {
         let passed_ms = now.mono_ms.saturating_sub(self.began.mono_ms);
         state.sim.advance(ORIGIN_MS + self.stood_ms + passed_ms);
         let mut seen = state.sim.observe(direct);
-        // The world has a calendar of its own; what is told is told in ours.
+        // The world has a calendar of its own; the report has ours.
         let shift_ms = now.wall_ms - seen.at.wall_ms;
         for signal in seen.signals.values_mut() {
             signal.samples.iter_mut().for_each(|sample| sample.at_ms += shift_ms);

@@ -140,7 +140,7 @@ words! {
 }
 
 impl Flaw {
-    /// What to do about it, for whoever made or placed the module.
+    /// What the author or the owner of the module can do about it.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {

@@ -102,7 +102,7 @@ impl Library {
             return;
         }
         for (name, policy) in &mut state.policies {
-            // What nobody names has nothing to go back to; who names it again begins anew.
+            // What nobody names has nothing to go back to; a target that names it again starts over.
             policy.keep_targets(users.get(name).unwrap_or(&BTreeSet::new()));
         }
         state.users = users;
@@ -333,7 +333,7 @@ impl Shared {
         }
     }
 
-    /// Keeps what is to be remembered of a policy. What cannot be kept is told, and forgotten by a restart.
+    /// Keeps what is to be remembered of a policy. What cannot be kept is reported, and a restart forgets it.
     pub(crate) async fn save(&self, name: &str) {
         let _turn = self.keeping.lock().await;
         let remembered = self.lock().policies.get(name).and_then(Remembered::of);

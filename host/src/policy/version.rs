@@ -59,7 +59,7 @@ pub(crate) struct Version {
     pub limits: Limits,
     launch: Launch,
     artefact: Artefact,
-    /// The child, while it is idle and well. Whoever evaluates takes it out and puts it back only after a
+    /// The child, while it is idle and well. An evaluation takes it out and puts it back only after a
     /// whole answer, so that an evaluation that is dropped half-way takes its child with it.
     seat: Mutex<Option<Process>>,
     queue: Semaphore,

@@ -64,7 +64,7 @@ pub(crate) fn keep_watching(shared: &Arc<Shared>) -> Watch {
 }
 
 /// File events of the directory. They come from the directory that was there when they were asked for: another one
-/// under the same name has to be asked for anew.
+/// under the same name has to be asked for again.
 #[derive(Default)]
 struct Events {
     watcher: Option<RecommendedWatcher>,
@@ -172,7 +172,7 @@ impl Round {
         for (name, found) in listing.found {
             match found {
                 Err(rejection) => {
-                    // Should it become readable again, it is looked at anew.
+                    // Should it become readable again, it is read again.
                     self.seen.remove(&name);
                     self.shared.blame(&name, rejection, None);
                 }

@@ -235,7 +235,7 @@ impl Daemon {
     }
 }
 
-/// Whoever died hears of no outcome.
+/// A daemon that died hears of no outcome.
 async fn died_or(outcome: Option<Outcome>) -> Outcome {
     match outcome {
         Some(outcome) => outcome,

@@ -14,7 +14,7 @@ pub(super) struct Evidence {
     pub(super) wish: u32,
     pub(super) replicas: u32,
     pub(super) voters: u32,
-    /// The plan that is left, for whoever reads.
+    /// The plan that is left, for readers.
     pub(super) plan: Option<PlanState>,
     /// The owner's bounds.
     pub(super) bounds: (u32, u32),
@@ -45,7 +45,7 @@ pub(super) enum What {
     Landed(usize),
     /// A call to the data system.
     Call { intent: Box<Intent>, epoch: u64, applied: bool },
-    /// The daemon recorded a decision; why is for whoever reads, and judged by nobody.
+    /// The daemon recorded a decision; why is for readers, and judged by nobody.
     Decided(String),
 }
 

@@ -154,7 +154,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// N6: whoever acts has made its epoch durable, nobody has made a newer one since, and the object has its stamp.
+/// N6: the daemon that acts has made its epoch durable, nobody has made a newer one since, and the object has its stamp.
 fn fenced(evidence: &Evidence) -> Vec<Broken> {
     let mut broken = Vec::new();
     Stored::walk(evidence, |stored, entry| {

@@ -79,7 +79,7 @@ impl System for Etcd {
 
 /// A verb reads first, and then waits for its answer as long as three readings take.
 const VERB_READINGS: u32 = 4;
-/// The least that a verb has: whoever is impatient with readings does not mean that an election, which a verb may
+/// The least that a verb has: an owner who is impatient with reads does not mean that an election, which a verb may
 /// begin, ends as unknown.
 const LEAST_VERB_DEADLINE: Duration = Duration::from_secs(8);
 

@@ -185,7 +185,7 @@ fn shown(c: char) -> Vec<char> {
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     match c {
         '\t' => "<tab>".chars().collect(),
-        // A space that is none: whoever looks for the slip sees a space.
+        // A space that is none: a person who looks for the slip sees a space.
         _ if c != ' ' && c.is_whitespace() && !c.is_control() => {
             format!("<U+{:04X}>", u32::from(c)).chars().collect()
         }

@@ -173,8 +173,8 @@ fn a_workload_that_was_made_anew_is_not_acted_on_before_it_was_seen() -> anyhow:
         namespace.kubectl(&["delete", "statefulset", "db", "--cascade=orphan"])?;
         assert!(words(&kube.act(&permit(1), &start("db-2", 3)).await).contains("not found"));
         namespace.apply(WORKLOAD)?;
-        let anew = words(&kube.act(&permit(1), &start("db-2", 3)).await);
-        assert!(anew.contains("made anew"), "{anew}");
+        let recreated = words(&kube.act(&permit(1), &start("db-2", 3)).await);
+        assert!(recreated.contains("recreated"), "{recreated}");
         // The controller adopts the orphans; until then they are nobody's members.
         rests_at(&kube, 2).await?;
         assert_eq!(kube.act(&permit(1), &start("db-2", 3)).await, Outcome::Applied);

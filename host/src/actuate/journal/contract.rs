@@ -254,7 +254,7 @@ async fn an_order_that_is_written_meanwhile_costs_another_read_and_is_no_journal
     let second = on.store.store(TARGET, Some(first), &journal(2)).await.unwrap();
     assert_eq!(on.store.load(TARGET).await.unwrap(), Some((journal(2), second)));
     assert_eq!(on.object()["metadata"]["annotations"]["plimsoll.dev/cancel"], "p");
-    // Bounded: somebody who writes without end is told of.
+    // Bounded: a writer without end is reported.
     on.before_writes(100, annotate);
     let before = on.server.calls().len();
     let error = on.store.store(TARGET, Some(second), &journal(3)).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! Journals in a locked directory: a file a target, replaced as a whole.
 //!
 //! A file is one line of JSON (`{"revision":N,"journal":{...}}`) and one line with its SHA-256, so that a
-//! damaged file is told from an old one.
+//! damaged file can be told from an old one.
 
 use super::{JournalError, Revision};
 use crate::disk::{self, Disk, Exclusive, RealDisk, ReplaceError};

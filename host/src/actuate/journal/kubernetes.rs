@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// server keeps a list of all its fields beside it.
 const MAX_JOURNAL_BYTES: usize = 512 << 10;
 
-/// How often a write is bound anew when the object was changed and the journal in it was not: people write their orders on
+/// How often a write is bound again when the object was changed and the journal in it was not: people write their orders on
 /// it, a few at a time.
 const TRIES: u32 = 3;
 
@@ -158,7 +158,7 @@ impl KubernetesJournals {
             return Err(place.unreadable("it has no uid"));
         }
         if self.seen(place).is_some_and(|seen| seen != uid) {
-            return Err(place.unreadable("it was removed and made anew while the daemon was running"));
+            return Err(place.unreadable("it was removed and recreated while the daemon was running"));
         }
         let status = Some(&object["status"]).filter(|status| !status.is_null());
         let journal = status.map(|status| read(place, &uid, status)).transpose()?;
@@ -250,7 +250,7 @@ fn read(place: &Place, uid: &str, status: &Value) -> Result<(Journal, Revision),
     if status["digest"].as_str() != Some(&digest(&status["journal"])) {
         return Err(broken("its digest does not fit: somebody changed it".to_owned()));
     }
-    // What is told to people beside it is nobody's to believe, whoever wrote it.
+    // The words for people beside it are never believed, whoever wrote them.
     let mut kept = status.clone();
     if let Some(fields) = kept.as_object_mut() {
         fields.remove("about");

@@ -23,7 +23,7 @@ pub(super) async fn all(library: &Library, targets: &[TargetConfig]) -> Vec<(usi
     for (at, target) in targets.iter().enumerate() {
         for (index, policy) in target.policies.iter().enumerate() {
             let name = &*policy.asked.module;
-            // What is not loaded is told as that.
+            // A module that is not loaded is reported as that.
             let is_loaded =
                 |status: &crate::policy::PolicyStatus| status.name == name && status.module.is_some();
             let Some(snapshot) = snapshot(target, &policy.asked.settings) else { continue };

@@ -85,7 +85,7 @@ impl Day {
         }
     }
 
-    /// What was told since the last time.
+    /// The lines since the last time.
     pub(super) fn take_lines(&mut self) -> Vec<Line> {
         let lines = std::mem::take(&mut self.lines);
         self.recent.extend(lines.iter().cloned());

@@ -131,7 +131,7 @@ impl Approve {
             Some(digest) if digest.eq_ignore_ascii_case(&shown) => {
                 let order =
                     Order { client, target: &target, name: "approve", text: content, wait: self.whom.wait };
-                // Given once it approves no second plan; whoever says it again means this one.
+                // Given once it approves no second plan; a person who says it again means this one.
                 order.give(&plan, false).await
             }
             Some(_) => bail!(

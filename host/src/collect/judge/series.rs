@@ -125,7 +125,7 @@ fn finite(at_ms: i64, value: f64) -> Result<(), Fault> {
     Err(Fault { state: SignalState::NotANumber, detail })
 }
 
-/// Where a counter began anew for the last time. What lies before is history of another life, which is as good
+/// Where a counter was reset for the last time. What lies before is history of another life, which is as good
 /// as none: a difference taken across the restart would be negative, and coverage tells how much is left.
 fn last_restart(points: &[(i64, f64)]) -> usize {
     points.windows(2).rposition(|pair| pair[1].1 < pair[0].1).map_or(0, |before| before + 1)

@@ -27,7 +27,7 @@ pub struct SourceConfig {
     pub max_body_bytes: usize,
 }
 
-/// Who we are to a source. Files are read anew for every request, so that a rotated secret is taken up.
+/// Who we are to a source. Files are read for every request, so that a rotated secret is taken up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
     /// Nobody.

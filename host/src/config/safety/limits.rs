@@ -92,7 +92,7 @@ pub const LIMITS: [Limit; 30] = [
         count(0, 10, |s| &mut s.spare),
         "How many members must remain beyond the number of copies.",
     ),
-    // A hundred degraded groups are an outage; whoever scales in one should say so in person.
+    // A hundred degraded groups are an outage; a person who scales in one should say so.
     limit(
         "maxDegraded",
         "RED-2",

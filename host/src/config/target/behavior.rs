@@ -16,7 +16,7 @@ const SELECTS: [(&str, Select); 3] =
     [("Max", Select::Max), ("Min", Select::Min), ("Disabled", Select::Disabled)];
 const RATES: [(&str, RateKind); 3] =
     [("Members", RateKind::Members), ("Pods", RateKind::Members), ("Percent", RateKind::Percent)];
-/// More rates than this cannot be told apart by whoever reads them.
+/// Nobody who reads more rates than this can keep them apart.
 const MAX_RATES: usize = 16;
 
 raw! {

@@ -323,7 +323,7 @@ fn platform(
             sink.add(&kind.at, message, "add `kubernetes` to the daemon's file, with this namespace");
             return None;
         }
-        // Whoever may write the document may name no workload of another namespace.
+        // The author of a document may name no workload of another namespace.
         return Some(Arc::new(Platform {
             // No name in the daemon's file has a slash.
             name: format!("{} {namespace}/{name}", kind.text),

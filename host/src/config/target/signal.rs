@@ -200,7 +200,7 @@ fn fits(raw: &RawSignal, definition: &SignalDefinition, sink: &mut Sink) {
     }
 }
 
-/// A bare counter measures how long something has run, not how busy it is. Whoever means it says so.
+/// A bare counter measures how long something has run, not how busy it is. An owner who means it says so.
 fn bare_counter(raw: &RawSignal, sink: &mut Sink) {
     let Some(query) = raw.query.get().filter(|_| raw.counter.is_absent()) else { return };
     let text = query.text.trim();

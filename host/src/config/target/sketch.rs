@@ -48,7 +48,7 @@ impl Stops {
         }
     }
 
-    /// Whether that is more than what a target was told before.
+    /// Whether that is more than what the target knows already.
     pub(in crate::config) fn is_news_for(&self, before: &TargetConfig) -> bool {
         let Pauses { all, scale_in, scale_out, size } = &before.pauses;
         let size = size.as_ref().map(|(_, pause)| pause);

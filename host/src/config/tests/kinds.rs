@@ -1,4 +1,4 @@
-//! Every kind of system and platform is whole: whoever adds one to a registry is told here what is missing.
+//! Every kind of system and platform is whole: a test here names what is missing from a new one.
 
 use super::{API_VERSION, DaemonConfig, TargetConfig, daemon_from, targets_from};
 use crate::actuate::Pending;

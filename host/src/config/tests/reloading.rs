@@ -289,7 +289,7 @@ fn what_the_daemon_holds_open_stays_until_a_restart() {
     assert!(messages(&after).contains(&"cannot change while the daemon runs; the old value stays"));
 }
 
-/// What is in force must be what is shown: a change that waits for a restart is told for as long as it waits.
+/// What is in force must be what is shown: a change that waits for a restart is reported for as long as it waits.
 #[test]
 fn whatever_needs_a_restart_is_kept_and_told_until_then() {
     let files = Files::new();

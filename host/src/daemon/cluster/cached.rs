@@ -117,7 +117,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
     one["spec"] == other["spec"] && one["metadata"]["annotations"] == other["metadata"]["annotations"]
 }
 
-/// The orders in the annotations of a plan, each by whoever wrote it.
+/// The orders in the annotations of a plan, each with its author.
 fn orders(plan: &Value) -> Vec<Written> {
     let one = |name: &str, order: fn(&str) -> Order| {
         let annotation = format!("{ORDERS_PREFIX}{name}");

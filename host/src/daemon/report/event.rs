@@ -5,7 +5,7 @@ use plimsoll_wire::journal::{Ended, PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
 use plimsoll_wire::status::Status;
 
-/// What is told of a target.
+/// An event about a target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Note {
     /// Whether somebody should look.
@@ -27,7 +27,7 @@ pub struct Kind {
     pub warning: bool,
     /// What the daemon was at.
     action: &'static str,
-    /// When it is told.
+    /// When it is written.
     pub when: &'static str,
     /// What to do about it.
     pub advice: &'static str,
@@ -119,7 +119,7 @@ const PLAN_ABORTED: Kind = kind(
     "Nothing, if somebody cancelled it; else change what the note names: the next wish is tried again.",
 );
 
-/// All kinds of events, in the order in which they are told. The reference is printed from this table.
+/// All kinds of events, in the order in which they are written. The reference is printed from this table.
 pub const EVENT_KINDS: [Kind; 14] = [
     INVALID_SPEC,
     TROUBLE,

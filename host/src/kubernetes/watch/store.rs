@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// What is older says nothing any more: two bookmarks were missed, the stream was opened anew, and that failed too.
+/// What is older says nothing any more: two bookmarks were missed, the stream was opened again, and that failed too.
 const TOO_OLD: Duration = Duration::from_secs(300);
 
 /// What is seen of all objects at one moment.
@@ -68,7 +68,7 @@ impl Store {
     pub(super) async fn recent(&self, within: Duration) -> Option<View> {
         loop {
             let mut heard = pin!(self.heard.notified());
-            // From here on nothing that is told is missed.
+            // From here on no change is missed.
             heard.as_mut().enable();
             match self.view(Instant::now()) {
                 Ok(view) if view.age <= within => return Some(view),

@@ -104,7 +104,7 @@ fn read(map: &Map<'_>, base: &Path, sink: &mut Sink) -> Arc<dyn Settings> {
 
 fn listing(raw: &RawExec, sink: &mut Sink) -> Listing {
     let Some(all) = raw.list_all.get() else {
-        // Where it is there and wrong, that is told already.
+        // Where it is there and wrong, that is reported already.
         let hint = "write `list: {command: [/path/to/program]}`";
         let list = match &raw.list_all {
             Field::Absent => raw.list.required(&raw.at, "list", hint, sink),
@@ -140,7 +140,7 @@ fn called(at: &At, raw: RawCall<'_>, default: Duration, sink: &mut Sink) -> Comm
     let hint = "write the program and its arguments as a list, like `[/usr/local/bin/members, list]`";
     let list = command.required(at, "command", hint, sink);
     let argv: Vec<String> = list.map(|list| argv(list, hint, sink)).unwrap_or_default();
-    // An hour: whoever waits longer for a machine should answer at once and report it in `list`.
+    // An hour: an owner who waits longer for a machine should answer at once and report it in `list`.
     let timeout = timeout.wait(default, MIN_TIMEOUT..=MAX_TIMEOUT, sink);
     Command { argv, timeout, env: environment(env, sink) }
 }

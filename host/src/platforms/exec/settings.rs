@@ -31,7 +31,7 @@ pub enum Listing {
     All {
         /// The command.
         command: Command,
-        /// For how long an answer is told to further targets.
+        /// For how long further targets get the same answer.
         keep: Duration,
     },
 }

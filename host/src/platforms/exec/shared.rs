@@ -23,7 +23,7 @@ pub struct SharedList {
     pub(super) command: Command,
     pub(super) working_dir: PathBuf,
     keep: Duration,
-    /// The last run. Held while the next one goes on: whoever comes meanwhile waits for it.
+    /// The last run. Held while the next one goes on: a read that comes meanwhile waits for it.
     last: tokio::sync::Mutex<Option<Arc<Run>>>,
 }
 
@@ -49,7 +49,7 @@ struct Answer {
 pub struct SharedLists(Mutex<Vec<Weak<SharedList>>>);
 
 impl SharedLists {
-    /// The one with these settings. An answer is told to others for as long as `keep` after its run began.
+    /// The one with these settings. Others get an answer for as long as `keep` after its run began.
     pub fn of(&self, command: &Command, working_dir: &std::path::Path, keep: Duration) -> Arc<SharedList> {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lists.retain(|list| list.strong_count() > 0);

@@ -88,7 +88,7 @@ impl GuardStatus {
         self.end.is_none() && self.process.as_ref().is_some_and(Process::is_alive)
     }
 
-    /// Ends a command past its deadline that has no guard to do it: whoever finds it has that duty, for it
+    /// Ends a command past its deadline that has no guard to do it: the finder has that duty, for it
     /// bars the next step until it is gone.
     pub(super) fn end_if_overdue(&self) {
         let overdue = monotonic_ms() > self.deadline_mono_ms.saturating_add(super::ms(GRACE));

@@ -66,7 +66,7 @@ impl Kube {
         }
         let path = format!("{}?dryRun=All", self.config_map());
         let answer = match self.server.write(Write::Merge(&path, &json!({ "data": { PROBE: "" } }))).await {
-            // It can be written, or is only not answered now: whoever stops a member finds out then.
+            // It can be written, or is only not answered now: the stop of a member finds out then.
             Ok(_)
             | Err(
                 Failure::Conflict { .. }

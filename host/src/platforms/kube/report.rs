@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// How many places ahead are told: a plan adds no more than that.
+/// How many places ahead are reported: a plan adds no more than that.
 const VACANT: i32 = 16;
 /// The label by which a pod tells from which template it was made.
 const REVISION: &str = "controller-revision-hash";
@@ -299,7 +299,7 @@ pub(super) fn places(seen: &Seen) -> (Vec<String>, Vec<String>) {
     (missing.collect(), (next..next.saturating_add(VACANT)).map(name).collect())
 }
 
-/// The uids of the claims at the places ahead: whoever was there left them behind.
+/// The uids of the claims at the places ahead: an earlier member left them behind.
 pub(super) fn left_behind(seen: &Seen) -> BTreeSet<String> {
     let (_, ahead) = places(seen);
     let claims = ahead.iter().flat_map(|pod| claims_of(&seen.scaled.set, pod).into_values());

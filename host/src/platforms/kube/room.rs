@@ -125,7 +125,7 @@ pub(super) fn reading(seen: &Seen, source: &Source) -> Told<Value> {
     }
 }
 
-/// The room, where anything bounds it within the places that are told.
+/// The room, where anything bounds it within the places that are reported.
 fn room(seen: &Seen, ground: &Ground) -> Option<Room> {
     let set = &seen.scaled.set;
     let template = &set.spec.as_ref()?.template;

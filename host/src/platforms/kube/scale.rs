@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
 
-/// The annotation with the epoch of whoever acts on the object (`decisions.md` D20).
+/// The annotation with the epoch of the daemon that acts on the object (`decisions.md` D20).
 pub(super) const EPOCH: &str = "plimsoll.dev/epoch";
 
 /// What to do about a verb.
@@ -95,7 +95,7 @@ fn is_the_one(scaled: &Scaled, observed: Option<&str>) -> Result<(), String> {
     let (metadata, kind) = (&scaled.metadata, &scaled.kind.kind);
     match (metadata.uid.as_deref(), observed) {
         (Some(uid), Some(observed)) if uid == observed => {}
-        (Some(_), Some(_)) => return Err(format!("the {kind} was made anew since it was observed")),
+        (Some(_), Some(_)) => return Err(format!("the {kind} was recreated since it was observed")),
         (_, None) => return Err(format!("the {kind} was not observed yet")),
         (None, Some(_)) => return Err(format!("the {kind} has no uid")),
     }
@@ -139,7 +139,7 @@ fn is_at_rest(scaled: &Scaled) -> Result<(), String> {
     }
 }
 
-/// VOL-6: the claims of whoever goes are kept.
+/// VOL-6: the claims of a member that goes are kept.
 pub(super) fn keeps_its_claims(workload: &StatefulSet) -> Result<(), String> {
     let policy =
         workload.spec.as_ref().and_then(|spec| spec.persistent_volume_claim_retention_policy.as_ref());

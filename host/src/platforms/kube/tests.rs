@@ -1,4 +1,4 @@
-//! The platform against an API server that checks what the real one checks, and misbehaves when it is told to.
+//! The platform against an API server that checks what the real one checks, and misbehaves on demand.
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 mod front;
@@ -334,7 +334,7 @@ async fn what_does_not_fit_the_world_is_refused_and_nothing_is_written() {
         (|_| {}, start("db-main-4", 5), "3 members, 4 were expected"),
         (|_| {}, stop("db-main-1", 2), "it would be db-main-2"),
         (|_| {}, stop("db-main-1", 1), "3 members, 2 were expected"),
-        (|object| object["metadata"]["uid"] = json!("another"), start("db-main-3", 4), "made anew"),
+        (|object| object["metadata"]["uid"] = json!("another"), start("db-main-3", 4), "recreated"),
         (
             |object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
             start("db-main-3", 4),

@@ -26,7 +26,7 @@ pub(super) fn beginnings(set: &StatefulSet) -> Vec<String> {
     claims_of(set, &pods).into_values().collect()
 }
 
-/// What a claim at a vacant place means for whoever would start there.
+/// What a claim at a vacant place means for a member that starts there.
 pub(super) fn is_in_the_way(
     set: &StatefulSet,
     claim: &PersistentVolumeClaim,

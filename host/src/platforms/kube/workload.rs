@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What is told when nothing could be read, under every name: not told would mean that nobody asks.
+/// The gaps when nothing could be read, under every name: a missing name would mean that nobody asks.
 pub(super) fn gaps(why: &str) -> BTreeMap<String, Told<Value>> {
     [IDENTITY, RIVALS, BUDGETS, REFUSALS, ROOM]
         .map(|name| (name.to_owned(), Told::gap(Gap::Error, why)))
@@ -67,7 +67,7 @@ fn tell<T: Serialize>(source: &Source, value: &T) -> Told<Value> {
     }
 }
 
-/// Whoever owns the size beside us.
+/// Who owns the size beside us.
 fn size_owners(scaled: &Scaled) -> BTreeSet<String> {
     let path: Vec<&str> = scaled.kind.replicas_path.iter().map(String::as_str).collect();
     let owners = managed::owners(&scaled.object, &path);

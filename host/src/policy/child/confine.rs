@@ -107,7 +107,7 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     rustix::thread::set_capabilities(None, sets)
 }
 
-/// The kernel ends the child when whoever started it ends: one that compiles reads nothing meanwhile, and would not see
+/// The kernel ends the child when its parent ends: one that compiles reads nothing meanwhile, and would not see
 /// its pipe closed. After the user has changed, which would undo it.
 fn die_with_the_daemon() -> Result<(), Gap> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))

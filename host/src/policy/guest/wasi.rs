@@ -75,7 +75,7 @@ fn streams(linker: &mut Linker<Host>) -> Result<()> {
             if !(0..3).contains(&fd) {
                 return Ok(errno::BADF);
             }
-            // Of no device, of no kind that is told, without a size or a time.
+            // Of no device and no kind, without a size or a time.
             put(&mut caller, at, &[0; 64])?;
             Ok(errno::SUCCESS)
         },

@@ -68,7 +68,7 @@ pub(super) fn decide(
         SystemVerb::MoveLeader { group, .. } if **group != *GROUP => {
             refuse(format!("etcd has no group {group}"))
         }
-        // etcd hands leadership to whom it is told, and chooses nobody itself.
+        // etcd hands leadership to the member that is named, and chooses none itself.
         SystemVerb::MoveLeader { to: None, .. } => refuse("etcd has to be told who leads next"),
         SystemVerb::MoveLeader { from, to: Some(to), .. } => {
             with_id(from, |from| with_id(to, |to| move_leader(from, to, &agreement, leader)))

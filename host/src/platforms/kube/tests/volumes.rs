@@ -65,7 +65,7 @@ async fn a_claim_from_before_is_in_the_way_until_a_tombstone_names_it() {
     assert!(marker(&cluster).await.is_err());
     stone(&cluster, "c1.d", r#"{"pod":"db-main-3","claims":["claim-3"],"data":["x"]}"#);
     assert_eq!(marker(&cluster).await.unwrap().fingerprint, "", "what is there is set aside first");
-    // A claim of the same name that was made anew is another one.
+    // A claim of the same name that was recreated is another one.
     cluster.change(&claim_path(3), |claim| claim["metadata"]["uid"] = json!("new"));
     assert!(marker(&cluster).await.is_err());
 }
