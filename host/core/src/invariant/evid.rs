@@ -12,7 +12,7 @@ use crate::groups::called;
 use crate::quorum;
 use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact};
-use plimsoll_wire::journal::{MembershipEffect, PlatformVerb, Verb};
+use plimsoll_wire::journal::{PlatformVerb, Verb};
 use plimsoll_wire::profile::{Evidence, Topic};
 use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
 use std::collections::BTreeSet;
@@ -136,8 +136,7 @@ pub(crate) fn label(member: &Member) -> String {
 
 /// Whether an effect ends a member for good, so that its emptiness must be proved.
 fn ends_member(case: &Case) -> bool {
-    matches!(case.membership_effect(), Some(MembershipEffect::Leaves | MembershipEffect::Ends))
-        && case.removes()
+    case.verb().is_some_and(Verb::ends) && case.removes()
 }
 
 /// Before a stop: where members are registered, the list of members says that it is gone, on consensus; where

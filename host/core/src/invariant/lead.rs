@@ -5,7 +5,7 @@ use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, first_group};
 use crate::case::Case;
 use crate::groups::{self, called, copy_on, heirs};
 use crate::step;
-use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
+use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::profile::{Topic, Victim};
 use plimsoll_wire::snapshot::{Group, GroupKind, Lifecycle, Member, PlacementState};
 
@@ -81,12 +81,7 @@ fn hand_over(case: &Case) -> Finding {
                 None => Finding::unknown(format!("group {group}")),
             }
         }
-        Some(verb)
-            if matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends)
-                && case.removes() =>
-        {
-            no_leader(case)
-        }
+        Some(verb) if verb.ends() && case.removes() => no_leader(case),
         Some(_) | None => Finding::Pass,
     }
 }

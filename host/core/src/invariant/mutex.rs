@@ -7,7 +7,7 @@ use crate::change::Change;
 use crate::snapshot::{is_serving, is_unlisted, never_joined};
 use crate::workload;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{MembershipEffect, SystemVerb, Verb};
+use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::profile::Topic;
 use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind};
 use plimsoll_wire::workload::Budget;
@@ -200,8 +200,7 @@ fn unseen<'a>(case: &Case, working: impl Iterator<Item = &'a Member> + Clone) ->
 /// Whoever goes is looked past: a member that was removed is not healthy before it ends, and that is our own doing.
 fn budgets(case: &Case) -> Finding {
     // Effects between a removal's beginning and its end take nobody away.
-    let takes =
-        matches!(case.membership_effect(), None | Some(MembershipEffect::Leaves | MembershipEffect::Ends));
+    let takes = case.verb().is_none_or(Verb::ends);
     if !case.shrinks() || case.undoes() || !takes {
         return Finding::Pass;
     }

@@ -1,11 +1,12 @@
 //! The step by which leadership leaves a member.
 
 use super::{Look, MOVE_LEADERS, Met, Step, Told, WAITS, waiting};
+use crate::case::is_same;
 use crate::groups::{self, called};
 use crate::quorum::member;
 use crate::snapshot::is_serving;
 use plimsoll_wire::journal::{SystemVerb, Verb};
-use plimsoll_wire::snapshot::Group;
+use plimsoll_wire::snapshot::{Group, Member};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -56,14 +57,17 @@ fn move_leader(look: &Look) -> Option<Verb> {
     Some(SystemVerb::MoveLeader { group: group.id.clone(), from, to }.into())
 }
 
-/// Who leads a group next, of those who serve and hold that very group in sync: who leads least, then who has been up
-/// longest; ties go to the first id, so that the choice is one.
+/// Who leads a group next, of those who serve and hold that very group in sync, and give nothing away themselves: first who
+/// stays when the plan has ended, or leadership would have to move again; then who leads least, then who has been up longest;
+/// ties go to the first id, so that the choice is one.
 fn successor(look: &Look, group: &Group, from: &str) -> Option<Arc<str>> {
     let all = look.rows()?;
+    let leaves = |row: &Member| look.plan.leaving.iter().any(|one| is_same(one, row));
     let able = groups::heirs(group, from).filter_map(|id| {
-        let row = member(all, id).filter(|row| is_serving(row))?;
+        let row = member(all, id).filter(|row| is_serving(row) && !leaves(row))?;
+        let goes = look.plan.victims.contains(id);
         let led = row.hosted.value().map_or(0, |hosted| hosted.leaders);
-        Some((led, Reverse(row.alive.known()?.stable_ms), id))
+        Some((goes, led, Reverse(row.alive.known()?.stable_ms), id))
     });
-    able.min().map(|(_, _, id)| id.clone())
+    able.min().map(|(.., id)| id.clone())
 }

@@ -3,8 +3,9 @@
 use crate::base;
 use plimsoll_core::change::Change;
 use plimsoll_core::judge::{Judged, judge};
+use plimsoll_core::plan;
 use plimsoll_core::plan::progress::{Next, next};
-use plimsoll_wire::journal::{Join, PlatformVerb, SystemVerb, Verb};
+use plimsoll_wire::journal::{Join, PlanState, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::Violation;
 use plimsoll_wire::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -90,10 +91,10 @@ fn the_planner_names_a_member_that_holds_the_group_and_leads_least_or_leaves_it_
     }
     let snapshot = parse(&value);
     let plan = snapshot.plan.clone().unwrap();
-    let asked = |picks_leader| {
+    let asked = |picks_leader, plan: &PlanState| {
         let mut snapshot = snapshot.clone();
         Arc::make_mut(&mut snapshot.profile).picks_leader = picks_leader;
-        match next(&snapshot, &plan) {
+        match next(&snapshot, plan) {
             Next::Do { verb, .. } => verb,
             other @ (Next::Choose | Next::Wait { .. } | Next::Beside { .. } | Next::Finished) => {
                 panic!("{other:?}")
@@ -101,8 +102,14 @@ fn the_planner_names_a_member_that_holds_the_group_and_leads_least_or_leaves_it_
         }
     };
     let longest = "n-0005 has been up longer, and holds another shard";
-    assert_eq!(asked(false), hand(Some("n-0003")), "{longest}");
-    assert_eq!(asked(true), hand(None));
+    assert_eq!(asked(false, &plan), hand(Some("n-0003")), "{longest}");
+    assert_eq!(asked(true, &plan), hand(None));
+    // Who is to go next would only hand it on.
+    let next_to_go = PlanState { victims: vec!["n-0006".into(), "n-0003".into()], ..plan.clone() };
+    assert_eq!(asked(false, &next_to_go), hand(Some("n-0002")));
+    let beside = plan::subject_of(&snapshot.members.value().unwrap()[2]);
+    let beside = PlanState { leaving: vec![beside], ..plan };
+    assert_eq!(asked(false, &beside), hand(Some("n-0002")));
 }
 
 #[test]
