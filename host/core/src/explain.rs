@@ -28,7 +28,13 @@ pub fn explain(record: &Record) -> Vec<String> {
         }],
         Body::Plan { plan, phase, judgement } => {
             let member = plan.subject.as_ref().map_or("", |subject| &subject.slot);
-            let place = if member.is_empty() { String::new() } else { format!(" with {member}") };
+            let others: Vec<&str> = plan.leaving.iter().map(|one| &*one.slot).collect();
+            let place = match (member.is_empty(), others.is_empty()) {
+                (true, true) => String::new(),
+                (false, true) => format!(" with {member}"),
+                (true, false) => format!(" with {}", others.join(", ")),
+                (false, false) => format!(" with {member}, and {} beside", others.join(", ")),
+            };
             let mut lines = vec![format!(
                 "Plan {} from {} to {} is {} in phase {phase}{place}{}.",
                 plan.id,

@@ -9,6 +9,8 @@ mod lead;
 mod leave;
 mod settle;
 
+pub(crate) use lead::goes_to_one_that_stays;
+
 use crate::case::is_same;
 use crate::explain::describe;
 use crate::plan;

@@ -8,6 +8,8 @@ mod age;
 mod ahead;
 #[path = "cycle/approval.rs"]
 mod approval;
+#[path = "cycle/beside.rs"]
+mod beside;
 #[path = "cycle/cancel.rs"]
 mod cancel;
 #[path = "cycle/desk.rs"]

@@ -40,23 +40,28 @@ pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     leave_enforce(state);
     adopt_id(state, snapshot);
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
-    match progress::next(snapshot, &plan) {
-        Next::Choose => choose(state, now, snapshot, &plan),
+    carry_on(state, now, snapshot, &plan, progress::next(snapshot, &plan));
+}
+
+/// Does what comes next. What is refused of a member beside keeps the subject from nothing.
+fn carry_on(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, next: Next) {
+    match next {
+        Next::Choose => choose(state, now, snapshot, plan),
         Next::Do { index, verb } => {
             reach(state, now, index);
             attempt(state, now, snapshot, verb, None);
         }
-        Next::Beside { subject, verb, step, index, why } => {
+        Next::Beside { subject, verb, index } => {
             reach(state, now, index);
             if !attempt(state, now, snapshot, verb, Some(&subject)) {
-                waits(state, now, format!("{step}: {why}"));
+                carry_on(state, now, snapshot, plan, progress::alone(snapshot, plan));
             }
         }
         Next::Wait { step, index, why } => {
             reach(state, now, index);
             waits(state, now, format!("{step}: {why}"));
         }
-        Next::Finished => finished(state, now, &plan),
+        Next::Finished => finished(state, now, plan),
     }
 }
 
@@ -172,6 +177,7 @@ fn attempt(
         return true;
     }
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return true };
+    let is_spared = beside.is_some() && !plan.undoing;
     let plan = beside.map_or(plan.clone(), |subject| together::view(&plan, subject));
     let Some(subject) = plan.subject.clone() else { return true };
     let no_return = progress::steps(&plan, &state.spec.profile)
@@ -186,7 +192,7 @@ fn attempt(
         Judged::Verdict(judgement) => judgement,
     };
     if judgement.verdict > Verdict::Clamp {
-        if beside.is_some() && !undoing {
+        if is_spared {
             return false;
         }
         stopped(state, now, snapshot, &plan, judgement);

@@ -1,6 +1,6 @@
 //! Identity and control: what is acted on is what was checked, by one hand.
 
-use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
+use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed, mutex};
 use crate::case::{Case, is_same};
 use crate::snapshot::order;
 use crate::step;
@@ -125,6 +125,10 @@ fn member(case: &Case) -> Finding {
             format!("{} was no member when it was chosen, and is one by now", subject.slot),
             "the plan gives up; the next one chooses again",
         );
+    }
+    // One that was restarted while it was on its way out serves again like any other: it is still this member.
+    if mutex::gives_back(case) {
+        return Finding::Pass;
     }
     // A member that is still to be started had no incarnation when its place was chosen.
     if subject.incarnation.is_empty() {

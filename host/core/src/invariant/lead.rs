@@ -91,12 +91,20 @@ fn successor(case: &Case, group: &Group, from: &str, to: Option<&str>) -> Findin
     if group.placements.value().is_none() {
         return Finding::unknown(format!("the placements of {}", called(group)));
     }
-    let Some(to) = to else {
-        let able = heirs(group, from).any(|heir| heir_of(case, group, heir) == Finding::Pass);
-        let none = || format!("nobody else who serves and stays holds {} in sync", called(group));
-        return if able { Finding::Pass } else { Finding::broken(none(), "wait until another could lead") };
-    };
-    heir_of(case, group, to)
+    let goes = |heir: &str| case.member(heir).is_some_and(|row| case.leaves_beside(row));
+    let mut able = heirs(group, from).filter(|heir| heir_of(case, group, heir) == Finding::Pass);
+    match to {
+        None if able.next().is_some() => Finding::Pass,
+        None => {
+            let none = format!("nobody else who serves and stays holds {} in sync", called(group));
+            Finding::broken(none, "wait until another could lead")
+        }
+        // One that gives its data away beside hands leadership on in its own turn, as if they went one by one.
+        Some(to) if goes(to) && able.any(|heir| !goes(heir)) => {
+            Finding::broken(format!("{to} is to go itself"), "another must lead")
+        }
+        Some(to) => heir_of(case, group, to),
+    }
 }
 
 fn heir_of(case: &Case, group: &Group, to: &str) -> Finding {
@@ -104,7 +112,7 @@ fn heir_of(case: &Case, group: &Group, to: &str) -> Finding {
     if row.alive.value() != Some(&true) || row.lifecycle.value() != Some(&Lifecycle::Serving) {
         return Finding::broken(format!("{} does not serve", label(row)), "another must lead");
     }
-    if case.is_victim(row) {
+    if case.is_victim(row) && !case.leaves_beside(row) {
         return Finding::broken(format!("{} is to go itself", label(row)), "another must lead");
     }
     if copy_on(group, to).is_none_or(|copy| copy.state != PlacementState::InSync) {

@@ -4,7 +4,7 @@ use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::case::Case;
 use crate::change::Change;
-use crate::snapshot::{is_serving, is_unlisted, never_joined};
+use crate::snapshot::{is_unlisted, never_joined};
 use crate::workload;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{SystemVerb, Verb};
@@ -126,11 +126,17 @@ fn one_operation(case: &Case) -> Finding {
 }
 
 /// Whether a member has to be at work: not the one that a plan's effect is about (`decisions.md` D7), nor a dead one that
-/// the change removes (D11), nor what never joined and goes too, nor one that gives its data away beside.
+/// the change removes (D11), nor what never joined and goes too. One that gives its data away beside has to: it still holds
+/// some of it.
 fn must_work(case: &Case, row: &Member) -> bool {
-    let dies = case.is_victim(row) && row.alive.value() == Some(&false);
-    let leaves = case.leaves_beside(row) && row.alive.value() == Some(&true);
-    !case.is_subject(row) && !dies && !leaves && !is_cleared_away(case, row)
+    let dies = case.is_victim(row) && !case.leaves_beside(row) && row.alive.value() == Some(&false);
+    !case.is_subject(row) && !dies && !is_cleared_away(case, row)
+}
+
+/// Whether a member serves, or gives its data away beside: whether this is the life that it should lead.
+fn is_where_it_should_be(case: &Case, row: &Member, lifecycle: &Lifecycle) -> bool {
+    let gives = matches!(lifecycle, Lifecycle::Draining | Lifecycle::Drained);
+    *lifecycle == Lifecycle::Serving || (gives && case.leaves_beside(row))
 }
 
 /// Whether a place goes in which nobody ever was a member: it holds nothing. Where data moves by itself, not to be listed
@@ -161,7 +167,7 @@ fn no_partial_set(case: &Case) -> Finding {
     let named = |which: &dyn Fn(&Member) -> bool| -> Vec<String> {
         working().filter(|row| which(row)).map(label).collect()
     };
-    let (strays, idle) = (named(&is_unlisted), named(&|row| !is_unlisted(row) && is_idle(row)));
+    let (strays, idle) = (named(&is_unlisted), named(&|row| !is_unlisted(row) && is_idle(case, row)));
     let pending = named(&|row| is_pending(case, row) == Some(true));
     let of_members = !idle.is_empty() || !pending.is_empty();
     let kinds =
@@ -180,14 +186,21 @@ fn no_partial_set(case: &Case) -> Finding {
 }
 
 /// Whether a member is known not to do its work.
-fn is_idle(row: &Member) -> bool {
+fn is_idle(case: &Case, row: &Member) -> bool {
     row.alive.value() == Some(&false)
         || row.running.value() == Some(&false)
-        || row.lifecycle.value().is_some_and(|lifecycle| *lifecycle != Lifecycle::Serving)
+        || row.lifecycle.value().is_some_and(|lifecycle| !is_where_it_should_be(case, row, lifecycle))
+}
+
+/// Whether a member is known to do its work.
+fn is_at_work(case: &Case, row: &Member) -> bool {
+    row.alive.value() == Some(&true)
+        && row.running.value() == Some(&true)
+        && row.lifecycle.value().is_some_and(|lifecycle| is_where_it_should_be(case, row, lifecycle))
 }
 
 fn unseen<'a>(case: &Case, working: impl Iterator<Item = &'a Member> + Clone) -> Finding {
-    if let Some(name) = working.clone().filter(|row| !is_serving(row)).map(label).min() {
+    if let Some(name) = working.clone().filter(|row| !is_at_work(case, row)).map(label).min() {
         return Finding::unknown(format!("whether {name} is at work"));
     }
     match working.filter(|row| is_pending(case, row).is_none()).map(label).min() {
@@ -237,6 +250,9 @@ fn debts(case: &Case) -> Finding {
 }
 
 fn foreign(case: &Case) -> Finding {
+    if gives_back(case) {
+        return Finding::Pass;
+    }
     let (Some(plan), Some(members)) = (case.plan(), case.snapshot.members.value()) else {
         return Finding::Pass;
     };

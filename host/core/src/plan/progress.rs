@@ -22,18 +22,14 @@ pub enum Next {
         /// What.
         verb: Verb,
     },
-    /// This effect on a member that goes beside the subject, while the subject waits.
+    /// This effect on a member that goes beside the subject.
     Beside {
         /// The member.
         subject: Subject,
         /// What.
         verb: Verb,
-        /// The step that the subject waits in.
-        step: &'static str,
-        /// That step's index in the profile's list.
+        /// At which index of the profile's list the subject is.
         index: u32,
-        /// For what the subject waits.
-        why: String,
     },
     /// Time.
     Wait {
@@ -74,10 +70,17 @@ pub fn next(snapshot: &Snapshot, plan: &PlanState) -> Next {
     let Some(subject) = &plan.subject else { return Next::Choose };
     let look = Look { snapshot, plan, subject, past: false };
     if plan.undoing {
-        return together::back(&look).unwrap_or_else(|| undo::undo(look));
+        return together::back(&look);
     }
     let next = forward(look, None);
     together::beside(&look, &next).unwrap_or(next)
+}
+
+/// What the subject itself needs next, whoever goes beside.
+#[must_use]
+pub fn alone(snapshot: &Snapshot, plan: &PlanState) -> Next {
+    let Some(subject) = &plan.subject else { return Next::Choose };
+    forward(Look { snapshot, plan, subject, past: false }, None)
 }
 
 /// The first step, up to the last one that is asked for, whose end is not seen.

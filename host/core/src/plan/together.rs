@@ -4,13 +4,13 @@
 //! Data moves once for all that come: it is spread in the turn of the last of them. Those that go give their data away side
 //! by side, and are removed one after the other.
 
-use super::progress::{Next, forward, undo};
+use super::progress::{Next, forward, steps, undo};
 use crate::case::is_same;
 use crate::change::Direction;
 use crate::plan;
-use crate::step::{DRAIN, Look};
+use crate::step::{self, DRAIN, Look};
 use plimsoll_wire::Safety;
-use plimsoll_wire::journal::{PlanState, Subject};
+use plimsoll_wire::journal::{PlanState, PlanStatus, Subject, Verb};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::size::Leg;
 use plimsoll_wire::snapshot::Snapshot;
@@ -51,7 +51,9 @@ pub fn chosen(snapshot: &Snapshot, plan: &PlanState) -> Option<(Subject, Vec<Sub
     if plan::direction(plan) != Some(Direction::In) {
         return Some((plan::next_subject(snapshot, plan)?, Vec::new()));
     }
-    let count = plan.together.max(1).min(plan::turns(plan).saturating_sub(plan.unit));
+    // An owner who asks for fewer meanwhile is heard from here on.
+    let most = most(&snapshot.profile, &snapshot.safety, Some(Direction::In)).min(plan.together.max(1));
+    let count = most.min(plan::turns(plan).saturating_sub(plan.unit));
     let mut goes = plan::victims(snapshot, count).into_iter().take_while(|one| !one.slot.is_empty());
     Some((goes.next()?, goes.collect()))
 }
@@ -87,7 +89,8 @@ pub fn rounded_off(plan: &PlanState, profile: &Profile, safety: &Safety) -> Opti
     })
 }
 
-/// The plan as a member beside sees it: its own turn, with the others beside.
+/// The plan as a member beside sees it: its own turn, with the others beside. Past the subject's point of no return a plan that
+/// is given up still takes those beside back.
 #[must_use]
 pub fn view(plan: &PlanState, subject: &Subject) -> PlanState {
     let others = plan.subject.iter().chain(&plan.leaving).filter(|one| *one != subject);
@@ -96,37 +99,63 @@ pub fn view(plan: &PlanState, subject: &Subject) -> PlanState {
         leaving: others.cloned().collect(),
         phase: 0,
         point_of_no_return: false,
+        undoing: plan.undoing || plan.status == PlanStatus::Stopping,
         ..plan.clone()
     }
 }
 
-/// What the members beside need while the one whose turn it is waits: they give their data away as well, and no more.
-pub(super) fn beside(look: &Look, wait: &Next) -> Option<Next> {
-    let Next::Wait { step, index, why } = wait else { return None };
-    each(look, |own| match forward(own, Some(DRAIN)) {
-        Next::Do { verb, .. } => {
-            let (subject, why) = (own.subject.clone(), why.clone());
-            Some(Next::Beside { subject, verb, step, index: *index, why })
+/// What the members beside need: while the one whose turn it is waits they give their data away as well, and no more; once
+/// the plan is given up they serve again.
+pub(super) fn beside(look: &Look, next: &Next) -> Option<Next> {
+    let at = match next {
+        Next::Wait { index, .. } | Next::Do { index, .. } => *index,
+        Next::Finished | Next::Choose | Next::Beside { .. } => return None,
+    };
+    if look.plan.status == PlanStatus::Stopping {
+        return each(look, at, undo::undo).into_iter().find(is_effect);
+    }
+    if !matches!(next, Next::Wait { .. }) {
+        return None;
+    }
+    let gives = |own: Look| match forward(own, Some(DRAIN)) {
+        Next::Do { index, verb } if can_be_done_beside(&own, index, &verb) => Next::Do { index, verb },
+        Next::Do { .. } | Next::Wait { .. } | Next::Finished | Next::Choose | Next::Beside { .. } => {
+            Next::Finished
         }
-        Next::Wait { .. } | Next::Finished | Next::Choose | Next::Beside { .. } => None,
-    })
+    };
+    each(look, at, gives).into_iter().find(is_effect)
 }
 
-/// What is left to take back of the members beside.
-pub(super) fn back(look: &Look) -> Option<Next> {
-    each(look, |own| match undo::undo(own) {
-        Next::Do { index, verb } => {
-            let (subject, why) = (own.subject.clone(), String::new());
-            Some(Next::Beside { subject, verb, step: "undo", index, why })
-        }
-        Next::Finished => None,
-        other @ (Next::Wait { .. } | Next::Choose | Next::Beside { .. }) => Some(other),
-    })
+/// Whether an effect leaves the way back open, and its own trace in the world: the cursor is the subject's alone. Leadership
+/// goes to a member that stays; where there is none it is handed on in the member's own turn.
+fn can_be_done_beside(own: &Look, index: u32, verb: &Verb) -> bool {
+    let step = steps(own.plan, &own.snapshot.profile).find(|(at, ..)| *at == index);
+    step.is_some_and(|(_, step, phase)| !step.is_traceless && !phase.no_return)
+        && step::goes_to_one_that_stays(own, verb)
 }
 
-fn each(look: &Look, ask: impl Fn(Look) -> Option<Next>) -> Option<Next> {
-    look.plan.leaving.iter().find_map(|subject| {
+/// What is left to take back, of the members beside and then of the subject. One that can only be waited for keeps no other
+/// from serving again.
+pub(super) fn back(look: &Look) -> Next {
+    let mut left = each(look, look.plan.phase, undo::undo);
+    left.push(undo::undo(*look));
+    left.retain(|next| *next != Next::Finished);
+    let at = left.iter().position(is_effect).unwrap_or(0);
+    if left.is_empty() { Next::Finished } else { left.swap_remove(at) }
+}
+
+fn is_effect(next: &Next) -> bool {
+    matches!(next, Next::Do { .. } | Next::Beside { .. })
+}
+
+/// What each member beside needs, while the subject is at this index.
+fn each(look: &Look, at: u32, ask: impl Fn(Look) -> Next) -> Vec<Next> {
+    let asked = look.plan.leaving.iter().map(|subject| {
         let plan = view(look.plan, subject);
-        ask(Look { snapshot: look.snapshot, plan: &plan, subject, past: false })
-    })
+        match ask(Look { snapshot: look.snapshot, plan: &plan, subject, past: false }) {
+            Next::Do { verb, .. } => Next::Beside { subject: subject.clone(), verb, index: at },
+            other => other,
+        }
+    });
+    asked.collect()
 }

@@ -52,22 +52,30 @@ fn leads_nothing(look: &Look) -> Met {
 fn move_leader(look: &Look) -> Option<Verb> {
     let from = look.id()?;
     let group = groups::all(look.snapshot).iter().find(|group| group.leader.value() == Some(&from))?;
-    let to = successor(look, group, &from)?;
+    let (_, to) = successor(look, group, &from)?;
     let to = (!look.snapshot.profile.picks_leader).then_some(to);
     Some(SystemVerb::MoveLeader { group: group.id.clone(), from, to }.into())
 }
 
-/// Who leads a group next, of those who serve and hold that very group in sync, and give nothing away themselves: first who
-/// stays when the plan has ended, or leadership would have to move again; then who leads least, then who has been up longest;
-/// ties go to the first id, so that the choice is one.
-fn successor(look: &Look, group: &Group, from: &str) -> Option<Arc<str>> {
+/// Whether leadership that an effect moves can go to a member that gives nothing away itself.
+pub(crate) fn goes_to_one_that_stays(look: &Look, verb: &Verb) -> bool {
+    let Verb::System(SystemVerb::MoveLeader { group, from, .. }) = verb else { return true };
+    let group = groups::find(look.snapshot, group);
+    group.and_then(|group| successor(look, group, from)).is_some_and(|(leaves, _)| !leaves)
+}
+
+/// Who leads a group next, of those who serve and hold that very group in sync, and whether that one goes beside: only where
+/// nobody else could, or the copies that go would wait for each other. First who stays when the plan has ended, or leadership
+/// would have to move again; then who leads least, then who has been up longest; ties go to the first id, so that the choice
+/// is one.
+fn successor(look: &Look, group: &Group, from: &str) -> Option<(bool, Arc<str>)> {
     let all = look.rows()?;
     let leaves = |row: &Member| look.plan.leaving.iter().any(|one| is_same(one, row));
     let able = groups::heirs(group, from).filter_map(|id| {
-        let row = member(all, id).filter(|row| is_serving(row) && !leaves(row))?;
+        let row = member(all, id).filter(|row| is_serving(row))?;
         let goes = look.plan.victims.contains(id);
         let led = row.hosted.value().map_or(0, |hosted| hosted.leaders);
-        Some((goes, led, Reverse(row.alive.known()?.stable_ms), id))
+        Some((leaves(row), goes, led, Reverse(row.alive.known()?.stable_ms), id))
     });
-    able.min().map(|(.., id)| id.clone())
+    able.min().map(|(leaves, .., id)| (leaves, id.clone()))
 }

@@ -119,7 +119,7 @@ fn world(profile: &Profile, running: usize) -> WorldSetup {
     WorldSetup::Sharded(ShardedSetup {
         platform,
         shards: 6,
-        together: usize::try_from(profile.together.join.max(profile.together.drain)).unwrap(),
+        together: usize::try_from(profile.together.join.max(profile.together.drain) * profile.unit).unwrap(),
         shard_bytes: 500_000_000,
         ..ShardedSetup::default()
     })
