@@ -154,7 +154,7 @@ fn each(look: &Look, at: u32, ask: impl Fn(Look) -> Next) -> Vec<Next> {
         let plan = view(look.plan, subject);
         match ask(Look { snapshot: look.snapshot, plan: &plan, subject, past: false }) {
             Next::Do { verb, .. } => Next::Beside { subject: subject.clone(), verb, index: at },
-            other => other,
+            other @ (Next::Choose | Next::Beside { .. } | Next::Wait { .. } | Next::Finished) => other,
         }
     });
     asked.collect()

@@ -46,7 +46,7 @@ fn member_seen(
     desk.lens = Some(Box::new(move |seen: &mut Observation| {
         let Told::Value { value, .. } = &mut seen.system.members else { return };
         let of = |row: &&mut SystemMember| named.get().is_some_and(|slot| row.slot.as_deref() == Some(slot));
-        value.iter_mut().filter(of).for_each(|row| change(row));
+        value.iter_mut().filter(of).for_each(&mut change);
     }));
     whom
 }
@@ -91,14 +91,6 @@ fn a_group_whose_copies_are_all_on_members_that_go_bars_no_plan() {
         );
         no_harm(&desk);
     }
-}
-
-#[test]
-fn leadership_goes_to_a_member_that_stays_where_there_is_one() {
-    let profile = Profile { picks_leader: false, ..Profile::clone(&SIM_TOGETHER) };
-    let mut desk = eight(&Arc::new(profile));
-    assert_eq!(desk.until_ended(), (PlanStatus::Done, 5, String::new()), "{:?}", desk.kinds());
-    no_harm(&desk);
 }
 
 #[test]
@@ -310,7 +302,8 @@ fn what_cannot_be_taken_back_is_not_done_beside() {
 
 #[test]
 fn a_member_beside_that_is_not_well_is_waited_for_like_any_other() {
-    let ways: [(&str, fn(&mut SystemMember)); 3] = [
+    type Way = (&'static str, fn(&mut SystemMember));
+    let ways: [Way; 3] = [
         ("waits for a restart", |row| {
             if let Told::Value { value, .. } = &mut row.config_pending {
                 *value = true
