@@ -14,7 +14,7 @@ use lab::{Lab, TARGET, permit, runs, send, start, until};
 use plimsoll::actuate::Permit;
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Exec, ExecConfig, SharedLists};
-use plimsoll_core::observation::{PlatformReport, Told};
+use plimsoll_core::observation::{PlatformReport, Reading};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
 use plimsoll_wire::snapshot::{Operation, OperationKind};
@@ -451,5 +451,5 @@ async fn without_a_place_for_the_status_nothing_is_begun() {
     assert_refused(&exec.act(&permit("i1"), &start(json!(null))).await, "not begun");
     assert!(!lab.path("ran").exists());
     let report = exec.observe(TARGET, true).await;
-    assert!(matches!(report.operations, Told::Gap { reason: Gap::Error, .. }), "{report:?}");
+    assert!(matches!(report.operations, Reading::Gap { reason: Gap::Error, .. }), "{report:?}");
 }

@@ -9,9 +9,9 @@ use plimsoll_wire::snapshot::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One reading: a value on somebody's word, or the reason why there is none.
+/// One reading: a value on the word of its source, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<T> {
+pub enum Reading<T> {
     /// Somebody said so.
     Value {
         /// What.
@@ -58,12 +58,12 @@ impl Source {
 
     /// This source saying `value`.
     #[must_use]
-    pub fn tells<T>(&self, value: T) -> Told<T> {
-        Told::Value { value, source: self.clone() }
+    pub fn tells<T>(&self, value: T) -> Reading<T> {
+        Reading::Value { value, source: self.clone() }
     }
 }
 
-impl<T> Told<T> {
+impl<T> Reading<T> {
     /// No reading, for a reason.
     #[must_use]
     pub fn gap(reason: Gap, detail: impl Into<String>) -> Self {
@@ -72,11 +72,11 @@ impl<T> Told<T> {
 
     /// The same reading without its value: on whose word, or why not.
     #[must_use]
-    pub fn as_unit(&self) -> Told<()> {
+    pub fn as_unit(&self) -> Reading<()> {
         match self {
             Self::Value { source, .. } => source.tells(()),
-            Self::Gap { reason, detail } => Told::Gap { reason: reason.clone(), detail: detail.clone() },
-            Self::NotApplicable => Told::NotApplicable,
+            Self::Gap { reason, detail } => Reading::Gap { reason: reason.clone(), detail: detail.clone() },
+            Self::NotApplicable => Reading::NotApplicable,
         }
     }
 
@@ -90,7 +90,7 @@ impl<T> Told<T> {
     }
 }
 
-impl<T> Default for Told<T> {
+impl<T> Default for Reading<T> {
     /// Nobody has asked yet.
     fn default() -> Self {
         Self::Gap { reason: Gap::NotScraped, detail: String::new() }
@@ -116,16 +116,16 @@ pub struct Observation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlatformReport {
     /// The slots that are in use, all of them.
-    pub slots: Told<Vec<Slot>>,
+    pub slots: Reading<Vec<Slot>>,
     /// The slots where a new member could run, in the order in which they would be taken.
-    pub vacant: Told<Vec<VacantSlot>>,
+    pub vacant: Reading<Vec<VacantSlot>>,
     /// What it was asked for and what it has acted on.
-    pub generation: Told<Generation>,
+    pub generation: Reading<Generation>,
     /// What it is doing.
-    pub operations: Told<Vec<Operation>>,
+    pub operations: Reading<Vec<Operation>>,
     /// What it tells of the object that it scales and of the room that there is, by the names of
     /// [`plimsoll_wire::workload`].
-    pub facts: BTreeMap<String, Told<serde_json::Value>>,
+    pub facts: BTreeMap<String, Reading<serde_json::Value>>,
 }
 
 /// A slot in use.
@@ -140,9 +140,9 @@ pub struct Slot {
     /// What changes when the process or its volume is replaced.
     pub incarnation: String,
     /// Its failure domain, widest first, parts separated by `/`.
-    pub domain: Told<String>,
+    pub domain: Reading<String>,
     /// What lies on its volume.
-    pub marker: Told<Marker>,
+    pub marker: Reading<Marker>,
 }
 
 /// A slot where a new member could run.
@@ -153,30 +153,30 @@ pub struct VacantSlot {
     /// Where its member will be reached, by purpose.
     pub endpoints: Endpoints,
     /// Its failure domain.
-    pub domain: Told<String>,
+    pub domain: Reading<String>,
     /// What lies on its volume.
-    pub marker: Told<Marker>,
+    pub marker: Reading<Marker>,
 }
 
 /// What the system said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemReport {
     /// The system's own id.
-    pub fingerprint: Told<String>,
+    pub fingerprint: Reading<String>,
     /// Changes on every change of membership.
-    pub epoch: Told<String>,
+    pub epoch: Reading<String>,
     /// All members that the system knows.
-    pub members: Told<Vec<SystemMember>>,
+    pub members: Reading<Vec<SystemMember>>,
     /// All groups that the system has.
-    pub groups: Told<Vec<SystemGroup>>,
+    pub groups: Reading<Vec<SystemGroup>>,
     /// What it is doing.
-    pub operations: Told<Vec<Operation>>,
+    pub operations: Reading<Vec<Operation>>,
     /// What it still keeps for members that came or went.
-    pub debts: Told<Vec<Debt>>,
+    pub debts: Reading<Vec<Debt>>,
     /// What the member that was registered last needs to join; handed to the platform's start verb.
-    pub join: Told<Join>,
+    pub join: Reading<Join>,
     /// Whatever else it has to say.
-    pub facts: BTreeMap<String, Told<serde_json::Value>>,
+    pub facts: BTreeMap<String, Reading<serde_json::Value>>,
 }
 
 /// A member as the system knows it.
@@ -186,20 +186,20 @@ pub struct SystemMember {
     pub id: Arc<str>,
     /// The slot that it runs in, by the addresses that the system knows for it; none if no slot fits.
     pub slot: Option<Arc<str>>,
-    pub lifecycle: Told<Lifecycle>,
-    pub alive: Told<bool>,
-    pub roles: Told<BTreeSet<Role>>,
-    pub hosted: Told<Hosted>,
-    pub load_bytes: Told<u64>,
-    pub disk_capacity_bytes: Told<u64>,
-    pub disk_used_bytes: Told<u64>,
-    pub growth_bytes_per_s: Told<u64>,
-    pub drain_bytes_per_s: Told<u64>,
-    pub cpu_permille: Told<u32>,
-    pub memory_permille: Told<u32>,
-    pub network_permille: Told<u32>,
-    pub persistent: Told<bool>,
-    pub config_pending: Told<bool>,
+    pub lifecycle: Reading<Lifecycle>,
+    pub alive: Reading<bool>,
+    pub roles: Reading<BTreeSet<Role>>,
+    pub hosted: Reading<Hosted>,
+    pub load_bytes: Reading<u64>,
+    pub disk_capacity_bytes: Reading<u64>,
+    pub disk_used_bytes: Reading<u64>,
+    pub growth_bytes_per_s: Reading<u64>,
+    pub drain_bytes_per_s: Reading<u64>,
+    pub cpu_permille: Reading<u32>,
+    pub memory_permille: Reading<u32>,
+    pub network_permille: Reading<u32>,
+    pub persistent: Reading<bool>,
+    pub config_pending: Reading<bool>,
 }
 
 /// A group as the system knows it.
@@ -209,13 +209,13 @@ pub struct SystemGroup {
     pub id: Arc<str>,
     pub kind: GroupKind,
     pub model: GroupModel,
-    pub target_copies: Told<u32>,
-    pub min_ack: Told<u32>,
-    pub placements: Told<Vec<SystemPlacement>>,
-    pub leader: Told<Arc<str>>,
-    pub config_version: Told<u64>,
-    pub in_joint_config: Told<bool>,
-    pub open: Told<bool>,
+    pub target_copies: Reading<u32>,
+    pub min_ack: Reading<u32>,
+    pub placements: Reading<Vec<SystemPlacement>>,
+    pub leader: Reading<Arc<str>>,
+    pub config_version: Reading<u64>,
+    pub in_joint_config: Reading<bool>,
+    pub open: Reading<bool>,
 }
 
 /// One copy of a group as the system knows it.
@@ -225,6 +225,6 @@ pub struct SystemPlacement {
     pub member: Arc<str>,
     pub weight: u32,
     pub state: PlacementState,
-    pub lag: Told<u64>,
-    pub progress_permille: Told<u32>,
+    pub lag: Reading<u64>,
+    pub progress_permille: Reading<u32>,
 }

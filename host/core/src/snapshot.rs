@@ -8,7 +8,7 @@ mod sorted;
 pub(crate) use self::aged::fresh;
 use self::compact::Compact;
 pub(crate) use self::sorted::sorted;
-use crate::observation::{Observation, PlatformReport, Slot, Source, SystemMember, Told, VacantSlot};
+use crate::observation::{Observation, PlatformReport, Reading, Slot, Source, SystemMember, VacantSlot};
 use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{JOIN, PlanState};
@@ -75,13 +75,13 @@ impl Pass<'_> {
     }
 
     /// A fact whose stability nobody asks about.
-    fn plain<T: Clone>(&self, told: &Told<T>) -> Fact<T> {
+    fn plain<T: Clone>(&self, told: &Reading<T>) -> Fact<T> {
         self.fact(told, 0, 1)
     }
 
-    fn fact<T: Clone>(&self, told: &Told<T>, stable_ms: u64, reads: u32) -> Fact<T> {
+    fn fact<T: Clone>(&self, told: &Reading<T>, stable_ms: u64, reads: u32) -> Fact<T> {
         match told {
-            Told::Value { value, source } => Fact::Known(Known {
+            Reading::Value { value, source } => Fact::Known(Known {
                 value: value.clone(),
                 authority: source.authority,
                 age_ms: self.age_ms().saturating_add(source.age_ms),
@@ -91,8 +91,10 @@ impl Pass<'_> {
                 stable_ms,
                 reads,
             }),
-            Told::Gap { reason, detail } => Fact::Unknown { reason: reason.clone(), detail: detail.clone() },
-            Told::NotApplicable => Fact::NotApplicable,
+            Reading::Gap { reason, detail } => {
+                Fact::Unknown { reason: reason.clone(), detail: detail.clone() }
+            }
+            Reading::NotApplicable => Fact::NotApplicable,
         }
     }
 
@@ -101,9 +103,9 @@ impl Pass<'_> {
         &mut self,
         whose: &Arc<str>,
         what: &'static str,
-        told: &Told<T>,
+        told: &Reading<T>,
     ) -> Fact<T> {
-        let Told::Value { value, .. } = told else { return self.plain(told) };
+        let Reading::Value { value, .. } = told else { return self.plain(told) };
         let key = (whose.clone(), self.none.clone(), what);
         let (stable_ms, reads) = self.note(key, |bytes| value.write(bytes));
         self.fact(told, stable_ms, reads)
@@ -210,17 +212,17 @@ fn facts(pass: &Pass, observation: &Observation) -> BTreeMap<String, Fact<serde_
 fn members(
     pass: &mut Pass,
     platform: &PlatformReport,
-    system: &Told<Vec<SystemMember>>,
+    system: &Reading<Vec<SystemMember>>,
 ) -> Fact<Vec<Member>> {
     let (slots, known) = match (&platform.slots, system) {
-        (Told::Value { value: slots, .. }, Told::Value { value: known, .. }) => (slots, known),
-        (Told::Gap { reason, detail }, _) => {
+        (Reading::Value { value: slots, .. }, Reading::Value { value: known, .. }) => (slots, known),
+        (Reading::Gap { reason, detail }, _) => {
             return Fact::unknown(reason.clone(), format!("members of the platform: {detail}"));
         }
-        (_, Told::Gap { reason, detail }) => {
+        (_, Reading::Gap { reason, detail }) => {
             return Fact::unknown(reason.clone(), format!("members of the system: {detail}"));
         }
-        (Told::NotApplicable, _) | (_, Told::NotApplicable) => {
+        (Reading::NotApplicable, _) | (_, Reading::NotApplicable) => {
             return Fact::unknown(Gap::Unparsable, "a member list cannot be not applicable");
         }
     };
@@ -243,10 +245,10 @@ fn members(
     rows.sort_by(sorted::by_place);
     // The list is as old as the older of the two that it is made of.
     let told = match (system, platform_source(platform)) {
-        (Told::Value { source, .. }, Some(platform)) => {
+        (Reading::Value { source, .. }, Some(platform)) => {
             source.clone().aged(source.age_ms.max(platform.age_ms)).tells(())
         }
-        (Told::Value { .. } | Told::Gap { .. } | Told::NotApplicable, _) => Told::default(),
+        (Reading::Value { .. } | Reading::Gap { .. } | Reading::NotApplicable, _) => Reading::default(),
     };
     let mut ids: Vec<&str> = known.iter().map(|member| &*member.id).collect();
     ids.sort_unstable();
@@ -290,7 +292,7 @@ fn row(
     };
     let unlisted = || Fact::unknown(Gap::NotScraped, "the system knows no member in this slot");
     let source = platform_source(platform);
-    let tells_slot = |value: bool| source.clone().map_or_else(Told::default, |source| source.tells(value));
+    let tells_slot = |value: bool| source.clone().map_or_else(Reading::default, |source| source.tells(value));
     Member {
         // A member that is registered but not started has the slot that it will run in.
         slot: slot.map(|slot| slot.slot.clone()).or_else(|| system.slot.clone()),
@@ -336,12 +338,12 @@ fn row(
 
 fn platform_source(platform: &PlatformReport) -> Option<Source> {
     match &platform.slots {
-        Told::Value { source, .. } => Some(source.clone()),
-        Told::Gap { .. } | Told::NotApplicable => None,
+        Reading::Value { source, .. } => Some(source.clone()),
+        Reading::Gap { .. } | Reading::NotApplicable => None,
     }
 }
 
-fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
+fn vacant(pass: &Pass, told: &Reading<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
     pass.plain(told).map(|slots| {
         slots
             .iter()
@@ -358,21 +360,21 @@ fn vacant(pass: &Pass, told: &Told<Vec<VacantSlot>>) -> Fact<Vec<Vacancy>> {
 /// Operations of platform and system; where either does not tell, nobody knows.
 fn operations(
     pass: &mut Pass,
-    platform: &Told<Vec<Operation>>,
-    system: &Told<Vec<Operation>>,
+    platform: &Reading<Vec<Operation>>,
+    system: &Reading<Vec<Operation>>,
 ) -> Fact<Vec<Operation>> {
     match (platform, system) {
-        (Told::Value { value: first, source: one }, Told::Value { value: second, source }) => {
+        (Reading::Value { value: first, source: one }, Reading::Value { value: second, source }) => {
             let age_ms = one.age_ms.max(source.age_ms);
             let mut all: Vec<Operation> = first.iter().chain(second).cloned().collect();
             all.sort_by(|a, b| a.id.cmp(&b.id));
             pass.tracked(&pass.none.clone(), "operations", &source.clone().aged(age_ms).tells(all))
         }
-        (Told::Gap { reason, detail }, _) | (_, Told::Gap { reason, detail }) => {
+        (Reading::Gap { reason, detail }, _) | (_, Reading::Gap { reason, detail }) => {
             Fact::unknown(reason.clone(), detail.clone())
         }
-        (Told::NotApplicable, _) => pass.tracked(&pass.none.clone(), "operations", system),
-        (_, Told::NotApplicable) => pass.tracked(&pass.none.clone(), "operations", platform),
+        (Reading::NotApplicable, _) => pass.tracked(&pass.none.clone(), "operations", system),
+        (_, Reading::NotApplicable) => pass.tracked(&pass.none.clone(), "operations", platform),
     }
 }
 

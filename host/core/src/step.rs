@@ -68,7 +68,7 @@ pub struct Step {
     /// The effect as far as it is known before its turn; none where it is not.
     pub foreseen: fn(&Subject, u32) -> Option<Verb>,
     /// What it will do or wait for, before its turn.
-    pub tells: fn(&Step, &Ahead) -> Told,
+    pub tells: fn(&Step, &Ahead) -> Foretold,
     /// What is missing for an effect that is only waited for, as the rest of a sentence.
     pub lacks: fn(&Snapshot) -> String,
 }
@@ -105,7 +105,7 @@ pub enum Undo {
 
 /// A step before its turn, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Foretold {
     /// The effect's word; none where it only waits or checks.
     pub effect: Option<&'static str>,
     /// What it does, or waits for.
@@ -186,13 +186,13 @@ impl Step {
 }
 
 /// In the words of the effect.
-fn by_effect(step: &Step, ahead: &Ahead) -> Told {
+fn by_effect(step: &Step, ahead: &Ahead) -> Foretold {
     let verb = (step.foreseen)(&ahead.subject, ahead.size_after);
-    Told { effect: verb.as_ref().and(step.verb), does: verb.as_ref().map_or_else(String::new, describe) }
+    Foretold { effect: verb.as_ref().and(step.verb), does: verb.as_ref().map_or_else(String::new, describe) }
 }
 
-fn waiting(does: String) -> Told {
-    Told { effect: None, does }
+fn waiting(does: String) -> Foretold {
+    Foretold { effect: None, does }
 }
 
 impl<'a> Look<'a> {

@@ -4,7 +4,7 @@
 //! A platform that scales no object tells nothing, and no rule asks. One that does tells all of it or says what it could
 //! not read.
 
-use crate::observation::{Source, Told};
+use crate::observation::{Reading, Source};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::snapshot::Snapshot;
 use plimsoll_wire::workload::{
@@ -46,7 +46,7 @@ pub fn room(snapshot: &Snapshot) -> Fact<Room> {
 
 /// The room of a platform that lists every place it has: as many as are vacant.
 #[must_use]
-pub fn room_of_places(source: &Source, vacant: usize) -> (String, Told<Value>) {
+pub fn room_of_places(source: &Source, vacant: usize) -> (String, Reading<Value>) {
     let members = u32::try_from(vacant).unwrap_or(u32::MAX);
     (ROOM.to_owned(), source.tells(json!({ "members": members, "bound": "the vacant slots" })))
 }

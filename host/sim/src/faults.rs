@@ -5,7 +5,7 @@
 
 use crate::rng::Rng;
 use crate::world::Blow;
-use plimsoll_core::observation::{Observation, PlatformReport, Source, SystemMember, SystemReport, Told};
+use plimsoll_core::observation::{Observation, PlatformReport, Reading, Source, SystemMember, SystemReport};
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::snapshot::{Signal, SignalState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -395,17 +395,17 @@ fn spoil(signal: &mut Signal, state: SignalState, detail: &str) {
 fn hide(seen: &mut Observation, dice: u64, whom: u64) {
     let late = "no answer within the deadline";
     match dice {
-        0 => seen.platform.slots = Told::gap(Gap::Error, late),
+        0 => seen.platform.slots = Reading::gap(Gap::Error, late),
         1 => seen.system = SystemReport::default(),
-        2 => seen.system.groups = Told::gap(Gap::Partial { got: 1, want: 2 }, late),
-        3 => seen.system.operations = Told::gap(Gap::Error, late),
-        4 => seen.platform.vacant = Told::gap(Gap::Error, late),
+        2 => seen.system.groups = Reading::gap(Gap::Partial { got: 1, want: 2 }, late),
+        3 => seen.system.operations = Reading::gap(Gap::Error, late),
+        4 => seen.platform.vacant = Reading::gap(Gap::Error, late),
         _ => {
-            if let Told::Value { value, .. } = &mut seen.system.members {
+            if let Reading::Value { value, .. } = &mut seen.system.members {
                 let at = usize::try_from(whom % value.len().max(1) as u64).unwrap_or(0);
                 if let Some(member) = value.get_mut(at) {
-                    member.alive = Told::gap(Gap::Error, late);
-                    member.disk_used_bytes = Told::gap(Gap::Error, late);
+                    member.alive = Reading::gap(Gap::Error, late);
+                    member.disk_used_bytes = Reading::gap(Gap::Error, late);
                 }
             }
         }
@@ -421,7 +421,7 @@ fn demote(report: &mut SystemReport) {
     weaken(&mut report.operations);
     weaken(&mut report.debts);
     weaken(&mut report.join);
-    if let Told::Value { value, .. } = &mut report.members {
+    if let Reading::Value { value, .. } = &mut report.members {
         value.iter_mut().for_each(demote_member);
     }
 }
@@ -435,8 +435,8 @@ fn demote_member(member: &mut SystemMember) {
     weaken(&mut member.disk_used_bytes);
 }
 
-fn weaken<T>(told: &mut Told<T>) {
-    if let Told::Value { source, .. } = told {
+fn weaken<T>(told: &mut Reading<T>) {
+    if let Reading::Value { source, .. } = told {
         *source = Source { authority: Authority::Cache, ..source.clone() };
     }
 }

@@ -51,7 +51,7 @@ use crate::actuate::{Pending, Permit};
 pub(super) use document::KIND;
 use guard::{Job, MAX_JOB, exit, monotonic_ms};
 use listing::clip;
-use plimsoll_core::observation::{PlatformReport, Source, Told};
+use plimsoll_core::observation::{PlatformReport, Reading, Source};
 use plimsoll_core::workload::room_of_places;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
@@ -175,7 +175,7 @@ impl Exec {
     /// targets has said a moment ago will do; it tells its age.
     async fn read(&self, target: &str, direct: bool) -> PlatformReport {
         if let Err(why) = self.admit(target) {
-            return report(Err((Gap::Error, why.clone())), Told::gap(Gap::Error, why));
+            return report(Err((Gap::Error, why.clone())), Reading::gap(Gap::Error, why));
         }
         // Looked at before and after: a command that ended meanwhile may be missing from the list.
         let before = self.operations(target).await;
@@ -184,7 +184,7 @@ impl Exec {
         let operations = match (before, after) {
             (Ok(before), Ok(after)) => self.source.tells(if before.is_empty() { after } else { before }),
             (Err(error), _) | (_, Err(error)) => {
-                Told::gap(Gap::Error, format!("reading the statuses of commands: {error}"))
+                Reading::gap(Gap::Error, format!("reading the statuses of commands: {error}"))
             }
         };
         report(listing, operations)
@@ -439,10 +439,10 @@ fn environment(command: &Command, permit: &Permit) -> BTreeMap<String, String> {
 
 fn report(
     listing: Result<(listing::Listing, Source), (Gap, String)>,
-    operations: Told<Vec<Operation>>,
+    operations: Reading<Vec<Operation>>,
 ) -> PlatformReport {
     // A list command tells what is; it has no wish of its own that it could lag behind.
-    let generation = Told::NotApplicable;
+    let generation = Reading::NotApplicable;
     match listing {
         Ok((listing, source)) => PlatformReport {
             facts: [room_of_places(&source, listing.vacant.len())].into(),
@@ -452,9 +452,9 @@ fn report(
             operations,
         },
         Err((reason, why)) => PlatformReport {
-            slots: Told::gap(reason.clone(), why.clone()),
-            facts: [(ROOM.to_owned(), Told::gap(reason.clone(), why.clone()))].into(),
-            vacant: Told::gap(reason, why),
+            slots: Reading::gap(reason.clone(), why.clone()),
+            facts: [(ROOM.to_owned(), Reading::gap(reason.clone(), why.clone()))].into(),
+            vacant: Reading::gap(reason, why),
             generation,
             operations,
         },

@@ -24,7 +24,7 @@ use crate::kubernetes::{ApiServer, Failure, READ_DEADLINE, Scalable, WRITE_DEADL
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use plimsoll_core::observation::{PlatformReport, Source, Told};
+use plimsoll_core::observation::{PlatformReport, Reading, Source};
 use plimsoll_core::profile;
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::{Outcome, PlatformVerb};
@@ -168,10 +168,10 @@ impl Kube {
             Err(why) => {
                 let why = format!("{} {}: {why}", self.config.kind.kind, self.config.workload);
                 PlatformReport {
-                    slots: Told::gap(Gap::Error, &*why),
-                    vacant: Told::gap(Gap::Error, &*why),
-                    generation: Told::gap(Gap::Error, &*why),
-                    operations: Told::gap(Gap::Error, &*why),
+                    slots: Reading::gap(Gap::Error, &*why),
+                    vacant: Reading::gap(Gap::Error, &*why),
+                    generation: Reading::gap(Gap::Error, &*why),
+                    operations: Reading::gap(Gap::Error, &*why),
                     facts: workload::gaps(&why),
                 }
             }

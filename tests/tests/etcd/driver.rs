@@ -6,7 +6,7 @@ use plimsoll::systems::System;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::etcd::Etcd;
 use plimsoll_core::observation::{
-    PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemReport, Told, VacantSlot,
+    PlatformReport, Reading, Slot, Source, SystemGroup, SystemMember, SystemReport, VacantSlot,
 };
 use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
 use plimsoll_tests::load::Load;
@@ -41,13 +41,13 @@ impl Subject {
             running: entry.running,
             incarnation: entry.incarnation,
             domain: source.tells(entry.domain),
-            marker: Told::default(),
+            marker: Reading::default(),
         });
         let vacant = listing.vacant.into_iter().map(|entry| VacantSlot {
             slot: entry.slot.into(),
             endpoints: entry.endpoints,
             domain: source.tells(entry.domain),
-            marker: Told::default(),
+            marker: Reading::default(),
         });
         Ok(PlatformReport {
             slots: source.tells(slots.collect()),
@@ -175,7 +175,7 @@ async fn tells_everything_of_a_healthy_cluster() -> anyhow::Result<()> {
         assert_eq!(member.roles.value(), Some(&roles));
         assert!(member.load_bytes.value().is_some_and(|bytes| *bytes > 0));
     }
-    assert_eq!(report.facts.get("alarms").and_then(Told::value), Some(&serde_json::json!([])));
+    assert_eq!(report.facts.get("alarms").and_then(Reading::value), Some(&serde_json::json!([])));
     // The fingerprint is what the member itself wrote into its log.
     let listing = subject.rig.list()?;
     let volume = listing.members.first().and_then(|entry| entry.volume.clone()).expect("the log tells it");
@@ -295,7 +295,7 @@ async fn tells_a_dead_member_from_a_dead_quorum() -> anyhow::Result<()> {
         })
         .await?;
     let e1 = member(&report, "e1").expect("still a member");
-    let Told::Value { value: false, source } = &e1.alive else { panic!("{:?}", e1.alive) };
+    let Reading::Value { value: false, source } = &e1.alive else { panic!("{:?}", e1.alive) };
     assert_eq!(source.authority, Authority::Survivors);
     assert_eq!(e1.lifecycle.value(), Some(&Lifecycle::Dead));
     let placements = control(&report).placements.value().expect("placements");
@@ -338,10 +338,10 @@ async fn a_member_that_is_silent_leaves_time_for_the_call_itself() -> anyhow::Re
     Ok(())
 }
 
-fn gap<T>(told: &Told<T>) -> Option<&Gap> {
+fn gap<T>(told: &Reading<T>) -> Option<&Gap> {
     match told {
-        Told::Gap { reason, .. } => Some(reason),
-        Told::Value { .. } | Told::NotApplicable => None,
+        Reading::Gap { reason, .. } => Some(reason),
+        Reading::Value { .. } | Reading::NotApplicable => None,
     }
 }
 
@@ -350,7 +350,7 @@ async fn refuses_to_believe_two_clusters_at_once() -> anyhow::Result<()> {
     let subject = Subject::start(3).await?;
     let foreign = Rig::start(1, 1).await?;
     let mut platform = subject.platform()?;
-    let Told::Value { value: slots, .. } = &mut platform.slots else { panic!("the rig tells its slots") };
+    let Reading::Value { value: slots, .. } = &mut platform.slots else { panic!("the rig tells its slots") };
     let slot = slots.first_mut().expect("three slots");
     slot.endpoints.insert("client".to_owned(), foreign.endpoint("e1")?);
     let report = subject.driver.observe(&platform).await;
@@ -358,7 +358,7 @@ async fn refuses_to_believe_two_clusters_at_once() -> anyhow::Result<()> {
         // `Some` alone would also be true of a gap for another reason.
         assert_eq!(reason, Some(&Gap::Conflicting));
     }
-    let Told::Gap { detail, .. } = &report.fingerprint else { panic!("checked above") };
+    let Reading::Gap { detail, .. } = &report.fingerprint else { panic!("checked above") };
     assert!(detail.starts_with("members of several clusters answer: "), "{detail}");
     Ok(())
 }
@@ -388,7 +388,7 @@ async fn keeps_the_removed_member_apart_while_its_process_still_runs() -> anyhow
 
 /// The alarms that a report tells.
 fn alarms(report: &SystemReport) -> Vec<Alarm> {
-    let told = report.facts.get(ALARMS).and_then(Told::value).cloned();
+    let told = report.facts.get(ALARMS).and_then(Reading::value).cloned();
     serde_json::from_value(told.unwrap_or_default()).unwrap_or_default()
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use plimsoll::systems::System as _;
 use plimsoll::systems::connection::{ClientIdentity, Connection, Login};
 use plimsoll::systems::etcd::Etcd;
-use plimsoll_core::observation::{PlatformReport, Slot, Source, SystemReport, Told};
+use plimsoll_core::observation::{PlatformReport, Reading, Slot, Source, SystemReport};
 use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
 use plimsoll_tests::process::{Ports, Process, wait_until};
 use plimsoll_wire::fact::{Authority, Gap};
@@ -22,8 +22,8 @@ fn platform(client: &str, peer: &str) -> PlatformReport {
         endpoints,
         running: true,
         incarnation: "1".to_owned(),
-        domain: Told::default(),
-        marker: Told::default(),
+        domain: Reading::default(),
+        marker: Reading::default(),
     };
     PlatformReport { slots: source.tells(vec![slot]), ..PlatformReport::default() }
 }
@@ -31,8 +31,8 @@ fn platform(client: &str, peer: &str) -> PlatformReport {
 /// The reason why nothing was read, and the words with it.
 fn missing(report: &SystemReport) -> Option<(&Gap, &str)> {
     match &report.fingerprint {
-        Told::Gap { reason, detail } => Some((reason, detail)),
-        Told::Value { .. } | Told::NotApplicable => None,
+        Reading::Gap { reason, detail } => Some((reason, detail)),
+        Reading::Value { .. } | Reading::NotApplicable => None,
     }
 }
 
@@ -101,7 +101,7 @@ fn identity(folder: &Path, name: &str) -> ClientIdentity {
 /// The same platform, whose slot has to prove a name.
 fn named(client: &str, peer: &str, name: &str) -> PlatformReport {
     let mut report = platform(client, peer);
-    if let Told::Value { value, .. } = &mut report.slots {
+    if let Reading::Value { value, .. } = &mut report.slots {
         for slot in value {
             slot.endpoints.insert("serverName".to_owned(), name.to_owned());
         }

@@ -3,14 +3,14 @@
 use crate::lab::{Lab, TARGET, runs, until};
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Command, Listing};
-use plimsoll_core::observation::{PlatformReport, Told};
+use plimsoll_core::observation::{PlatformReport, Reading};
 use plimsoll_wire::fact::{Authority, Gap};
 use std::time::Duration;
 
 #[track_caller]
 pub(crate) fn gap_of(report: &PlatformReport) -> (Gap, String) {
     match (&report.slots, &report.vacant) {
-        (Told::Gap { reason, detail }, Told::Gap { reason: same, .. }) if reason == same => {
+        (Reading::Gap { reason, detail }, Reading::Gap { reason: same, .. }) if reason == same => {
             (reason.clone(), detail.clone())
         }
         _ => panic!("this must be a gap: {report:?}"),
@@ -32,7 +32,7 @@ async fn a_list_is_told_on_the_platforms_word() {
 END"#,
     );
     let report = lab.exec().observe(TARGET, true).await;
-    let Told::Value { value: slots, source } = &report.slots else { panic!("{report:?}") };
+    let Reading::Value { value: slots, source } = &report.slots else { panic!("{report:?}") };
     assert_eq!((source.authority, &*source.observer), (Authority::Platform, "exec/lab"));
     assert_eq!((&*slots[0].slot, slots[0].running, &*slots[0].incarnation), ("e1", true, "boot-1"));
     assert_eq!(slots[0].endpoints["peer"], "http://127.0.0.1:2380");

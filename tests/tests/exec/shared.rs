@@ -5,7 +5,7 @@ use crate::list::gap_of;
 use plimsoll::actuate::Permit;
 use plimsoll::platforms::Platform as _;
 use plimsoll::platforms::exec::{Command, Exec, ExecConfig, Listing, SharedList, SharedLists};
-use plimsoll_core::observation::{PlatformReport, Told};
+use plimsoll_core::observation::{PlatformReport, Reading};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::Outcome;
 use serde_json::json;
@@ -129,8 +129,8 @@ async fn an_answer_that_was_kept_tells_its_age_and_an_old_one_is_not_told() {
     let lab = Lab::new();
     lab.script("list", COUNT);
     let age = |report: &PlatformReport| match &report.slots {
-        Told::Value { source, .. } => source.age_ms,
-        Told::Gap { .. } | Told::NotApplicable => panic!("no answer: {report:?}"),
+        Reading::Value { source, .. } => source.age_ms,
+        Reading::Gap { .. } | Reading::NotApplicable => panic!("no answer: {report:?}"),
     };
     let list = shared(&lab, LONG);
     assert_eq!(age(&exec(&lab, &list).observe("lab/a", false).await), 0, "it was asked for");

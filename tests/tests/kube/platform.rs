@@ -3,7 +3,7 @@
 use plimsoll::actuate::Permit;
 use plimsoll::kubernetes::{Access, ApiServer, Scalable};
 use plimsoll::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
-use plimsoll_core::observation::{PlatformReport, Told};
+use plimsoll_core::observation::{PlatformReport, Reading};
 use plimsoll_tests::cluster::Namespace;
 use plimsoll_tests::kube::in_cluster;
 use plimsoll_tests::process::wait_until;
@@ -204,7 +204,7 @@ fn without_rights_nothing_is_taken_for_empty_and_with_them_given_back_all_is_see
         };
         let blind = kube.read(true).await;
         assert!(
-            matches!(&blind.slots, Told::Gap { detail, .. } if detail.contains("forbidden")),
+            matches!(&blind.slots, Reading::Gap { detail, .. } if detail.contains("forbidden")),
             "{blind:?}"
         );
         grant("look", "--verb=get,patch", "--resource=statefulsets.apps")?;
@@ -212,12 +212,12 @@ fn without_rights_nothing_is_taken_for_empty_and_with_them_given_back_all_is_see
         let half = rests_at(&kube, 2).await?;
         let vacant = half.vacant.value().map_or(&[][..], Vec::as_slice);
         assert!(
-            matches!(&vacant[0].marker, Told::Gap { detail, .. } if detail.contains("forbidden")),
+            matches!(&vacant[0].marker, Reading::Gap { detail, .. } if detail.contains("forbidden")),
             "{vacant:?}"
         );
         let slots = half.slots.value().map_or(&[][..], Vec::as_slice);
         assert!(
-            matches!(&slots[0].domain, Told::Gap { detail, .. } if detail.contains("forbidden")),
+            matches!(&slots[0].domain, Reading::Gap { detail, .. } if detail.contains("forbidden")),
             "{slots:?}"
         );
         let refused = words(&kube.act(&permit(1), &start("db-2", 3)).await);

@@ -5,7 +5,8 @@ use plimsoll::systems::System as _;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::postgres::{Postgres, PostgresSettings};
 use plimsoll_core::observation::{
-    PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told, VacantSlot,
+    PlatformReport, Reading, Slot, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
+    VacantSlot,
 };
 use plimsoll_tests::postgres::{PATIENCE, Rig};
 use plimsoll_tests::process::wait_until;
@@ -39,13 +40,13 @@ impl Subject {
             running: entry.running,
             incarnation: entry.incarnation,
             domain: source.tells(entry.domain),
-            marker: Told::default(),
+            marker: Reading::default(),
         });
         let vacant = listing.vacant.into_iter().map(|entry| VacantSlot {
             slot: entry.slot.into(),
             endpoints: entry.endpoints,
             domain: source.tells(entry.domain),
-            marker: Told::default(),
+            marker: Reading::default(),
         });
         Ok(PlatformReport {
             slots: source.tells(slots.collect()),
@@ -146,9 +147,9 @@ pub(crate) fn placement<'a>(report: &'a SystemReport, name: &str) -> Option<&'a 
 }
 
 /// The reason of a gap.
-pub(crate) fn detail<T: std::fmt::Debug>(told: &Told<T>) -> String {
+pub(crate) fn detail<T: std::fmt::Debug>(told: &Reading<T>) -> String {
     match told {
-        Told::Gap { detail, .. } => detail.clone(),
-        Told::Value { .. } | Told::NotApplicable => panic!("{told:?} is no gap"),
+        Reading::Gap { detail, .. } => detail.clone(),
+        Reading::Value { .. } | Reading::NotApplicable => panic!("{told:?} is no gap"),
     }
 }

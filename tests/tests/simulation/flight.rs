@@ -2,7 +2,7 @@
 
 use crate::worlds::{HOUR, MINUTE, SECOND, World, calm, hasty, spec, told};
 use plimsoll_core::cycle::{Command, Order};
-use plimsoll_core::observation::{Observation, SystemReport, Told};
+use plimsoll_core::observation::{Observation, Reading, SystemReport};
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::pilot::Pilot;
 use plimsoll_sim::platform::Volumes;
@@ -160,6 +160,6 @@ pub(crate) const HIDDEN: [Hidden; 7] = [
     ("debts", |seen| seen.system.debts = gap()),
 ];
 
-pub(crate) fn gap<T>() -> Told<T> {
-    Told::gap(Gap::Error, "no answer within the deadline")
+pub(crate) fn gap<T>() -> Reading<T> {
+    Reading::gap(Gap::Error, "no answer within the deadline")
 }

@@ -47,7 +47,7 @@ fn a_plan_with_both_ways_barred_keeps_its_place_and_says_why_until_one_is_clear(
     }
     flight.pilot.look_through(Some(Box::new(|seen| {
         // Who leads is out of sight: nobody may be removed.
-        if let plimsoll_core::observation::Told::Value { value, .. } = &mut seen.system.groups {
+        if let plimsoll_core::observation::Reading::Value { value, .. } = &mut seen.system.groups {
             for group in value.iter_mut() {
                 group.leader = crate::flight::gap();
             }

@@ -211,7 +211,7 @@ fn foresee_unit(
         Ahead { snapshot, subject: named(&name, joined.then(|| name.clone())), size_after, leads, goes };
     let phases = if goes { snapshot.profile.shrink() } else { snapshot.profile.grow() };
     let steps = step::of(phases).filter(|(_, step, _)| closes || !step.once).map(|(_, step, phase)| {
-        let step::Told { effect, does } = (step.tells)(step, &ahead);
+        let step::Foretold { effect, does } = (step.tells)(step, &ahead);
         let check = check(step, &ahead).kind();
         Step { phase: step.name, does, effect, check, point_of_no_return: phase.no_return }
     });

@@ -3,7 +3,7 @@
 use super::compact::Compact;
 use super::{Pass, sorted};
 use crate::groups::{Folding, fold};
-use crate::observation::{SystemGroup, SystemPlacement, Told};
+use crate::observation::{Reading, SystemGroup, SystemPlacement};
 use plimsoll_wire::Safety;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::snapshot::{GROUPS_LEFT_OUT, Group, Member, Operation, Placement};
@@ -16,7 +16,7 @@ impl Pass<'_> {
     /// The groups as rows. How many are in none is a fact of its own.
     pub(super) fn groups(
         &mut self,
-        told: &Told<Vec<SystemGroup>>,
+        told: &Reading<Vec<SystemGroup>>,
         members: &Fact<Vec<Member>>,
         operations: &Fact<Vec<Operation>>,
         safety: &Safety,

@@ -1,6 +1,6 @@
 //! The step by which leadership leaves a member.
 
-use super::{Look, MOVE_LEADERS, Met, Step, Told, WAITS, waiting};
+use super::{Foretold, Look, MOVE_LEADERS, Met, Step, WAITS, waiting};
 use crate::case::is_same;
 use crate::groups::{self, called};
 use crate::quorum::member;
@@ -19,7 +19,7 @@ pub(super) const FAMILY: &[Step] = &[Step {
         let slot = &ahead.subject.slot;
         if ahead.leads {
             let does = format!("move leadership from {slot} to a member that is in sync");
-            return Told { effect: step.verb, does };
+            return Foretold { effect: step.verb, does };
         }
         waiting(format!("make sure that {slot} leads nothing"))
     },

@@ -1,6 +1,6 @@
 //! Steps that wait for the whole, and pay what is owed.
 
-use super::{BARRIER, Look, Met, PAY_DEBTS, SETTLE, Step, Told, Undo, WAITS, waiting};
+use super::{BARRIER, Foretold, Look, Met, PAY_DEBTS, SETTLE, Step, Undo, WAITS, waiting};
 use crate::case::is_same;
 use crate::groups::called;
 use crate::snapshot::is_serving;
@@ -44,7 +44,7 @@ pub(super) const FAMILY: &[Step] = &[
             } else {
                 "release what is owed".to_owned()
             };
-            Told { effect: step.verb, does }
+            Foretold { effect: step.verb, does }
         },
         ..WAITS
     },

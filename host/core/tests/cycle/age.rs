@@ -1,11 +1,11 @@
 //! How old a reading is that a source had said before it was asked for (EVID-1).
 
 use crate::desk::Desk;
-use plimsoll_core::observation::{Observation, Told};
+use plimsoll_core::observation::{Observation, Reading};
 
 /// The platform repeats what it said some seconds ago; the system is asked anew.
 fn repeated(seen: &mut Observation) {
-    if let Told::Value { source, .. } = &mut seen.platform.slots {
+    if let Reading::Value { source, .. } = &mut seen.platform.slots {
         source.age_ms = 7_000;
     }
 }

@@ -4,7 +4,7 @@ use crate::desk::{Desk, HOUR, MINUTE, SECOND, hasty, spec};
 use plimsoll_core::change::Change;
 use plimsoll_core::cycle::{Effect, Event, Order};
 use plimsoll_core::judge::{Judged, judge};
-use plimsoll_core::observation::{Observation, Told};
+use plimsoll_core::observation::{Observation, Reading};
 use plimsoll_core::profile::{ETCD, SIM_QUORUM, SIM_SHARDED};
 use plimsoll_wire::Snapshot;
 use plimsoll_wire::journal::{Outcome, PlanState, PlanStatus, SystemVerb, Verb};
@@ -54,9 +54,9 @@ static ETCD_ON_ORDINALS: LazyLock<Arc<Profile>> =
 
 /// The second member from the end does not answer, on the others' word.
 fn dead_second(observation: &mut Observation) {
-    let Told::Value { value: members, .. } = &mut observation.system.members else { return };
+    let Reading::Value { value: members, .. } = &mut observation.system.members else { return };
     for member in members.iter_mut().filter(|member| member.slot.as_deref() == Some("db-3")) {
-        if let Told::Value { value, .. } = &mut member.alive {
+        if let Reading::Value { value, .. } = &mut member.alive {
             *value = false;
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, HOUR, MINUTE, SECOND, hasty, spec};
 use plimsoll_core::cycle::Order;
-use plimsoll_core::observation::{Observation, Told};
+use plimsoll_core::observation::{Observation, Reading};
 use plimsoll_core::{plan, profile};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
@@ -139,7 +139,7 @@ fn a_restart_on_the_same_boot_keeps_an_approval() {
 
 /// Somebody else's change of the topology, as the system tells it.
 fn other_epoch(seen: &mut Observation) {
-    if let Told::Value { value, .. } = &mut seen.system.epoch {
+    if let Reading::Value { value, .. } = &mut seen.system.epoch {
         value.push_str("-and-somebody-else");
     }
 }
@@ -167,7 +167,7 @@ fn an_approved_plan_dies_when_the_topology_changes_before_its_first_step() {
 fn an_approved_plan_waits_while_nobody_knows_the_topology() {
     let mut desk = waiting();
     let shown = content(&desk);
-    desk.lens = Some(Box::new(|seen| seen.system.epoch = Told::default()));
+    desk.lens = Some(Box::new(|seen| seen.system.epoch = Reading::default()));
     approve(&mut desk, shown).unwrap();
     desk.pass(5 * MINUTE);
     assert_eq!(desk.kinds(), Vec::<&str>::new());
@@ -180,7 +180,7 @@ fn an_approved_plan_waits_while_nobody_knows_the_topology() {
 fn a_waiting_plan_dies_when_it_is_another_cluster() {
     let mut desk = waiting();
     desk.lens = Some(Box::new(|seen| {
-        if let Told::Value { value, .. } = &mut seen.system.fingerprint {
+        if let Reading::Value { value, .. } = &mut seen.system.fingerprint {
             "another".clone_into(value);
         }
     }));
@@ -198,9 +198,9 @@ fn a_waiting_plan_dies_when_another_member_would_go() {
 }
 
 fn lead(seen: &mut Observation, leader: &Arc<str>) {
-    if let Told::Value { value: groups, .. } = &mut seen.system.groups {
+    if let Reading::Value { value: groups, .. } = &mut seen.system.groups {
         for group in groups {
-            if let Told::Value { value, .. } = &mut group.leader {
+            if let Reading::Value { value, .. } = &mut group.leader {
                 *value = leader.clone();
             }
         }

@@ -3,7 +3,7 @@
 use crate::desk::{Desk, HOUR, MINUTE, hasty, spec};
 use plimsoll_core::cycle::Order;
 use plimsoll_core::explain::explain;
-use plimsoll_core::observation::{Observation, SystemMember, Told};
+use plimsoll_core::observation::{Observation, Reading, SystemMember};
 use plimsoll_core::profile::{SIM_TOGETHER, one_way, step};
 use plimsoll_wire::Safety;
 use plimsoll_wire::fact::Gap;
@@ -44,7 +44,7 @@ fn member_seen(
     let whom = Rc::new(Cell::new(None));
     let named = Rc::clone(&whom);
     desk.lens = Some(Box::new(move |seen: &mut Observation| {
-        let Told::Value { value, .. } = &mut seen.system.members else { return };
+        let Reading::Value { value, .. } = &mut seen.system.members else { return };
         let of = |row: &&mut SystemMember| named.get().is_some_and(|slot| row.slot.as_deref() == Some(slot));
         value.iter_mut().filter(of).for_each(&mut change);
     }));
@@ -100,13 +100,13 @@ fn a_plan_that_is_given_up_past_a_stop_takes_those_back_that_never_come_to_an_en
     let of: Vec<Arc<str>> = desk.plan().unwrap().leaving.iter().filter_map(|one| one.id.clone()).collect();
     // For as long as those beside drain a copy is on its way.
     desk.lens = Some(Box::new(move |seen| {
-        let Told::Value { value: members, .. } = &seen.system.members else { return };
+        let Reading::Value { value: members, .. } = &seen.system.members else { return };
         let serves = |row: &&SystemMember| row.lifecycle.value() == Some(&Lifecycle::Serving);
         if members.iter().filter(|row| of.contains(&row.id)).all(|row| serves(&row)) {
             return;
         }
-        let Told::Value { value: groups, .. } = &mut seen.system.groups else { return };
-        let Told::Value { value: copies, .. } = &mut groups[0].placements else { return };
+        let Reading::Value { value: groups, .. } = &mut seen.system.groups else { return };
+        let Reading::Value { value: copies, .. } = &mut groups[0].placements else { return };
         let mut more = copies[0].clone();
         (more.member, more.state) = (of[0].clone(), PlacementState::CatchingUp);
         copies.push(more);
@@ -124,10 +124,10 @@ fn a_plan_that_is_given_up_past_a_stop_takes_those_back_that_never_come_to_an_en
 fn a_member_that_dies_beside_keeps_no_other_from_serving_again() {
     let mut desk = eight(&SIM_TOGETHER);
     let dead = member_seen(&mut desk, |row| {
-        if let Told::Value { value, .. } = &mut row.alive {
+        if let Reading::Value { value, .. } = &mut row.alive {
             *value = false;
         }
-        if let Told::Value { value, .. } = &mut row.lifecycle {
+        if let Reading::Value { value, .. } = &mut row.lifecycle {
             *value = Lifecycle::Dead;
         }
     });
@@ -146,7 +146,7 @@ fn a_member_that_dies_beside_keeps_no_other_from_serving_again() {
 
 fn restarted(desk: &mut Desk, slot: &'static str) {
     desk.lens = Some(Box::new(move |seen| {
-        let Told::Value { value, .. } = &mut seen.platform.slots else { return };
+        let Reading::Value { value, .. } = &mut seen.platform.slots else { return };
         for one in value.iter_mut().filter(|one| &*one.slot == slot) {
             one.incarnation = "another".to_owned();
         }
@@ -157,9 +157,9 @@ fn restarted(desk: &mut Desk, slot: &'static str) {
 fn members_that_were_restarted_or_vanished_keep_no_other_from_serving_again() {
     let vanishes = |desk: &mut Desk, slot: &'static str| {
         desk.lens = Some(Box::new(move |seen| {
-            let Told::Value { value, .. } = &mut seen.system.members else { return };
+            let Reading::Value { value, .. } = &mut seen.system.members else { return };
             value.retain(|row| row.slot.as_deref() != Some(slot));
-            let Told::Value { value, .. } = &mut seen.platform.slots else { return };
+            let Reading::Value { value, .. } = &mut seen.platform.slots else { return };
             value.retain(|row| &*row.slot != slot);
         }));
     };
@@ -305,16 +305,16 @@ fn a_member_beside_that_is_not_well_is_waited_for_like_any_other() {
     type Way = (&'static str, fn(&mut SystemMember));
     let ways: [Way; 3] = [
         ("waits for a restart", |row| {
-            if let Told::Value { value, .. } = &mut row.config_pending {
+            if let Reading::Value { value, .. } = &mut row.config_pending {
                 *value = true
             }
         }),
         ("is catching up", |row| {
-            if let Told::Value { value, .. } = &mut row.lifecycle {
+            if let Reading::Value { value, .. } = &mut row.lifecycle {
                 *value = Lifecycle::CatchingUp
             }
         }),
-        ("nobody knows", |row| row.lifecycle = Told::gap(Gap::Error, "no answer")),
+        ("nobody knows", |row| row.lifecycle = Reading::gap(Gap::Error, "no answer")),
     ];
     for (what, change) in ways {
         let mut desk = eight(&SIM_TOGETHER);

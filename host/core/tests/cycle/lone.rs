@@ -45,9 +45,9 @@ fn beside_a_lone_voter_a_dead_learner_gets_no_vote() {
     desk.until_about_to("promote");
     desk.restart(None);
     desk.lens = Some(Box::new(|seen| {
-        if let plimsoll_core::observation::Told::Value { value: rows, .. } = &mut seen.system.members {
+        if let plimsoll_core::observation::Reading::Value { value: rows, .. } = &mut seen.system.members {
             for row in rows.iter_mut().skip(1) {
-                if let plimsoll_core::observation::Told::Value { value, .. } = &mut row.alive {
+                if let plimsoll_core::observation::Reading::Value { value, .. } = &mut row.alive {
                     *value = false;
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, hasty, spec};
 use plimsoll_core::cycle::Order;
-use plimsoll_core::observation::Told;
+use plimsoll_core::observation::Reading;
 use plimsoll_core::profile::SIM_QUORUM;
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::{PlanStatus, SystemVerb, Verb};
@@ -42,7 +42,7 @@ fn what_comes_back_in_the_place_of_a_member_that_was_struck_is_stopped_all_the_s
     desk.until_about_to("barrier");
     // Evicted, and made anew by the platform under the same name.
     desk.lens = Some(Box::new(|observation| {
-        let Told::Value { value: slots, .. } = &mut observation.platform.slots else { return };
+        let Reading::Value { value: slots, .. } = &mut observation.platform.slots else { return };
         for slot in slots.iter_mut().filter(|slot| &*slot.slot == "db-4") {
             (slot.incarnation, slot.running) = ("another".to_owned(), true);
         }
@@ -57,8 +57,8 @@ fn a_shrinking_that_is_given_up_goes_on_where_nobody_knows_what_lies_on_the_volu
     desk.until("the first member to be gone", |desk| desk.sim.size() == 4);
     // As claims that a StatefulSet leaves behind.
     desk.lens = Some(Box::new(|observation| {
-        let Told::Value { value: vacant, .. } = &mut observation.platform.vacant else { return };
-        vacant.iter_mut().for_each(|place| place.marker = Told::gap(Gap::NotScraped, "a claim is there"));
+        let Reading::Value { value: vacant, .. } = &mut observation.platform.vacant else { return };
+        vacant.iter_mut().for_each(|place| place.marker = Reading::gap(Gap::NotScraped, "a claim is there"));
     }));
     desk.say(Order::Cancel).unwrap();
     let (status, size, why) = desk.until_ended();

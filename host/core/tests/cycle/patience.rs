@@ -1,16 +1,16 @@
 //! What the judge denies for a moment is waited for; what it goes on denying is taken back.
 
 use crate::desk::{Desk, MINUTE, SECOND};
-use plimsoll_core::observation::{Observation, Told};
+use plimsoll_core::observation::{Observation, Reading};
 use plimsoll_wire::journal::PlanStatus;
 
 /// Two of three do not answer until then: the others' word is that they are down.
 fn silent_until(until_ms: u64) -> impl FnMut(&mut Observation) {
     move |observation| {
         let is_over = observation.at.mono_ms >= until_ms;
-        let Told::Value { value: members, .. } = &mut observation.system.members else { return };
+        let Reading::Value { value: members, .. } = &mut observation.system.members else { return };
         for member in members.iter_mut().take(2).filter(|_| !is_over) {
-            if let Told::Value { value, .. } = &mut member.alive {
+            if let Reading::Value { value, .. } = &mut member.alive {
                 *value = false;
             }
         }

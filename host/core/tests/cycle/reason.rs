@@ -1,16 +1,16 @@
 //! What status names as the reason of the last decision: the cause, and nothing that only follows from it.
 
 use crate::desk::{Desk, HOUR, MINUTE};
-use plimsoll_core::observation::{Observation, Told};
+use plimsoll_core::observation::{Observation, Reading};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::record::Verdict;
 use plimsoll_wire::snapshot::Lifecycle;
 
 fn kill_the_last(seen: &mut Observation) {
-    if let Told::Value { value: rows, .. } = &mut seen.system.members {
+    if let Reading::Value { value: rows, .. } = &mut seen.system.members {
         let row = rows.last_mut().unwrap();
-        if let (Told::Value { value: alive, .. }, Told::Value { value: lifecycle, .. }) =
+        if let (Reading::Value { value: alive, .. }, Reading::Value { value: lifecycle, .. }) =
             (&mut row.alive, &mut row.lifecycle)
         {
             (*alive, *lifecycle) = (false, Lifecycle::Dead);
@@ -100,7 +100,7 @@ fn a_target_of_unknown_size_is_not_ready_and_says_why() {
     assert_eq!(desk.condition("Ready").1, "NotObserved");
     desk.pass(MINUTE);
     assert_eq!(desk.condition("Ready"), (true, "Observed".to_owned(), String::new()));
-    desk.lens = Some(Box::new(|seen| seen.system.members = Told::gap(Gap::Error, "connection refused")));
+    desk.lens = Some(Box::new(|seen| seen.system.members = Reading::gap(Gap::Error, "connection refused")));
     desk.pass(MINUTE);
     let (ready, reason, message) = desk.condition("Ready");
     assert_eq!((ready, &*reason), (false, "SizeUnknown"));

@@ -3,7 +3,7 @@
 
 use crate::desk::{Desk, HOUR, hasty, spec};
 use plimsoll_core::cycle::Order;
-use plimsoll_core::observation::Told;
+use plimsoll_core::observation::Reading;
 use plimsoll_core::plan::preview::{Asked, preview};
 use plimsoll_core::profile::{SIM_TOGETHER, flaws, sim_quorum};
 use plimsoll_wire::journal::PlanStatus;
@@ -88,7 +88,7 @@ fn a_plan_that_is_given_up_while_they_drain_lets_all_of_them_serve_again() {
     assert_eq!((count(&desk, "uncordon"), count(&desk, "stop")), (3, 0), "{:?}", desk.kinds());
     desk.pass(HOUR);
     let serving = desk.sim.observe(true);
-    let Told::Value { value, .. } = serving.system.members else { panic!("members") };
+    let Reading::Value { value, .. } = serving.system.members else { panic!("members") };
     assert_eq!(value.len(), 8);
     no_harm(&desk);
 }
@@ -124,9 +124,9 @@ fn a_member_whose_data_finds_no_room_drains_in_its_own_turn() {
     let full = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&full);
     desk.lens = Some(Box::new(move |observation| {
-        let Told::Value { value, .. } = &mut observation.system.members else { return };
+        let Reading::Value { value, .. } = &mut observation.system.members else { return };
         for member in value.iter_mut().filter(|_| seen.load(Ordering::Relaxed)) {
-            if let Told::Value { value, .. } = &mut member.disk_capacity_bytes {
+            if let Reading::Value { value, .. } = &mut member.disk_capacity_bytes {
                 *value = 1;
             }
         }

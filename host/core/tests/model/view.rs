@@ -1,8 +1,8 @@
 //! What can be seen of the world: places, members and leader, as the platform and the system tell them.
 
 use plimsoll_core::observation::{
-    Observation, PlatformReport, Slot, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
-    Told, VacantSlot,
+    Observation, PlatformReport, Reading, Slot, Source, SystemGroup, SystemMember, SystemPlacement,
+    SystemReport, VacantSlot,
 };
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::Join;
@@ -119,7 +119,7 @@ impl View {
                 self.members.keys().filter_map(|place| endpoints(*place).remove("peer")).collect();
             source.tells(Join { existing: true, contacts, ..Join::default() })
         } else {
-            Told::gap(Gap::NotScraped, "no member waits to join")
+            Reading::gap(Gap::NotScraped, "no member waits to join")
         };
         SystemReport {
             fingerprint: source.tells("one".to_owned()),
@@ -154,15 +154,15 @@ impl View {
             lifecycle: source.tells(lifecycle),
             alive: source.tells(runs),
             roles: source.tells(roles),
-            hosted: Told::NotApplicable,
-            load_bytes: Told::NotApplicable,
-            disk_capacity_bytes: Told::NotApplicable,
-            disk_used_bytes: Told::NotApplicable,
-            growth_bytes_per_s: Told::NotApplicable,
-            drain_bytes_per_s: Told::NotApplicable,
-            cpu_permille: Told::NotApplicable,
-            memory_permille: Told::NotApplicable,
-            network_permille: Told::NotApplicable,
+            hosted: Reading::NotApplicable,
+            load_bytes: Reading::NotApplicable,
+            disk_capacity_bytes: Reading::NotApplicable,
+            disk_used_bytes: Reading::NotApplicable,
+            growth_bytes_per_s: Reading::NotApplicable,
+            drain_bytes_per_s: Reading::NotApplicable,
+            cpu_permille: Reading::NotApplicable,
+            memory_permille: Reading::NotApplicable,
+            network_permille: Reading::NotApplicable,
             persistent: source.tells(true),
             config_pending: source.tells(false),
         }
@@ -184,11 +184,11 @@ impl View {
             id: "control".into(),
             kind: GroupKind::Control,
             model: GroupModel::StaticMajority,
-            target_copies: Told::NotApplicable,
-            min_ack: Told::NotApplicable,
+            target_copies: Reading::NotApplicable,
+            min_ack: Reading::NotApplicable,
             placements: source.tells(self.members.iter().map(placement).collect()),
             leader: source.tells(name(self.leader)),
-            config_version: Told::NotApplicable,
+            config_version: Reading::NotApplicable,
             in_joint_config: source.tells(false),
             open: source.tells(false),
         }
@@ -208,7 +208,7 @@ fn used(place: u32, source: &Source) -> Slot {
         running: true,
         incarnation: format!("uid-{place}"),
         domain: source.tells(format!("zone-{place}")),
-        marker: Told::gap(Gap::NotScraped, "a running member's volume is not read"),
+        marker: Reading::gap(Gap::NotScraped, "a running member's volume is not read"),
     }
 }
 
@@ -223,8 +223,8 @@ fn vacant(place: u32, source: &Source) -> VacantSlot {
 }
 
 fn silence() -> SystemReport {
-    fn gap<T>() -> Told<T> {
-        Told::gap(Gap::Error, "no leader")
+    fn gap<T>() -> Reading<T> {
+        Reading::gap(Gap::Error, "no leader")
     }
     SystemReport {
         fingerprint: gap(),

@@ -2,7 +2,7 @@
 
 use super::{CONTROL, Peer, Quorum};
 use crate::platform::{State, endpoints};
-use plimsoll_core::observation::{Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told};
+use plimsoll_core::observation::{Reading, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport};
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{Debt, GroupKind, GroupModel, Lifecycle, PlacementState, Role};
@@ -45,15 +45,15 @@ impl Quorum {
             lifecycle: source.tells(self.lifecycle(peer, alive)),
             alive: source.tells(alive),
             roles: source.tells(roles),
-            hosted: Told::NotApplicable,
-            load_bytes: Told::NotApplicable,
-            disk_capacity_bytes: Told::NotApplicable,
-            disk_used_bytes: Told::NotApplicable,
-            growth_bytes_per_s: Told::NotApplicable,
-            drain_bytes_per_s: Told::NotApplicable,
-            cpu_permille: Told::NotApplicable,
-            memory_permille: Told::NotApplicable,
-            network_permille: Told::NotApplicable,
+            hosted: Reading::NotApplicable,
+            load_bytes: Reading::NotApplicable,
+            disk_capacity_bytes: Reading::NotApplicable,
+            disk_used_bytes: Reading::NotApplicable,
+            growth_bytes_per_s: Reading::NotApplicable,
+            drain_bytes_per_s: Reading::NotApplicable,
+            cpu_permille: Reading::NotApplicable,
+            memory_permille: Reading::NotApplicable,
+            network_permille: Reading::NotApplicable,
             persistent: source.tells(true),
             config_pending: source.tells(false),
         }
@@ -76,8 +76,8 @@ impl Quorum {
             id: CONTROL.into(),
             kind: GroupKind::Control,
             model: GroupModel::StaticMajority,
-            target_copies: Told::NotApplicable,
-            min_ack: Told::NotApplicable,
+            target_copies: Reading::NotApplicable,
+            min_ack: Reading::NotApplicable,
             placements: source.tells(placements.collect()),
             leader: source.tells(leader.name.clone()),
             config_version: source.tells(self.epoch),
@@ -118,9 +118,9 @@ impl Quorum {
     }
 
     /// What the learner that was registered last needs to join.
-    fn join(&self, source: &Source) -> Told<Join> {
+    fn join(&self, source: &Source) -> Reading<Join> {
         let Some(learner) = self.members.values().find(|peer| !peer.voter) else {
-            return Told::gap(Gap::NotScraped, "no member waits to join");
+            return Reading::gap(Gap::NotScraped, "no member waits to join");
         };
         let contacts: Vec<String> = self
             .members
@@ -135,8 +135,8 @@ impl Quorum {
 }
 
 fn silence() -> SystemReport {
-    fn gap<T>() -> Told<T> {
-        Told::gap(Gap::Error, "the group has no leader: the linearizable read timed out")
+    fn gap<T>() -> Reading<T> {
+        Reading::gap(Gap::Error, "the group has no leader: the linearizable read timed out")
     }
     SystemReport {
         fingerprint: gap(),

@@ -1,7 +1,7 @@
 //! What a store says about itself.
 
 use super::{Copy, Load, Mode, Node, Shard, Sharded};
-use plimsoll_core::observation::{Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told};
+use plimsoll_core::observation::{Reading, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
@@ -20,8 +20,8 @@ impl Sharded {
         else {
             let down = || Gap::Error;
             return SystemReport {
-                members: Told::gap(down(), "no member answers"),
-                groups: Told::gap(down(), "no member answers"),
+                members: Reading::gap(down(), "no member answers"),
+                groups: Reading::gap(down(), "no member answers"),
                 ..SystemReport::default()
             };
         };
@@ -41,7 +41,7 @@ impl Sharded {
             debts: source.tells(
                 debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect(),
             ),
-            join: Told::NotApplicable,
+            join: Reading::NotApplicable,
             // Nothing in this world raises an alarm.
             facts: BTreeMap::from([(plimsoll_wire::alarm::ALARMS.to_owned(), source.tells(json!([])))]),
         }
@@ -91,11 +91,11 @@ impl Sharded {
             placements: source
                 .tells(shard.copies.iter().map(|copy| self.placement(shard, copy, source)).collect()),
             leader: leader.map_or_else(
-                || Told::gap(Gap::Error, "the shard has no leader"),
+                || Reading::gap(Gap::Error, "the shard has no leader"),
                 |leader| source.tells(leader),
             ),
             config_version: source.tells(shard.version),
-            in_joint_config: Told::NotApplicable,
+            in_joint_config: Reading::NotApplicable,
             open: source.tells(false),
         }
     }

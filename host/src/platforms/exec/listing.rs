@@ -1,6 +1,6 @@
 //! The answer of a `list` command, decoded strictly: a doubtful answer is no answer, never a shorter list.
 
-use plimsoll_core::observation::{Slot, Source, Told, VacantSlot};
+use plimsoll_core::observation::{Reading, Slot, Source, VacantSlot};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::snapshot::{Endpoints, Marker};
 use serde::Deserialize;
@@ -278,9 +278,9 @@ fn text(what: &str, slot: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn domain(source: &Source, slot: &str, said: Option<&String>) -> Result<Told<String>, String> {
+fn domain(source: &Source, slot: &str, said: Option<&String>) -> Result<Reading<String>, String> {
     match said {
-        None => Ok(Told::gap(Gap::NotScraped, "the list command does not tell the failure domain")),
+        None => Ok(Reading::gap(Gap::NotScraped, "the list command does not tell the failure domain")),
         Some(domain) => {
             text("domain", slot, domain)?;
             if domain.split('/').any(str::is_empty) {
@@ -291,9 +291,9 @@ fn domain(source: &Source, slot: &str, said: Option<&String>) -> Result<Told<Str
     }
 }
 
-fn marker(source: &Source, slot: &str, said: Option<&Option<Volume>>) -> Result<Told<Marker>, String> {
+fn marker(source: &Source, slot: &str, said: Option<&Option<Volume>>) -> Result<Reading<Marker>, String> {
     let Some(volume) = said else {
-        return Ok(Told::gap(Gap::NotScraped, "the list command does not tell what is on the volume"));
+        return Ok(Reading::gap(Gap::NotScraped, "the list command does not tell what is on the volume"));
     };
     let blank = || Marker { fingerprint: String::new(), member_id: String::new(), tombstoned: false };
     let Some(volume) = volume else { return Ok(source.tells(blank())) };
@@ -346,7 +346,7 @@ mod tests {
         let blank = Marker { fingerprint: String::new(), member_id: String::new(), tombstoned: false };
         let removed = Marker { fingerprint: "f".into(), member_id: "m".into(), tombstoned: true };
         assert_eq!(markers, [Some(&blank), None, Some(&removed)]);
-        assert!(matches!(&listing.vacant[0].domain, Told::Gap { reason: Gap::NotScraped, .. }));
+        assert!(matches!(&listing.vacant[0].domain, Reading::Gap { reason: Gap::NotScraped, .. }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use plimsoll_core::observation::{PlatformReport, Slot, Source, Told, VacantSlot};
+use plimsoll_core::observation::{PlatformReport, Reading, Slot, Source, VacantSlot};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::snapshot::{Endpoints, Marker, Operation, OperationKind};
 use serde_json::Value;
@@ -112,10 +112,10 @@ pub(super) fn report(seen: &Seen, config: &KubeConfig, source: &Source) -> Platf
             facts: workload::facts(seen, source),
         },
         Err(why) => PlatformReport {
-            slots: Told::gap(Gap::Conflicting, &*why),
-            vacant: Told::gap(Gap::Conflicting, &*why),
+            slots: Reading::gap(Gap::Conflicting, &*why),
+            vacant: Reading::gap(Gap::Conflicting, &*why),
             generation: source.tells(seen.scaled.generation()),
-            operations: Told::gap(Gap::Conflicting, why),
+            operations: Reading::gap(Gap::Conflicting, why),
             facts: workload::facts(seen, source),
         },
     }
@@ -176,7 +176,7 @@ impl<'a> View<'a> {
             running,
             incarnation: pod.and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default(),
             domain: self.domain(pod),
-            marker: Told::gap(Gap::NotScraped, "what is on the volume of a running member is not read"),
+            marker: Reading::gap(Gap::NotScraped, "what is on the volume of a running member is not read"),
         }
     }
 
@@ -200,19 +200,19 @@ impl<'a> View<'a> {
         self.config.endpoints.iter().filter_map(filled).collect()
     }
 
-    fn domain(&self, pod: Option<&Pod>) -> Told<String> {
+    fn domain(&self, pod: Option<&Pod>) -> Reading<String> {
         let machine = pod.and_then(|pod| pod.spec.as_ref()?.node_name.as_deref());
-        let Some(machine) = machine else { return Told::gap(Gap::NotScraped, "it is on no machine yet") };
+        let Some(machine) = machine else { return Reading::gap(Gap::NotScraped, "it is on no machine yet") };
         match self.seen.domains.get(machine) {
             Some(Ok(domain)) => self.source.tells(domain.clone()),
-            Some(Err(why)) => Told::gap(Gap::Error, format!("machine {machine}: {why}")),
-            None => Told::gap(Gap::NotScraped, format!("machine {machine} was not read")),
+            Some(Err(why)) => Reading::gap(Gap::Error, format!("machine {machine}: {why}")),
+            None => Reading::gap(Gap::NotScraped, format!("machine {machine} was not read")),
         }
     }
 
     /// The places that would be taken next. None while a pod beyond the wished size is still there: its place is
     /// the next.
-    fn vacant(&self, members: &Members) -> Told<Vec<VacantSlot>> {
+    fn vacant(&self, members: &Members) -> Reading<Vec<VacantSlot>> {
         let next = self.next();
         if members.keys().next_back().is_some_and(|last| *last >= next) {
             return self.source.tells(Vec::new());
@@ -220,7 +220,7 @@ impl<'a> View<'a> {
         let places = (next..next.saturating_add(VACANT)).map(|ordinal| VacantSlot {
             slot: self.name(ordinal).into(),
             endpoints: self.endpoints(ordinal, None),
-            domain: Told::gap(Gap::NotScraped, "where a pod runs is decided when it is there"),
+            domain: Reading::gap(Gap::NotScraped, "where a pod runs is decided when it is there"),
             marker: self.marker(ordinal),
         });
         self.source.tells(places.collect())
@@ -228,19 +228,22 @@ impl<'a> View<'a> {
 
     /// What a new member would find on its volume. A claim that is there was left behind by an earlier member, or
     /// made by somebody: only the data itself could tell whose, unless it is set aside before (`decisions.md` D22).
-    fn marker(&self, ordinal: i32) -> Told<Marker> {
+    fn marker(&self, ordinal: i32) -> Reading<Marker> {
         let set = &self.seen.scaled.set;
         let names: BTreeSet<String> = claims_of(set, &self.name(ordinal)).into_values().collect();
         if let Err(why) = &self.seen.claims {
-            return Told::gap(Gap::Error, format!("claims: {why}"));
+            return Reading::gap(Gap::Error, format!("claims: {why}"));
         }
         let there = there(self.seen, &names);
         let in_the_way = there.filter_map(|claim| is_in_the_way(set, claim, self.seen.tombstones.as_ref()));
         if let Some(detail) = in_the_way.min() {
-            return Told::gap(Gap::NotScraped, detail);
+            return Reading::gap(Gap::NotScraped, detail);
         }
         if names.is_empty() && self.has_outside_volumes() {
-            return Told::gap(Gap::NotScraped, "the pods have volumes that are no claims of the StatefulSet");
+            return Reading::gap(
+                Gap::NotScraped,
+                "the pods have volumes that are no claims of the StatefulSet",
+            );
         }
         self.source.tells(Marker { fingerprint: String::new(), member_id: String::new(), tombstoned: false })
     }

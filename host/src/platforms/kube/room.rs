@@ -19,7 +19,7 @@ use crate::kubernetes::Failure;
 use demand::Place;
 use k8s_openapi::api::core::v1::{PersistentVolume, PodSpec, ResourceQuota};
 use k8s_openapi::api::storage::v1::StorageClass;
-use plimsoll_core::observation::{Source, Told};
+use plimsoll_core::observation::{Reading, Source};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::workload::Room;
 use serde::de::DeserializeOwned;
@@ -115,12 +115,12 @@ fn parsed<T: DeserializeOwned>(what: &str, list: &[Arc<Value>]) -> Result<Vec<T>
 }
 
 /// The reading of the room that is left: the narrowest bound; that none is within sight; or why it is not known.
-pub(super) fn reading(seen: &Seen, source: &Source) -> Told<Value> {
+pub(super) fn reading(seen: &Seen, source: &Source) -> Reading<Value> {
     match &seen.ground {
-        Err(unread) => Told::gap(unread.gap.clone(), &*unread.why),
+        Err(unread) => Reading::gap(unread.gap.clone(), &*unread.why),
         Ok(ground) => match room(seen, ground) {
             Some(Room { members, bound }) => source.tells(json!({ "members": members, "bound": bound })),
-            None => Told::NotApplicable,
+            None => Reading::NotApplicable,
         },
     }
 }

@@ -247,7 +247,7 @@ async fn a_claim_that_was_left_behind_is_not_taken_for_a_blank_volume() {
         .put("/api/v1/namespaces/shop/persistentvolumeclaims/data-db-main-3", claim);
     let report = cluster.kube.read(true).await;
     let vacant = report.vacant.value().unwrap();
-    let Told::Gap { detail, .. } = &vacant[0].marker else { panic!("{:?}", vacant[0].marker) };
+    let Reading::Gap { detail, .. } = &vacant[0].marker else { panic!("{:?}", vacant[0].marker) };
     assert!(detail.contains("data-db-main-3") && detail.contains("hint:"), "{detail}");
     assert!(vacant[1].marker.value().is_some());
 }
@@ -259,15 +259,15 @@ async fn what_may_not_be_read_is_a_gap_and_not_empty() {
     cluster.spoil(|call| call.path.contains("/pods"), false, refusal());
     let report = cluster.kube.read(true).await;
     assert!(
-        matches!(&report.slots, Told::Gap { reason: Gap::Error, detail } if detail.contains("forbidden"))
+        matches!(&report.slots, Reading::Gap { reason: Gap::Error, detail } if detail.contains("forbidden"))
     );
     cluster.spoil(|call| call.path.contains("claims"), false, refusal());
     let report = cluster.kube.read(true).await;
     assert_eq!(report.slots.value().unwrap().len(), 3);
-    assert!(matches!(&report.vacant.value().unwrap()[0].marker, Told::Gap { reason: Gap::Error, .. }));
+    assert!(matches!(&report.vacant.value().unwrap()[0].marker, Reading::Gap { reason: Gap::Error, .. }));
     cluster.spoil(|call| call.path.contains("/nodes"), false, refusal());
     let report = cluster.kube.read(true).await;
-    assert!(matches!(&report.slots.value().unwrap()[0].domain, Told::Gap { reason: Gap::Error, .. }));
+    assert!(matches!(&report.slots.value().unwrap()[0].domain, Reading::Gap { reason: Gap::Error, .. }));
     cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
     assert!(cluster.kube.read(true).await.slots.value().is_none());
 }
@@ -277,7 +277,7 @@ async fn a_pod_of_an_earlier_workload_of_the_same_name_is_nobodys_member() {
     let cluster = Cluster::new().await;
     cluster.change(&pod_path(1), |pod| pod["metadata"]["ownerReferences"][0]["uid"] = json!("another"));
     let report = cluster.kube.read(true).await;
-    assert!(matches!(report.slots, Told::Gap { reason: Gap::Conflicting, .. }), "{:?}", report.slots);
+    assert!(matches!(report.slots, Reading::Gap { reason: Gap::Conflicting, .. }), "{:?}", report.slots);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalP
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use plimsoll_core::observation::{Source, Told};
+use plimsoll_core::observation::{Reading, Source};
 use plimsoll_wire::fact::Gap;
 use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, ROOM, Refusal, Rival};
 use serde::Serialize;
@@ -18,26 +18,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The gaps when nothing could be read, under every name: a missing name would mean that nobody asks.
-pub(super) fn gaps(why: &str) -> BTreeMap<String, Told<Value>> {
+pub(super) fn gaps(why: &str) -> BTreeMap<String, Reading<Value>> {
     [IDENTITY, RIVALS, BUDGETS, REFUSALS, ROOM]
-        .map(|name| (name.to_owned(), Told::gap(Gap::Error, why)))
+        .map(|name| (name.to_owned(), Reading::gap(Gap::Error, why)))
         .into()
 }
 
 /// All facts of this kind.
-pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Told<Value>> {
+pub(super) fn facts(seen: &Seen, source: &Source) -> BTreeMap<String, Reading<Value>> {
     let uid = seen.scaled.metadata.uid.clone().unwrap_or_default();
     let identity = Identity { uid, size_owners: size_owners(&seen.scaled) };
     let rivals = match &seen.autoscalers {
         Ok(autoscalers) => tell(source, &rivals(seen, autoscalers)),
-        Err(why) => Told::gap(Gap::Error, format!("HorizontalPodAutoscalers: {why}")),
+        Err(why) => Reading::gap(Gap::Error, format!("HorizontalPodAutoscalers: {why}")),
     };
     let budgets = match &seen.budgets {
         Ok(budgets) => match covering(budgets, &seen.pods) {
             Ok(budgets) => tell(source, &budgets),
-            Err(why) => Told::gap(Gap::Stale, why),
+            Err(why) => Reading::gap(Gap::Stale, why),
         },
-        Err(why) => Told::gap(Gap::Error, format!("PodDisruptionBudgets: {why}")),
+        Err(why) => Reading::gap(Gap::Error, format!("PodDisruptionBudgets: {why}")),
     };
     let (refusals, room) = (tell(source, &refusals(seen)), room::reading(seen, source));
     [
@@ -60,10 +60,10 @@ fn refusals(seen: &Seen) -> Vec<Refusal> {
     all.map(|(verb, why)| Refusal { verb: verb.to_owned(), why }).collect()
 }
 
-fn tell<T: Serialize>(source: &Source, value: &T) -> Told<Value> {
+fn tell<T: Serialize>(source: &Source, value: &T) -> Reading<Value> {
     match serde_json::to_value(value) {
         Ok(value) => source.tells(value),
-        Err(error) => Told::gap(Gap::Unparsable, error.to_string()),
+        Err(error) => Reading::gap(Gap::Unparsable, error.to_string()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::agreement::{Agreement, Disagreement, Heard, agree};
 use super::alarm;
 use super::survey::{Registered, Survey, hex, normal_url};
 use plimsoll_core::observation::{
-    PlatformReport, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told,
+    PlatformReport, Reading, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
 };
 use plimsoll_wire::alarm::{ALARMS, Alarm};
 use plimsoll_wire::fact::{Authority, Gap};
@@ -48,8 +48,8 @@ fn without(why: &Disagreement) -> SystemReport {
     }
 }
 
-fn gap<T>(why: &Disagreement) -> Told<T> {
-    Told::gap(why.gap.clone(), why.detail.clone())
+fn gap<T>(why: &Disagreement) -> Reading<T> {
+    Reading::gap(why.gap.clone(), why.detail.clone())
 }
 
 /// What the members agree on, seen together with the platform's places.
@@ -136,17 +136,17 @@ impl<'a> View<'a> {
                 _ => self.silent(member),
             },
             // Every member has all data already, so that nothing leaves one when it goes.
-            drain_bytes_per_s: Told::NotApplicable,
+            drain_bytes_per_s: Reading::NotApplicable,
             ..SystemMember::default()
         }
     }
 
     /// No reading of a member that did not answer.
-    fn silent<T>(&self, member: &Registered) -> Told<T> {
-        Told::gap(Gap::Error, format!("member {} does not answer", hex(member.id)))
+    fn silent<T>(&self, member: &Registered) -> Reading<T> {
+        Reading::gap(Gap::Error, format!("member {} does not answer", hex(member.id)))
     }
 
-    fn alive(&self, member: &Registered) -> Told<bool> {
+    fn alive(&self, member: &Registered) -> Reading<bool> {
         match (self.own(member.id), self.survivors(member.id)) {
             (Some(own), _) => own.tells(true),
             (None, Some(survivors)) => survivors.tells(false),
@@ -154,7 +154,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn lifecycle(&self, member: &Registered) -> Told<Lifecycle> {
+    fn lifecycle(&self, member: &Registered) -> Reading<Lifecycle> {
         let confirmed = self.agreement.confirmed.contains(&member.id);
         match (self.own(member.id), self.survivors(member.id)) {
             (None, _) if member.is_unstarted() => self.quorum.tells(Lifecycle::Provisioning),
@@ -167,7 +167,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn roles(&self, member: &Registered) -> Told<BTreeSet<Role>> {
+    fn roles(&self, member: &Registered) -> Reading<BTreeSet<Role>> {
         if member.learner {
             return self.quorum.tells(BTreeSet::from([Role::Learner]));
         }
@@ -180,7 +180,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn hosted(&self, member: &Registered) -> Told<Hosted> {
+    fn hosted(&self, member: &Registered) -> Reading<Hosted> {
         let leaders = match &self.agreement.leader {
             Ok(leader) => u64::from(*leader == member.id),
             Err(why) => return gap(why),
@@ -206,7 +206,7 @@ impl<'a> View<'a> {
                 Err(why) => gap(why),
             },
             // etcd numbers no configurations; the epoch names each one instead.
-            config_version: Told::NotApplicable,
+            config_version: Reading::NotApplicable,
             // One change at a time, never a joint configuration.
             in_joint_config: self.quorum.tells(false),
             // A write is acknowledged when a majority has it on disk.
@@ -237,13 +237,13 @@ impl<'a> View<'a> {
     }
 
     /// How many entries a member is behind, and how far it has come.
-    fn progress(&self, member: &Registered) -> (Told<u64>, Told<u32>) {
+    fn progress(&self, member: &Registered) -> (Reading<u64>, Reading<u32>) {
         let (Some(heard), Some(own)) = (self.heard(member.id), self.own(member.id)) else {
             return (self.silent(member), self.silent(member));
         };
         let Some(committed) = self.agreement.committed() else {
             let why = "the leader's index is not known";
-            return (Told::gap(Gap::Error, why), Told::gap(Gap::Error, why));
+            return (Reading::gap(Gap::Error, why), Reading::gap(Gap::Error, why));
         };
         let applied = heard.status.applied.min(committed);
         let permille = applied.saturating_mul(1000) / committed;
@@ -252,13 +252,13 @@ impl<'a> View<'a> {
     }
 
     /// What the one member that is registered and not started needs to join.
-    fn join(&self) -> Told<Join> {
+    fn join(&self) -> Reading<Join> {
         let waiting: Vec<&Registered> =
             self.agreement.members.values().filter(|member| member.is_unstarted()).collect();
         let [newcomer] = waiting.as_slice() else {
             return match waiting.len() {
-                0 => Told::gap(Gap::NotScraped, "no registered member waits to be started"),
-                several => Told::gap(
+                0 => Reading::gap(Gap::NotScraped, "no registered member waits to be started"),
+                several => Reading::gap(
                     Gap::Conflicting,
                     format!("{several} registered members wait to be started; etcd starts one at a time"),
                 ),
@@ -267,7 +267,7 @@ impl<'a> View<'a> {
         let Some(slot) = self.slot_of(newcomer) else {
             let urls = newcomer.peer_urls.join(", ");
             let detail = format!("no slot of the platform has the peer address {urls}");
-            return Told::gap(Gap::Conflicting, detail);
+            return Reading::gap(Gap::Conflicting, detail);
         };
         let cluster: Vec<String> = self
             .agreement
@@ -301,7 +301,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn facts(&self) -> BTreeMap<String, Told<Value>> {
+    fn facts(&self) -> BTreeMap<String, Reading<Value>> {
         // etcd keeps them as it keeps its data: each member tells those of all.
         let errors = self.agreement.heard.values().flat_map(|heard| &heard.status.errors);
         let alarms: BTreeSet<Alarm> = errors.filter_map(|error| alarm::parse(error)).collect();

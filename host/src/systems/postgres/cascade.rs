@@ -1,7 +1,7 @@
 //! Cascades: standbys that follow a standby. Who streams from whom, and what would be cut off with a member.
 
 use super::conninfo;
-use super::reading::{Follower, Reading, Side};
+use super::reading::{Answers, Follower, Side};
 use super::survey::{Answer, Survey, name_of, peer};
 use super::view::{Cluster, Member, Part};
 
@@ -24,7 +24,7 @@ pub(super) fn has_slot(survey: &Survey, upstream: &str, name: &str) -> bool {
     })
 }
 
-fn standbys(survey: &Survey) -> impl Iterator<Item = (String, &Reading)> {
+fn standbys(survey: &Survey) -> impl Iterator<Item = (String, &Answers)> {
     survey.answers.iter().filter_map(|answer: &Answer| {
         let reading = answer.reading.as_ref().ok()?;
         match reading.own.side {
@@ -35,7 +35,7 @@ fn standbys(survey: &Survey) -> impl Iterator<Item = (String, &Reading)> {
 }
 
 /// Who gets log of a server; a base backup ends by itself.
-fn followers(reading: &Reading) -> impl Iterator<Item = &Follower> {
+fn followers(reading: &Answers) -> impl Iterator<Item = &Follower> {
     reading.followers.iter().filter(|row| row.state != "backup")
 }
 

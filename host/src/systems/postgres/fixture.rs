@@ -1,9 +1,9 @@
 //! Answers of a healthy cluster for tests: `p1` leads, the others follow and confirm by `ANY 1`.
 
 use super::lsn::Lsn;
-use super::reading::{Follower, Keep, Own, Reading, Side};
+use super::reading::{Answers, Follower, Keep, Own, Side};
 use super::survey::{Answer, Survey};
-use plimsoll_core::observation::{PlatformReport, Slot, Source, Told, VacantSlot};
+use plimsoll_core::observation::{PlatformReport, Reading, Slot, Source, VacantSlot};
 use plimsoll_wire::fact::Authority;
 use plimsoll_wire::snapshot::Endpoints;
 
@@ -25,14 +25,14 @@ pub(super) fn platform(used: u16) -> PlatformReport {
         endpoints: endpoints(number),
         running: true,
         incarnation: "1".to_owned(),
-        domain: Told::default(),
-        marker: Told::default(),
+        domain: Reading::default(),
+        marker: Reading::default(),
     });
     let vacant = VacantSlot {
         slot: format!("p{}", used + 1).into(),
         endpoints: endpoints(used + 1),
-        domain: Told::default(),
-        marker: Told::default(),
+        domain: Reading::default(),
+        marker: Reading::default(),
     };
     PlatformReport {
         slots: source.tells(slots.collect()),
@@ -82,7 +82,7 @@ pub(super) fn healthy(members: u16) -> Survey {
     primary.names = format!("ANY 1 ({})", names.join(", "));
     let mut answers = vec![answer(
         1,
-        Reading {
+        Answers {
             version: 15,
             own: primary,
             followers: (2..=members).map(follower).collect(),
@@ -93,17 +93,17 @@ pub(super) fn healthy(members: u16) -> Survey {
         let side = Side::Standby { replayed: Some(FLUSHED), replays: true, timeline: Some(3) };
         let conninfo = format!("user=repl application_name=p{number} host=h1 port=5501");
         let own = own(side, Some(&conninfo));
-        answers.push(answer(number, Reading { version: 15, own, followers: Vec::new(), keeps: Vec::new() }));
+        answers.push(answer(number, Answers { version: 15, own, followers: Vec::new(), keeps: Vec::new() }));
     }
     Survey { answers }
 }
 
-fn answer(number: u16, reading: Reading) -> Answer {
+fn answer(number: u16, reading: Answers) -> Answer {
     Answer { place: format!("p{number}").into(), endpoints: endpoints(number), reading: Ok(reading) }
 }
 
 /// What a member answered, to be changed.
-pub(super) fn of(survey: &mut Survey, number: usize) -> &mut Reading {
+pub(super) fn of(survey: &mut Survey, number: usize) -> &mut Answers {
     survey.answers[number - 1].reading.as_mut().expect("it answers")
 }
 

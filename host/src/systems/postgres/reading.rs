@@ -127,7 +127,7 @@ impl Keep {
 
 /// Everything that one server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct Answers {
     /// The major version.
     pub(super) version: u32,
     pub(super) own: Own,

@@ -4,7 +4,7 @@ use super::survey::{Survey, peer};
 use super::view::{Cluster, Doubt, Member, Owed, Part, Standby, conclude};
 use super::{alarm, cascade};
 use plimsoll_core::observation::{
-    PlatformReport, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport, Told,
+    PlatformReport, Reading, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
 };
 use plimsoll_wire::alarm::ALARMS;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
@@ -49,8 +49,8 @@ fn without(why: &Doubt) -> SystemReport {
     }
 }
 
-fn gap<T>(why: &Doubt) -> Told<T> {
-    Told::gap(why.gap.clone(), why.detail.clone())
+fn gap<T>(why: &Doubt) -> Reading<T> {
+    Reading::gap(why.gap.clone(), why.detail.clone())
 }
 
 /// The kind of a debt.
@@ -120,9 +120,9 @@ impl<'a> View<'a> {
         Some(Source::new(Authority::Own, member.name.as_str(), reading.own.up_ms))
     }
 
-    fn silent<T>(&self, member: &Member) -> Told<T> {
+    fn silent<T>(&self, member: &Member) -> Reading<T> {
         let why = member.reading.err().unwrap_or("it does not say");
-        Told::gap(Gap::Error, format!("member {} does not answer: {why}", member.name))
+        Reading::gap(Gap::Error, format!("member {} does not answer: {why}", member.name))
     }
 
     fn member(&self, member: &Member) -> SystemMember {
@@ -138,12 +138,12 @@ impl<'a> View<'a> {
                 (Some(own), Ok(reading)) => own.tells(reading.own.pending > 0),
                 _ => self.silent(member),
             },
-            drain_bytes_per_s: Told::NotApplicable,
+            drain_bytes_per_s: Reading::NotApplicable,
             ..SystemMember::default()
         }
     }
 
-    fn alive(&self, member: &Member) -> Told<bool> {
+    fn alive(&self, member: &Member) -> Reading<bool> {
         match (self.own(member), &member.part) {
             (Some(own), _) => own.tells(true),
             // Who is silent and gets no log is dead on the primary's word; who gets it is somewhere, and nobody knows how well.
@@ -154,7 +154,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn lifecycle(&self, member: &Member) -> Told<Lifecycle> {
+    fn lifecycle(&self, member: &Member) -> Reading<Lifecycle> {
         match &member.part {
             Part::Primary if self.cluster.primary.fenced => self.leader.tells(Lifecycle::Draining),
             Part::Primary => self.leader.tells(Lifecycle::Serving),
@@ -185,11 +185,11 @@ impl<'a> View<'a> {
     }
 
     /// What a member holds. Who follows a standby would be cut off with it: then nobody knows what hangs on it.
-    fn hosted(&self, member: &Member) -> Told<Hosted> {
+    fn hosted(&self, member: &Member) -> Reading<Hosted> {
         let copies = u64::from(member.part != Part::Registered);
         let leaders = u64::from(member.part == Part::Primary);
         if let Some(below) = cascade::below(self.cluster, member) {
-            return Told::gap(Gap::Conflicting, below);
+            return Reading::gap(Gap::Conflicting, below);
         }
         self.leader.tells(Hosted { copies, leaders, ..Hosted::default() })
     }
@@ -197,14 +197,14 @@ impl<'a> View<'a> {
     fn group(&self) -> SystemGroup {
         let copies = match (&self.cluster.sync, self.required()) {
             (Ok(_), Some(required)) => self.leader.tells(required.saturating_add(1)),
-            (Err(why), _) => Told::gap(Gap::Unparsable, format!("synchronous_standby_names: {why}")),
-            (Ok(_), None) => Told::default(),
+            (Err(why), _) => Reading::gap(Gap::Unparsable, format!("synchronous_standby_names: {why}")),
+            (Ok(_), None) => Reading::default(),
         };
         let placements = match &self.cluster.sync {
             Ok(_) => {
                 self.leader.tells(self.cluster.members.iter().filter_map(|one| self.placement(one)).collect())
             }
-            Err(why) => Told::gap(Gap::Unparsable, format!("synchronous_standby_names: {why}")),
+            Err(why) => Reading::gap(Gap::Unparsable, format!("synchronous_standby_names: {why}")),
         };
         SystemGroup {
             id: GROUP.into(),
@@ -215,9 +215,9 @@ impl<'a> View<'a> {
             min_ack: copies,
             placements,
             leader: self.leader.tells(self.cluster.primary.name.as_str().into()),
-            config_version: Told::NotApplicable,
-            in_joint_config: Told::NotApplicable,
-            open: Told::NotApplicable,
+            config_version: Reading::NotApplicable,
+            in_joint_config: Reading::NotApplicable,
+            open: Reading::NotApplicable,
         }
     }
 
@@ -234,14 +234,14 @@ impl<'a> View<'a> {
                 (u32::from(counts), standby.state, standby.lag)
             }
         };
-        let unknown = || Told::gap(Gap::Error, format!("the primary does not stream to {}", member.name));
+        let unknown = || Reading::gap(Gap::Error, format!("the primary does not stream to {}", member.name));
         Some(SystemPlacement {
             member: member.name.as_str().into(),
             weight,
             state,
             lag: lag.map_or_else(unknown, |lag| self.leader.tells(lag)),
             progress_permille: lag.map_or_else(
-                || Told::gap(Gap::Error, format!("the primary does not stream to {}", member.name)),
+                || Reading::gap(Gap::Error, format!("the primary does not stream to {}", member.name)),
                 |lag| self.leader.tells(self.permille(lag)),
             ),
         })
@@ -272,7 +272,7 @@ impl<'a> View<'a> {
     }
 
     /// What the one member that is registered and does not run needs to join.
-    fn join(&self, platform: &PlatformReport) -> Told<Join> {
+    fn join(&self, platform: &PlatformReport) -> Reading<Join> {
         let slots = platform.slots.value().map_or(&[][..], Vec::as_slice);
         let runs = |member: &Member| slots.iter().any(|slot| slot.slot == member.place && slot.running);
         let waits = |member: &&Member| match &member.part {
@@ -283,8 +283,8 @@ impl<'a> View<'a> {
         let waiting: Vec<&Member> = self.cluster.members.iter().filter(waits).collect();
         let [newcomer] = waiting.as_slice() else {
             return match waiting.len() {
-                0 => Told::gap(Gap::NotScraped, "no registered member waits to be started"),
-                several => Told::gap(Gap::Conflicting, format!("{several} registered members do not run")),
+                0 => Reading::gap(Gap::NotScraped, "no registered member waits to be started"),
+                several => Reading::gap(Gap::Conflicting, format!("{several} registered members do not run")),
             };
         };
         match peer(self.cluster.primary.endpoints) {
@@ -297,11 +297,13 @@ impl<'a> View<'a> {
                     "primary": { "host": host, "port": port },
                 }),
             }),
-            Err(why) => Told::gap(Gap::Error, format!("of the primary {}: {why}", self.cluster.primary.name)),
+            Err(why) => {
+                Reading::gap(Gap::Error, format!("of the primary {}: {why}", self.cluster.primary.name))
+            }
         }
     }
 
-    fn facts(&self) -> BTreeMap<String, Told<Value>> {
+    fn facts(&self) -> BTreeMap<String, Reading<Value>> {
         let primary = &self.cluster.primary;
         let faults: BTreeMap<&str, &str> = self
             .cluster

@@ -2,7 +2,7 @@
 
 use super::Access;
 use super::metered::Metered;
-use super::reading::{self, Reading, Row, Side};
+use super::reading::{self, Answers, Row, Side};
 use super::statement::{self, Guard};
 use super::survey::Endpoint;
 use crate::systems::connection::Pems;
@@ -141,7 +141,7 @@ impl Session {
 pub(super) const MOVED_ON: &str = "the server is not in the state any more in which it was read";
 
 /// Reads one server.
-pub(super) async fn read(access: &Access, at: &Endpoint) -> Result<Reading, String> {
+pub(super) async fn read(access: &Access, at: &Endpoint) -> Result<Answers, String> {
     let within = access.connection.deadline;
     let session = Session::open(access, at, Instant::now() + within).await?;
     let ask = async |statement: &str| session.rows(statement).await.map_err(Failure::words);
@@ -163,7 +163,7 @@ pub(super) async fn read(access: &Access, at: &Endpoint) -> Result<Reading, Stri
         }
         tokio::time::sleep(PAUSE).await;
     };
-    Ok(Reading { version, own, followers, keeps })
+    Ok(Answers { version, own, followers, keeps })
 }
 
 /// Sends one statement that names its own condition, once.

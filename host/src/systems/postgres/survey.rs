@@ -1,6 +1,6 @@
 //! The answers of all members to one reading, and the addresses at which they gave them.
 
-use super::reading::Reading;
+use super::reading::Answers;
 use plimsoll_wire::snapshot::Endpoints;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Answer {
     pub(super) place: Arc<str>,
     pub(super) endpoints: Endpoints,
     /// What was read, or why nothing was.
-    pub(super) reading: Result<Reading, String>,
+    pub(super) reading: Result<Answers, String>,
 }
 
 /// Where a server is reached.

@@ -7,7 +7,7 @@
 use super::cascade::{self, upstream};
 use super::lsn::Lsn;
 use super::names::SyncSet;
-use super::reading::{Follower, Reading, Side};
+use super::reading::{Answers, Follower, Side};
 use super::survey::{Answer, Survey, name_of};
 use plimsoll_core::observation::PlatformReport;
 use plimsoll_wire::fact::Gap;
@@ -53,7 +53,7 @@ pub(super) struct Cluster<'a> {
 pub(super) struct Primary<'a> {
     pub(super) name: String,
     pub(super) endpoints: &'a Endpoints,
-    pub(super) reading: &'a Reading,
+    pub(super) reading: &'a Answers,
     pub(super) flushed: Lsn,
     pub(super) timeline: u32,
     /// Whether it takes writes only from those who insist: our fence before a hand-over.
@@ -67,7 +67,7 @@ pub(super) struct Member<'a> {
     pub(super) place: Arc<str>,
     pub(super) endpoints: &'a Endpoints,
     /// What it said itself, or why it said nothing.
-    pub(super) reading: Result<&'a Reading, &'a str>,
+    pub(super) reading: Result<&'a Answers, &'a str>,
     pub(super) part: Part,
 }
 
@@ -335,7 +335,7 @@ fn has_all_of_fenced(primary: &Primary, answer: &Answer) -> bool {
 }
 
 /// Why a standby does not follow as it should, by the view of whoever streams to it.
-fn fault(primary: &Primary, name: &str, from: (&str, &Follower), reading: &Reading) -> Option<String> {
+fn fault(primary: &Primary, name: &str, from: (&str, &Follower), reading: &Answers) -> Option<String> {
     let (above, row) = from;
     if row.name != name {
         return Some(format!("it streams as {:?}; its application_name must be {name}", row.name));

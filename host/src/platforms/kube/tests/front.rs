@@ -45,8 +45,8 @@ impl Cluster {
     /// Why nothing is known of the members.
     async fn why(&self) -> String {
         match self.kube.read(true).await.slots {
-            Told::Gap { detail, .. } => detail,
-            other @ (Told::Value { .. } | Told::NotApplicable) => panic!("{other:?}"),
+            Reading::Gap { detail, .. } => detail,
+            other @ (Reading::Value { .. } | Reading::NotApplicable) => panic!("{other:?}"),
         }
     }
 }

@@ -64,19 +64,19 @@ impl Cluster {
         self.put(&format!("/api/v1/persistentvolumes/{name}"), volume);
     }
 
-    async fn reading(&self) -> Told<Value> {
+    async fn reading(&self) -> Reading<Value> {
         self.kube.read(true).await.facts[ROOM].clone()
     }
 
     /// The room, and what bounds it; none where nothing does.
     async fn room(&self) -> Option<(u32, String)> {
         match self.reading().await {
-            Told::NotApplicable => None,
-            Told::Value { value, .. } => {
+            Reading::NotApplicable => None,
+            Reading::Value { value, .. } => {
                 let Room { members, bound } = serde_json::from_value(value).unwrap();
                 Some((members, bound))
             }
-            Told::Gap { reason, detail } => panic!("{reason:?}: {detail}"),
+            Reading::Gap { reason, detail } => panic!("{reason:?}: {detail}"),
         }
     }
 }
@@ -326,7 +326,7 @@ async fn quotas_that_may_not_be_read_are_a_gap_and_what_the_cluster_hides_is_not
         let cluster = Cluster::new().await;
         cluster.spoil(|call| call.path.contains("/resourcequotas"), false, Reply::status(status, "no"));
         let reading = cluster.reading().await;
-        let is_gap = matches!(&reading, Told::Gap { reason: why, detail } if *why == reason && detail.contains("ResourceQuotas"));
+        let is_gap = matches!(&reading, Reading::Gap { reason: why, detail } if *why == reason && detail.contains("ResourceQuotas"));
         assert!(is_gap, "{status}: {reading:?}");
     }
 }

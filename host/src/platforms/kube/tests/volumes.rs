@@ -49,9 +49,9 @@ fn stone(cluster: &Cluster, key: &str, text: &str) {
 
 async fn marker(cluster: &Cluster) -> Result<Marker, String> {
     match &cluster.kube.read(true).await.vacant.value().unwrap()[0].marker {
-        Told::Value { value, .. } => Ok(value.clone()),
-        Told::Gap { detail, .. } => Err(detail.clone()),
-        Told::NotApplicable => Err("not applicable".to_owned()),
+        Reading::Value { value, .. } => Ok(value.clone()),
+        Reading::Gap { detail, .. } => Err(detail.clone()),
+        Reading::NotApplicable => Err("not applicable".to_owned()),
     }
 }
 

@@ -21,7 +21,7 @@ fn budget(observed: i64) -> Value {
     })
 }
 
-async fn reading(cluster: &Cluster, name: &str) -> Told<Value> {
+async fn reading(cluster: &Cluster, name: &str) -> Reading<Value> {
     cluster.kube.read(true).await.facts[name].clone()
 }
 
@@ -53,7 +53,7 @@ async fn a_budget_that_covers_the_pods_is_told_with_those_that_are_ready() {
     cluster.change(BUDGET, |budget| budget["spec"]["selector"] = json!({ "matchLabels": { "app": "web" } }));
     assert_eq!(reading(&cluster, BUDGETS).await.value(), Some(&json!([])));
     cluster.objects.lock().unwrap().put(BUDGET, budget(1));
-    assert!(matches!(reading(&cluster, BUDGETS).await, Told::Gap { reason: Gap::Stale, .. }));
+    assert!(matches!(reading(&cluster, BUDGETS).await, Reading::Gap { reason: Gap::Stale, .. }));
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn what_may_not_be_read_is_a_gap_that_names_it() {
     ] {
         cluster.spoil(move |call| call.path.contains(plural), false, refusal());
         let reading = reading(&cluster, name).await;
-        assert!(matches!(&reading, Told::Gap { detail, .. } if detail.contains(kind)), "{reading:?}");
+        assert!(matches!(&reading, Reading::Gap { detail, .. } if detail.contains(kind)), "{reading:?}");
     }
     cluster.spoil(|call| call.path == WORKLOAD, false, Reply::status(500, "oops"));
     for name in [IDENTITY, RIVALS, BUDGETS, REFUSALS] {

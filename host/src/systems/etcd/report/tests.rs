@@ -24,14 +24,14 @@ fn platform(used: u64) -> PlatformReport {
         endpoints: endpoints(number),
         running: true,
         incarnation: "1".to_owned(),
-        domain: Told::default(),
-        marker: Told::default(),
+        domain: Reading::default(),
+        marker: Reading::default(),
     });
     let vacant = VacantSlot {
         slot: format!("e{}", used + 1).into(),
         endpoints: endpoints(used + 1),
-        domain: Told::default(),
-        marker: Told::default(),
+        domain: Reading::default(),
+        marker: Reading::default(),
     };
     PlatformReport {
         slots: source.tells(slots.collect()),
@@ -100,10 +100,10 @@ fn with_learner(name: &str) -> Survey {
     })
 }
 
-fn reason<T>(reading: &Told<T>) -> Option<Gap> {
+fn reason<T>(reading: &Reading<T>) -> Option<Gap> {
     match reading {
-        Told::Gap { reason, .. } => Some(reason.clone()),
-        Told::Value { .. } | Told::NotApplicable => None,
+        Reading::Gap { reason, .. } => Some(reason.clone()),
+        Reading::Value { .. } | Reading::NotApplicable => None,
     }
 }
 
@@ -172,7 +172,7 @@ fn finds_the_slot_of_each_member_by_its_peer_address() {
 #[test]
 fn gives_no_slot_to_a_member_whose_address_two_slots_claim() {
     let mut platform = platform(3);
-    if let Told::Value { value, .. } = &mut platform.slots {
+    if let Reading::Value { value, .. } = &mut platform.slots {
         value[1].endpoints = endpoints(1);
     }
     let report = assemble(&healthy(), &platform);
@@ -182,7 +182,7 @@ fn gives_no_slot_to_a_member_whose_address_two_slots_claim() {
 #[test]
 fn takes_the_uptime_that_a_majority_has() {
     let report = assemble(&healthy(), &platform(3));
-    let Told::Value { source, .. } = &report.epoch else { panic!("{:?}", report.epoch) };
+    let Reading::Value { source, .. } = &report.epoch else { panic!("{:?}", report.epoch) };
     assert_eq!((source.authority, source.observer_up_ms), (Authority::Consensus, 2000));
     assert_eq!(report.facts["confirmedBy"].value(), Some(&json!(["1", "2", "3"])));
 }
@@ -258,7 +258,7 @@ fn counts_a_silent_member_as_down_and_as_present() {
     silent(&mut survey.answers[2]);
     let report = assemble(&survey, &platform(3));
     let member = &members(&report)[2];
-    let Told::Value { value: false, source } = &member.alive else { panic!("{:?}", member.alive) };
+    let Reading::Value { value: false, source } = &member.alive else { panic!("{:?}", member.alive) };
     assert_eq!(source.authority, Authority::Survivors);
     assert_eq!(group(&report).min_ack.value(), Some(&2));
     let weights: Vec<_> =

@@ -19,10 +19,10 @@ fn placement(report: &SystemReport, name: &str) -> SystemPlacement {
     all.iter().find(|copy| *copy.member == *name).expect("a copy").clone()
 }
 
-fn detail<T: std::fmt::Debug>(told: &Told<T>) -> &str {
+fn detail<T: std::fmt::Debug>(told: &Reading<T>) -> &str {
     match told {
-        Told::Gap { detail, .. } => detail,
-        Told::Value { .. } | Told::NotApplicable => panic!("{told:?} is no gap"),
+        Reading::Gap { detail, .. } => detail,
+        Reading::Value { .. } | Reading::NotApplicable => panic!("{told:?} is no gap"),
     }
 }
 
