@@ -5,6 +5,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 export POSTGRES_EXAMPLE_HOME=${POSTGRES_EXAMPLE_HOME:-$PWD/.plimsoll/postgres-example}
+. "$here/../one-machine.sh"
+
 cd "$POSTGRES_EXAMPLE_HOME"
 # Standbys last: a primary that stops waits until they have everything.
 for slot in slots/*; do
@@ -13,8 +15,4 @@ done
 for slot in slots/*; do
   if [[ -d $slot/data ]]; then "$here/member" stop "${slot#slots/}"; fi
 done
-# Whoever holds the lock is the process in the file: an id that is used again by another program does not.
-if [[ -e prometheus.lock ]] && ! flock --shared --nonblock prometheus.lock true; then
-  kill "$(<prometheus.pid)"
-  flock --timeout 20 prometheus.lock true || echo "down.sh: Prometheus does not end" >&2
-fi
+stop_prometheus

@@ -19,6 +19,7 @@ pub use prometheus::{CollectError, Credentials, MAX_DEADLINE, Prometheus, Source
 pub use series::SeriesWatch;
 pub use taken::TakenAway;
 
+use crate::causes;
 use plimsoll_wire::snapshot::{Now, Signal, SignalState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,17 +58,6 @@ impl Moment {
     }
 }
 
-/// An error with everything that led to it, on one line.
-fn chain(error: &CollectError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
 /// All metric sources of the daemon's file, by name.
 ///
 /// Cloning is cheap, and clones share what is in flight: targets that ask the same question at the same time
@@ -101,7 +91,7 @@ impl Collector {
                     collector.sources.insert(name, source);
                 }
                 Err(error) => {
-                    collector.broken.insert(name, chain(&error));
+                    collector.broken.insert(name, causes::on_one_line(&error));
                     errors.push(error);
                 }
             }

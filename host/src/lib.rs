@@ -8,6 +8,7 @@
     allow(dead_code, unreachable_code)
 )]
 
+pub(crate) mod causes;
 pub mod config;
 pub mod disk;
 pub mod kubernetes;

@@ -23,7 +23,7 @@ pub fn identity(snapshot: &Snapshot) -> Fact<Identity> {
 /// What else changes its size.
 #[must_use]
 pub fn rivals(snapshot: &Snapshot) -> Fact<Vec<Rival>> {
-    read(snapshot, RIVALS, "a list of {kind, name}")
+    read(snapshot, RIVALS, "a list of {kind, name, remedy}")
 }
 
 /// How many members must stay healthy.
@@ -77,49 +77,12 @@ pub(crate) fn read<T: DeserializeOwned>(snapshot: &Snapshot, name: &str, shape: 
     }
 }
 
-/// What makes those who own the size of an object leave it alone: for each of them what it is and the very lines
-/// (`decisions.md` D25). None where nobody else owns it.
+/// Who owns the size of the object beside us, each with what makes it leave the size alone (`decisions.md` D25). None where
+/// nobody else owns it.
 #[must_use]
 pub fn owned_elsewhere(snapshot: &Snapshot) -> Option<String> {
     let known = identity(snapshot);
     let owners = &known.value()?.size_owners;
-    let told: Vec<String> = owners.iter().map(|owner| format!("{owner}: {}", remedy(owner))).collect();
-    (!told.is_empty()).then(|| format!("`spec.replicas` is also owned by {}", told.join("; ")))
-}
-
-/// Never just "take the line out": whoever applies a manifest without a line that it had sets the size to one.
-fn remedy(owner: &str) -> &'static str {
-    if owner.starts_with("argocd") {
-        "in its Application, `ignoreDifferences: [{group: apps, kind: StatefulSet, jsonPointers: [/spec/replicas]}]` with \
-         the sync option `RespectIgnoreDifferences=true`"
-    } else if owner.starts_with("kustomize") || owner.starts_with("flux") {
-        "in its Kustomization, `patches: [{target: {kind: StatefulSet}, patch: '[{\"op\": \"remove\", \"path\": \
-         \"/spec/replicas\"}]'}]`"
-    } else if owner.starts_with("helm") {
-        "keep the line in its chart and let it say what there is: `replicas: {{ dig \"spec\" \"replicas\" 3 (lookup \
-         \"apps/v1\" \"StatefulSet\" .Release.Namespace NAME) }}`"
-    } else if owner.starts_with("kubectl") {
-        "`kubectl apply edit-last-applied`, take `replicas` out there, and only then out of the manifest: without the first \
-         the next apply sets it to one"
-    } else {
-        "make it leave `replicas` as it finds it; to take the line out may set it to one"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_owner_of_the_size_is_told_with_the_lines_that_make_it_leave() {
-        for (owner, line) in [
-            ("argocd-controller", "ignoreDifferences"),
-            ("kustomize-controller", "/spec/replicas"),
-            ("helm", "lookup"),
-            ("kubectl-client-side-apply", "edit-last-applied"),
-            ("terraform", "may set it to one"),
-        ] {
-            assert!(remedy(owner).contains(line), "{owner}");
-        }
-    }
+    let told: Vec<String> = owners.iter().map(|owner| format!("{}: {}", owner.name, owner.remedy)).collect();
+    (!told.is_empty()).then(|| format!("the size is also owned by {}", told.join("; ")))
 }

@@ -3,6 +3,7 @@
 use crate::actuate::journal::{Entry, JournalError, JournalStore, Revision};
 use crate::actuate::{Membership, Permit};
 use crate::audit::AuditLog;
+use crate::causes;
 use crate::collect::{Collector, SignalDefinition, TakenAway};
 use crate::kubernetes::ApiServer;
 use crate::leadership::{Leadership, NOT_LEADING};
@@ -15,7 +16,7 @@ use crate::systems::System;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, StoreError};
 use plimsoll_core::observation::{Observation, PlatformReport, SystemReport};
 use plimsoll_wire::Snapshot;
-use plimsoll_wire::journal::{Intent, MembershipEffect, Outcome, Verb};
+use plimsoll_wire::journal::{Intent, Outcome, Verb};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Signal;
@@ -144,7 +145,7 @@ impl Executor {
         }
         loaded
             .map(|found| found.map(|(journal, revision)| (journal, revision.0)))
-            .map_err(|error| chain(&error))
+            .map_err(|error| causes::on_one_line(&error))
     }
 
     async fn observe(&self, direct: bool) -> Observation {
@@ -210,7 +211,7 @@ impl Executor {
                 (Body::Decision(_), Some(snapshot)) => audit.append_decision(record, &snapshot),
                 _ => audit.append(&record),
             };
-            appended.map(|_| audit.head()).map_err(|error| chain(&error))
+            appended.map(|_| audit.head()).map_err(|error| causes::on_one_line(&error))
         });
         let written = written.await;
         drop(turn);
@@ -244,8 +245,7 @@ impl Executor {
 
     /// Notes that a member went, or may have gone: the series that ended with it are not missed.
     fn note_taken(&self, verb: &Verb, outcome: &Outcome) {
-        let ends = matches!(verb.membership_effect(), MembershipEffect::Leaves | MembershipEffect::Ends);
-        if ends && !matches!(outcome, Outcome::Refused { .. }) {
+        if verb.ends() && !matches!(outcome, Outcome::Refused { .. }) {
             self.tools.taken_away.note(&self.key, self.tools.clock.now().wall_ms);
         }
     }
@@ -279,24 +279,13 @@ fn membership(system: &SystemReport) -> Option<Membership> {
 
 fn store_error(error: &JournalError) -> StoreError {
     match error {
-        JournalError::Conflict { .. } => StoreError::Conflict(chain(error)),
+        JournalError::Conflict { .. } => StoreError::Conflict(causes::on_one_line(error)),
         JournalError::UnknownFormat { .. }
         | JournalError::Unreadable { .. }
         | JournalError::NotDurable { .. }
         | JournalError::Unanswered { .. }
         | JournalError::Refused { .. }
         | JournalError::Held(_)
-        | JournalError::Stopping { .. } => StoreError::Failed(chain(error)),
+        | JournalError::Stopping { .. } => StoreError::Failed(causes::on_one_line(error)),
     }
-}
-
-/// An error with everything that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::access::{Access, AccessError, PersonsAccess, Way};
+use crate::causes;
 use hyper::body::Bytes;
 use hyper::{Request, Response};
 use kube_client::Config;
@@ -68,7 +69,7 @@ impl Client {
 
 /// What it means that there was no answer at all.
 fn of_transport(error: &kube_client::Error) -> Failure {
-    let message = chain(error);
+    let message = causes::on_one_line(error);
     let unauthenticated = matches!(error, kube_client::Error::Auth(_));
     let unconnected = if let kube_client::Error::Service(inner) = error {
         let inner = inner.downcast_ref::<hyper_util::client::legacy::Error>();
@@ -77,14 +78,4 @@ fn of_transport(error: &kube_client::Error) -> Failure {
         false
     };
     if unauthenticated || unconnected { Failure::not_sent(message) } else { Failure::unknown(message) }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

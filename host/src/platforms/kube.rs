@@ -8,6 +8,7 @@
 
 mod burial;
 mod reader;
+mod remedy;
 mod report;
 mod room;
 mod scale;

@@ -103,12 +103,6 @@ pub struct PlanState {
 }
 
 impl PlanState {
-    /// The leg that is under way.
-    #[must_use]
-    pub fn current(&self) -> Option<&Leg> {
-        self.legs.get(usize::try_from(self.leg).ok()?)
-    }
-
     /// Members before and after the whole plan; none where it changes something else.
     #[must_use]
     pub fn members_leg(&self) -> Option<(u32, u32)> {

@@ -35,9 +35,20 @@ pub struct Refusal {
 pub struct Identity {
     /// The platform's own id of it: another object of the same name has another one.
     pub uid: String,
-    /// Whoever owns its size beside us, by the name that they give themselves.
+    /// Who owns its size beside us, each once.
     #[serde(default)]
-    pub size_owners: BTreeSet<String>,
+    pub size_owners: BTreeSet<SizeOwner>,
+}
+
+/// Another writer of an object's size.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SizeOwner {
+    /// The name that it gives itself.
+    pub name: String,
+    /// How people make it leave the size alone, in the platform's words.
+    pub remedy: String,
 }
 
 /// Something else that changes the size of the very same object.
@@ -49,6 +60,8 @@ pub struct Rival {
     pub kind: String,
     /// What it is called.
     pub name: String,
+    /// How people take it away, in the platform's words.
+    pub remedy: String,
 }
 
 /// How many members must stay healthy, by the word of an owner of the platform (a `PodDisruptionBudget`).

@@ -21,8 +21,8 @@ pub(super) fn bars(
     to: Option<u32>,
 ) -> Option<String> {
     let attempt = memory.attempt.as_ref().filter(|attempt| attempt.given_up > 0)?;
-    let is_same =
-        attempt_of(from, to).is_some_and(|leg| attempt.legs == [leg]) && attempt.places == places(snapshot);
+    let leg = from.zip(to).map(|(from, to)| Leg::members(from, to));
+    let is_same = leg.is_some_and(|leg| attempt.legs == [leg]) && attempt.places == places(snapshot);
     let left_ms = wait_ms(attempt.given_up).saturating_sub(since(&attempt.at, now));
     (is_same && left_ms > 0).then(|| {
         let times =
@@ -33,10 +33,6 @@ pub(super) fn bars(
             left_ms.div_ceil(1_000)
         )
     })
-}
-
-fn attempt_of(from: Option<u32>, to: Option<u32>) -> Option<Leg> {
-    Some(Leg::members(from?, to?))
 }
 
 fn wait_ms(given_up: u32) -> u64 {

@@ -11,7 +11,7 @@ use crate::change::Moment;
 use crate::groups::called;
 use crate::quorum;
 use crate::snapshot;
-use plimsoll_wire::fact::{Authority, Fact};
+use plimsoll_wire::fact::{Authority, Fact, Known};
 use plimsoll_wire::journal::{PlatformVerb, Verb};
 use plimsoll_wire::profile::{Evidence, Topic};
 use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
@@ -218,28 +218,32 @@ fn settled(case: &Case) -> Finding {
     if !ends_member(case) || !case.profile.moves_data() {
         return Finding::Pass;
     }
-    let safety = &case.snapshot.safety;
     for member in case.members().iter().filter(|member| case.is_subject(member)) {
         let Some(known) = member.hosted.known() else {
             return Finding::unknown(format!("what {} holds", label(member)));
         };
-        if known.stable_ms < safety.hold_ms || known.reads < safety.observations {
-            return Finding::broken(
-                format!(
-                    "{} has been empty for {} ms in {} reads",
-                    label(member),
-                    known.stable_ms,
-                    known.reads
-                ),
-                format!("it must stay so for {} ms and {} reads", safety.hold_ms, safety.observations),
-            );
+        let stood = has_stood(case, known, &format!("{} has been empty", label(member)));
+        if stood != Finding::Pass {
+            return stood;
         }
-        if known.observer_up_ms < safety.warmup_ms {
-            return Finding::broken(
-                format!("{} has been up for {} ms only", known.observer, known.observer_up_ms),
-                format!("an observer counts after {} ms", safety.warmup_ms),
-            );
-        }
+    }
+    Finding::Pass
+}
+
+/// Whether what is known has been so for long enough, in the eyes of somebody who has been there for long enough.
+fn has_stood<T>(case: &Case, known: &Known<T>, what: &str) -> Finding {
+    let safety = &case.snapshot.safety;
+    if known.stable_ms < safety.hold_ms || known.reads < safety.observations {
+        return Finding::broken(
+            format!("{what} for {} ms in {} reads", known.stable_ms, known.reads),
+            format!("it must stay so for {} ms and {} reads", safety.hold_ms, safety.observations),
+        );
+    }
+    if known.observer_up_ms < safety.warmup_ms {
+        return Finding::broken(
+            format!("{} has been up for {} ms only", known.observer, known.observer_up_ms),
+            format!("an observer counts after {} ms", safety.warmup_ms),
+        );
     }
     Finding::Pass
 }

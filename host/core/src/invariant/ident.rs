@@ -255,11 +255,8 @@ fn no_rival(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let told = rivals.iter().map(|rival| format!("{} {}", rival.kind, rival.name));
-    Finding::broken(
-        format!("{} scales the workload too", listed(told, ", ")),
-        "let it scale the StatefulAutoscaler (`externalWish: true`) instead, or take it away; what controls the workload \
-         itself belongs into `targetRef`",
-    )
+    let remedies = rivals.iter().map(|rival| rival.remedy.clone());
+    Finding::broken(format!("{} scales the workload too", listed(told, ", ")), listed(remedies, "; "))
 }
 
 fn victim(case: &Case) -> Finding {

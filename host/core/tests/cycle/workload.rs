@@ -39,7 +39,8 @@ fn rules(judgement: &Judgement) -> Vec<&str> {
 #[test]
 fn another_autoscaler_on_the_workload_bars_both_directions_and_so_does_not_knowing() {
     let at_rest = base("quorum-at-rest.json");
-    let rival = known(json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }]));
+    let rival =
+        known(json!([{ "kind": "HorizontalPodAutoscaler", "name": "web", "remedy": "take it away" }]));
     let forbidden = json!({ "state": "unknown", "reason": { "kind": "error" }, "detail": "forbidden" });
     for to in [3, 7] {
         let change = Change::Wish {
@@ -51,6 +52,10 @@ fn another_autoscaler_on_the_workload_bars_both_directions_and_so_does_not_knowi
         assert!(!rules(&none).contains(&"IDENT-5"), "{none:?}");
         let some = judged(&change, &with(&at_rest, RIVALS, rival.clone()));
         assert_eq!((some.verdict, rules(&some).contains(&"IDENT-5")), (Verdict::Deny, true), "{some:?}");
+        assert!(
+            some.violations.iter().any(|one| one.hint == "take it away"),
+            "in the platform's words: {some:?}"
+        );
         let unknown = judged(&change, &with(&at_rest, RIVALS, forbidden.clone()));
         let says = |judgement: &Judgement| {
             let first = &judgement.violations[0];

@@ -1,13 +1,13 @@
 //! The bounded request: deadline, cap on the body, no redirects, no retries.
 
 use super::config::{CollectError, Credentials, SourceConfig};
+use crate::causes;
 use crate::collect::definition::Question;
 use crate::collect::judge::{Answer, Failure, Reply};
 use base64::Engine;
 use prometheus_http_query::{Client, Error as QueryError};
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Response};
-use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -171,7 +171,7 @@ impl Transport {
         if error.is_timeout() {
             return (Failure::Deadline, self.shown_deadline());
         }
-        let is_garbage = chain(error)
+        let is_garbage = causes::chain(error)
             .filter_map(|error| error.downcast_ref::<hyper::Error>())
             .any(|error| error.is_parse() || error.is_parse_too_large());
         (if is_garbage { Failure::NotHttp } else { Failure::Closed }, cause)
@@ -213,14 +213,10 @@ fn date_ms(headers: &HeaderMap) -> Option<i64> {
 /// The last error of a chain, which names what the operating system or the library met. The outer ones repeat
 /// the URL.
 fn root_cause(error: &reqwest::Error) -> String {
-    match chain(error).skip(1).last() {
+    match causes::chain(error).skip(1).last() {
         Some(cause) => cause.to_string(),
         None => "no cause given".to_owned(),
     }
-}
-
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 async fn read_secret(path: &Path) -> Result<String, String> {

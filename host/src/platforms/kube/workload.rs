@@ -3,7 +3,7 @@
 
 use super::report::Seen;
 use super::scaled::Scaled;
-use super::{room, scale};
+use super::{remedy, room, scale};
 use crate::kubernetes::{Scalable, managed};
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,7 +11,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use plimsoll_core::observation::{Reading, Source};
 use plimsoll_wire::fact::Gap;
-use plimsoll_wire::workload::{BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, ROOM, Refusal, Rival};
+use plimsoll_wire::workload::{
+    BUDGETS, Budget, IDENTITY, Identity, REFUSALS, RIVALS, ROOM, Refusal, Rival, SizeOwner,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,10 +70,11 @@ fn tell<T: Serialize>(source: &Source, value: &T) -> Reading<Value> {
 }
 
 /// Who owns the size beside us.
-fn size_owners(scaled: &Scaled) -> BTreeSet<String> {
+fn size_owners(scaled: &Scaled) -> BTreeSet<SizeOwner> {
     let path: Vec<&str> = scaled.kind.replicas_path.iter().map(String::as_str).collect();
-    let owners = managed::owners(&scaled.object, &path);
-    owners.into_iter().map(|owner| owner.manager).filter(|manager| manager != managed::OURS).collect()
+    let others = managed::owners(&scaled.object, &path).into_iter().map(|owner| owner.manager);
+    let others = others.filter(|manager| manager != managed::OURS);
+    others.map(|name| SizeOwner { remedy: remedy::of_owner(&name).to_owned(), name }).collect()
 }
 
 /// The autoscalers that scale this very workload, or the StatefulSet behind it, and what else sets the size of a StatefulSet
@@ -94,12 +97,17 @@ fn rivals(seen: &Seen, autoscalers: &[HorizontalPodAutoscaler]) -> Vec<Rival> {
     let rival = |autoscaler: &HorizontalPodAutoscaler| Rival {
         kind: "HorizontalPodAutoscaler".to_owned(),
         name: autoscaler.metadata.name.clone().unwrap_or_default(),
+        remedy: remedy::OF_AUTOSCALER.to_owned(),
     };
     let mut rivals: Vec<Rival> = autoscalers.iter().filter(is_ours).map(rival).collect();
     let owners = scaled.set.metadata.owner_references.as_deref().unwrap_or_default();
     let is_rival = |owner: &&OwnerReference| scaled.kind.is_stateful_set() && owner.controller == Some(true);
     let controllers = owners.iter().filter(is_rival);
-    rivals.extend(controllers.map(|owner| Rival { kind: owner.kind.clone(), name: owner.name.clone() }));
+    rivals.extend(controllers.map(|owner| Rival {
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
+        remedy: remedy::OF_CONTROLLER.to_owned(),
+    }));
     rivals.sort();
     rivals
 }

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::groups::{self, called};
 use crate::invariant::Finding;
 use crate::quorum::is_alive;
-use plimsoll_wire::fact::{Authority, Known};
+use plimsoll_wire::fact::Authority;
 use plimsoll_wire::snapshot::{Group, Placement, PlacementState};
 
 /// Whether another live member holds each group whole that the member holds, and whether those that are left can confirm.
@@ -60,36 +60,11 @@ pub(super) fn settled(case: &Case) -> Finding {
     };
     for group in groups::all(case.snapshot).iter().filter(holds) {
         let Some(placements) = group.placements.known() else { continue };
-        match doubt(case, placements) {
-            Finding::Broken { detail, hint } => {
-                let detail = format!("{}: {detail}", called(group));
-                return Finding::Broken { detail, hint };
-            }
-            other @ (Finding::Unknown { .. } | Finding::Silent { .. } | Finding::Clamp { .. }) => {
-                return other;
-            }
-            Finding::Pass => {}
+        let what = format!("{}: who holds it has been the same", called(group));
+        let stood = super::has_stood(case, placements, &what);
+        if stood != Finding::Pass {
+            return stood;
         }
-    }
-    Finding::Pass
-}
-
-fn doubt(case: &Case, placements: &Known<Vec<Placement>>) -> Finding {
-    let safety = &case.snapshot.safety;
-    if placements.stable_ms < safety.hold_ms || placements.reads < safety.observations {
-        return Finding::broken(
-            format!(
-                "who holds it has been the same for {} ms in {} reads",
-                placements.stable_ms, placements.reads
-            ),
-            format!("it must stay so for {} ms and {} reads", safety.hold_ms, safety.observations),
-        );
-    }
-    if placements.observer_up_ms < safety.warmup_ms {
-        return Finding::broken(
-            format!("{} has been up for {} ms only", placements.observer, placements.observer_up_ms),
-            format!("an observer counts after {} ms", safety.warmup_ms),
-        );
     }
     Finding::Pass
 }

@@ -154,7 +154,9 @@ async fn a_statefulset_with_a_controller_of_its_own_is_not_scaled_past_it() {
     };
     let kube = Kube::new(cluster.kube.server.clone(), config);
     let rivals = kube.read(true).await.facts[RIVALS].clone();
-    assert_eq!(rivals.value(), Some(&json!([{ "kind": "Database", "name": "the-db" }])));
+    let remedy = "name in `targetRef` what controls the StatefulSet, in its place";
+    let wanted = json!([{ "kind": "Database", "name": "the-db", "remedy": remedy }]);
+    assert_eq!(rivals.value(), Some(&wanted));
 }
 
 #[tokio::test]

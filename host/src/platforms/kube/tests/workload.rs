@@ -25,18 +25,30 @@ async fn reading(cluster: &Cluster, name: &str) -> Reading<Value> {
     cluster.kube.read(true).await.facts[name].clone()
 }
 
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap()
+}
+
 #[tokio::test]
 async fn an_autoscaler_of_this_very_workload_is_a_rival_and_another_is_none() {
     let cluster = Cluster::new().await;
     assert_eq!(reading(&cluster, RIVALS).await.value(), Some(&json!([])));
     for (kind, version, rivals) in [
-        ("StatefulSet", "apps/v1", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
-        ("StatefulSet", "", json!([{ "kind": "HorizontalPodAutoscaler", "name": "web" }])),
+        ("StatefulSet", "apps/v1", json!(["HorizontalPodAutoscaler web"])),
+        ("StatefulSet", "", json!(["HorizontalPodAutoscaler web"])),
         ("StatefulSet", "apps.example/v1", json!([])),
         ("StatefulAutoscaler", "plimsoll.dev/v1alpha1", json!([])),
     ] {
         cluster.objects.lock().unwrap().put(AUTOSCALER, autoscaler(kind, version));
-        assert_eq!(reading(&cluster, RIVALS).await.value(), Some(&rivals), "{kind} {version}");
+        let found = reading(&cluster, RIVALS).await.value().unwrap().clone();
+        let found = found.as_array().unwrap().iter();
+        let told: Vec<_> =
+            found.clone().map(|rival| format!("{} {}", text(rival, "kind"), text(rival, "name"))).collect();
+        assert_eq!(json!(told), rivals, "{kind} {version}");
+        assert!(
+            found.clone().all(|rival| text(rival, "remedy").contains("externalWish")),
+            "{kind} {version}"
+        );
     }
 }
 
@@ -81,8 +93,11 @@ async fn whoever_owns_the_size_beside_us_is_named() {
     cluster.change(WORKLOAD, |object| {
         object["metadata"]["managedFields"] = json!([owns("plimsoll"), owns("argocd-controller")]);
     });
-    let wanted = json!({ "uid": "workload", "sizeOwners": ["argocd-controller"] });
-    assert_eq!(reading(&cluster, IDENTITY).await.value(), Some(&wanted));
+    let identity = reading(&cluster, IDENTITY).await.value().unwrap().clone();
+    let owners = identity["sizeOwners"].as_array().unwrap();
+    assert_eq!((&identity["uid"], owners.len()), (&json!("workload"), 1), "{identity}");
+    assert_eq!(owners[0]["name"], "argocd-controller");
+    assert!(owners[0]["remedy"].as_str().unwrap().contains("ignoreDifferences"), "{identity}");
 }
 
 /// What would be refused, as `verb: why`.
