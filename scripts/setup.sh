@@ -28,6 +28,8 @@ if [ "$what" = test ]; then
     # Its programs are not in the path: Debian keeps one set for each version.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
     need prometheus-postgres-exporter prometheus-postgres-exporter
+    # A cluster is made of its servers by the tests; `redis-cli` comes with it.
+    need redis-server redis-server
     need prometheus prometheus
     need jq jq
     need openssl openssl

@@ -3,9 +3,13 @@
 //!
 //! One more system is a folder here and a line in [`KINDS`]: documents, schema, assembly and `set-aside` walk that table.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod address;
 pub mod connection;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod metered;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod sim;
@@ -82,6 +86,11 @@ pub struct Kind {
 
 /// A system's settings of its own, read and checked: what a driver is opened from.
 pub trait Settings: Alike + fmt::Debug + Send + Sync {
+    /// The profile of the kind as these settings have it, such as how many members make a unit.
+    fn profile(&self, of_the_kind: Profile) -> Profile {
+        of_the_kind
+    }
+
     /// The driver for a target; it connects when it is used.
     ///
     /// # Errors

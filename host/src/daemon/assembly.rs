@@ -101,7 +101,7 @@ pub fn collector(daemon: &DaemonConfig) -> Collector {
 /// When the profile of its system has a flaw on its platform.
 pub fn spec(target: &TargetConfig, wall_ms: i64) -> anyhow::Result<Spec> {
     let (system, platform) = (target.system.kind, target.platform.kind);
-    let profile = profile::compose(&(system.profile)(), &platform.part);
+    let profile = profile::compose(&target.system.settings.profile((system.profile)()), &platform.part);
     let profile = profile.map_err(|flaws| anyhow!("the profile of {}: {}", system.word, flaws.join("; ")))?;
     Ok(Spec {
         key: Arc::from(target.key.to_string()),

@@ -2,8 +2,11 @@
 //! a target's document (D12).
 
 use anyhow::Context as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one member may take to answer, where the owner says nothing. Well below the shortest step of the loop, well
@@ -99,6 +102,35 @@ impl Connection {
         };
         Ok(Some(Pems { ca: read("caFile", ca)?, identity }))
     }
+
+    /// What TLS is set up with; none where TLS is not used. The files are read at each use.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or does not hold what it should.
+    pub fn tls(&self) -> anyhow::Result<Option<rustls::ClientConfig>> {
+        self.pems()?.as_ref().map(tls).transpose()
+    }
+}
+
+fn tls(pems: &Pems) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(&pems.ca).context("`caFile`")? {
+        roots.add(certificate).context("`caFile`")?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let Some((chain, key)) = &pems.identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(chain).context("`certFile`")?;
+    let key = PrivateKeyDer::from_pem_slice(key).context("`keyFile`")?;
+    Ok(builder.with_client_auth_cert(chain, key)?)
+}
+
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!found.is_empty(), "it holds no certificate");
+    Ok(found)
 }
 
 fn reading(key: &str, path: &Path) -> String {

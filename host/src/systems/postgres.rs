@@ -14,7 +14,6 @@ mod conninfo;
 mod fixture;
 mod handover;
 mod lsn;
-mod metered;
 mod names;
 mod profile;
 mod reading;
@@ -35,7 +34,7 @@ use plimsoll_core::observation::{PlatformReport, SystemReport};
 use plimsoll_wire::journal::{Outcome, SystemVerb};
 use std::sync::Arc;
 use std::time::Duration;
-use survey::{Answer, Endpoint, Survey};
+use survey::{Answer, Survey, client};
 use tokio::time::Instant;
 
 /// The word for it in documents.
@@ -189,7 +188,7 @@ impl Postgres {
             let access = self.access.clone();
             let (place, endpoints) = (slot.slot.clone(), slot.endpoints.clone());
             asked.spawn(async move {
-                let reading = match Endpoint::of(&endpoints) {
+                let reading = match client(&endpoints) {
                     Ok(at) => session::read(&access, &at).await,
                     Err(why) => Err(why),
                 };

@@ -4,8 +4,9 @@ use super::handover::{self, Handover, Release};
 use super::names::SyncSet;
 use super::report::{GROUP, debt_kind};
 use super::statement::{self, Guard};
-use super::survey::{Endpoint, Survey, name_of};
+use super::survey::{Survey, client, name_of};
 use super::view::{Cluster, Member, Part, conclude};
+use crate::systems::address::Endpoint;
 use plimsoll_core::observation::PlatformReport;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
 
@@ -86,7 +87,7 @@ struct Calls<'a> {
 impl<'a> Calls<'a> {
     fn new(cluster: &'a Cluster<'a>, platform: &'a PlatformReport) -> Result<Self, String> {
         let guard = Guard::Primary { system: cluster.system.to_owned(), timeline: cluster.primary.timeline };
-        Ok(Self { cluster, platform, primary: Endpoint::of(cluster.primary.endpoints)?, guard })
+        Ok(Self { cluster, platform, primary: client(cluster.primary.endpoints)?, guard })
     }
 
     fn to_primary(&self, statement: String) -> Decision {
@@ -213,16 +214,14 @@ impl<'a> Calls<'a> {
         };
         match &owed.on {
             None => self.to_primary(statement::drop_slot(name, &self.guard)),
-            Some(standby) => {
-                match self.cluster.member(standby).map(|member| Endpoint::of(member.endpoints)) {
-                    Some(Ok(at)) => {
-                        let guard = Guard::Standby { system: self.cluster.system.to_owned() };
-                        Decision::Send { at, statement: statement::drop_slot(name, &guard) }
-                    }
-                    Some(Err(why)) => refuse(why),
-                    None => refuse(format!("{standby} is no member")),
+            Some(standby) => match self.cluster.member(standby).map(|member| client(member.endpoints)) {
+                Some(Ok(at)) => {
+                    let guard = Guard::Standby { system: self.cluster.system.to_owned() };
+                    Decision::Send { at, statement: statement::drop_slot(name, &guard) }
                 }
-            }
+                Some(Err(why)) => refuse(why),
+                None => refuse(format!("{standby} is no member")),
+            },
         }
     }
 }

@@ -12,8 +12,9 @@
 use super::cascade;
 use super::conninfo;
 use super::statement::Guard;
-use super::survey::{Endpoint, peer};
+use super::survey::{client, peer};
 use super::view::{Cluster, Member, Part};
+use crate::systems::address::Endpoint;
 
 /// A hand-over that may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub(super) fn prepare(
         cluster.members.iter().filter(|member| matches!(member.part, Part::Standby(_)) && member.name != to);
     let others = followers.map(|member| follows(member, &address)).collect::<Result<Vec<_>, _>>()?;
     let mut release = release(cluster, primary, guard)?;
-    let at = Endpoint::of(successor.endpoints)?;
+    let at = client(successor.endpoints)?;
     // What this hand-over is about to make and to change goes back with it.
     let back = peer(from.endpoints)?;
     for other in &others {
@@ -162,7 +163,7 @@ fn follows(member: &Member, address: &(String, u16)) -> Result<Other, String> {
     };
     let (host, port) = address;
     let conninfo = conninfo::retarget(old, host, *port).map_err(|why| format!("{name}: {why}"))?;
-    Ok(Other { name: name.clone(), at: Endpoint::of(member.endpoints)?, conninfo })
+    Ok(Other { name: name.clone(), at: client(member.endpoints)?, conninfo })
 }
 
 /// What lets a fenced primary take writes again.
@@ -179,7 +180,7 @@ pub(super) fn release(cluster: &Cluster, primary: &Endpoint, guard: &Guard) -> R
         }
         for keep in reading.keeps.iter().filter(|keep| keep.physical && cluster.member(&keep.name).is_some())
         {
-            release.slots.push((Endpoint::of(member.endpoints)?, keep.name.clone()));
+            release.slots.push((client(member.endpoints)?, keep.name.clone()));
         }
     }
     Ok(release)

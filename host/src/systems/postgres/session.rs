@@ -1,16 +1,11 @@
 //! Talking to one server: a connection with bounds, statements, and what an answer means.
 
 use super::Access;
-use super::metered::Metered;
 use super::reading::{self, Answers, Row, Side};
 use super::statement::{self, Guard};
-use super::survey::Endpoint;
-use crate::systems::connection::Pems;
-use anyhow::Context as _;
+use crate::systems::address::Endpoint;
+use crate::systems::metered::Metered;
 use plimsoll_wire::journal::Outcome;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -213,14 +208,14 @@ fn clipped(text: &str) -> String {
 }
 
 async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, tokio::task::JoinHandle<()>)> {
-    let pems = access.connection.pems()?;
+    let tls = access.connection.tls()?;
     let mut settings = tokio_postgres::Config::new();
     settings.dbname(&access.settings.database).application_name("plimsoll").options(OPTIONS);
     match &access.connection.login {
         None => settings.user(&access.settings.role),
         Some(login) => {
             anyhow::ensure!(
-                pems.is_some() || is_loopback(&at.host),
+                tls.is_some() || is_loopback(&at.host),
                 "`passwordFile` needs `caFile`: without TLS, whoever answers at {} could ask for the password in the clear",
                 at.host
             );
@@ -231,9 +226,9 @@ async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, toki
     stream.set_nodelay(true)?;
     let stream = Metered::new(stream, MOST_BYTES);
     let plain = |error: Error| anyhow::anyhow!(words(&error));
-    if let Some(pems) = pems {
+    if let Some(tls) = tls {
         let name = at.server_name.as_deref().unwrap_or(&at.host);
-        let mut tls = MakeRustlsConnect::new(tls(&pems)?);
+        let mut tls = MakeRustlsConnect::new(tls);
         let tls = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, name)?;
         settings.ssl_mode(SslMode::Require);
         let (client, connection) = settings.connect_raw(stream, tls).await.map_err(plain)?;
@@ -246,25 +241,4 @@ async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, toki
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn tls(pems: &Pems) -> anyhow::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(&pems.ca).context("`caFile`")? {
-        roots.add(certificate).context("`caFile`")?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    let Some((chain, key)) = &pems.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates(chain).context("`certFile`")?;
-    let key = PrivateKeyDer::from_pem_slice(key).context("`keyFile`")?;
-    Ok(builder.with_client_auth_cert(chain, key)?)
-}
-
-fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
-    anyhow::ensure!(!found.is_empty(), "it holds no certificate");
-    Ok(found)
 }
