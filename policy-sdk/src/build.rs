@@ -41,6 +41,7 @@ pub fn snapshot() -> Builder {
         vacant: known(Vec::new()),
         groups: known(Vec::new()),
         operations: known(Vec::new()),
+        shards: Fact::NotApplicable,
         debts: known(Vec::new()),
         history: History::default(),
         plan: None,

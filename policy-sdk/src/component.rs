@@ -3,6 +3,7 @@
 
 use crate::{Level, Policy, ask, refusal};
 use plimsoll_wire as wire;
+use plimsoll_wire::shards::{Scheme, ShardMap};
 use plimsoll_wire::size::{Bounds, Each, Leg, Observed};
 use plimsoll_wire::snapshot as snap;
 use std::collections::BTreeMap;
@@ -145,6 +146,7 @@ fact!(fact_vacancies, FactVacancies, Vec<snap::Vacancy>, each(vacancy));
 fact!(fact_groups, FactGroups, Vec<snap::Group>, each(group));
 fact!(fact_operations, FactOperations, Vec<snap::Operation>, each(operation));
 fact!(fact_debts, FactDebts, Vec<snap::Debt>, each(debt));
+fact!(fact_shards, FactShards, ShardMap, shards);
 
 fn fact_json(fact: wit::FactJson) -> Result<wire::Fact<serde_json::Value>, serde_json::Error> {
     Ok(match fact {
@@ -173,6 +175,7 @@ fn snapshot(from: Snapshot) -> Result<wire::Snapshot, serde_json::Error> {
         members: fact_members(from.members),
         vacant: fact_vacancies(from.vacant),
         groups: fact_groups(from.groups),
+        shards: fact_shards(from.shards),
         operations: fact_operations(from.operations),
         debts: fact_debts(from.debts),
         history: history(from.history)?,
@@ -287,6 +290,22 @@ fn hosted(from: wit::Hosted) -> snap::Hosted {
         moving: from.moving,
         open_writes: from.open_writes,
         failed_moves: from.failed_moves,
+        due: from.due,
+    }
+}
+
+fn shards(from: wit::ShardMap) -> ShardMap {
+    let scheme = match from.scheme {
+        wit::ShardScheme::FixedSlots => Scheme::FixedSlots,
+        wit::ShardScheme::Partitions => Scheme::Partitions,
+    };
+    ShardMap {
+        scheme,
+        count: from.count,
+        covered: from.covered,
+        open: from.open,
+        owners: from.owners,
+        least_owners: from.least_owners,
     }
 }
 

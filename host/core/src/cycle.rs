@@ -12,6 +12,7 @@ mod ends;
 mod event;
 mod ghost;
 mod heads;
+mod headway;
 mod rest;
 mod role;
 mod spec;
@@ -113,6 +114,8 @@ pub struct State {
     /// What the world has refused, when, and in which words.
     refused_at: Option<(u64, plimsoll_wire::journal::Verb, String)>,
     applied_at: Option<(u64, plimsoll_wire::journal::Verb)>,
+    /// The least that the unit under way ever had left to move.
+    least: Option<headway::Least>,
     /// Since when the judge has denied the next step of a plan that can still be taken back.
     denied_since: Option<u64>,
     /// What the policies said, while what they saw is read again past every cache.
@@ -159,6 +162,7 @@ impl State {
             waiting_for: String::new(),
             refused_at: None,
             applied_at: None,
+            least: None,
             denied_since: None,
             unconfirmed: None,
             outside: None,

@@ -145,6 +145,7 @@ pub fn describe(verb: &Verb) -> String {
         Verb::System(SystemVerb::Register { slot, .. }) => {
             format!("register a new member for {slot}, without a vote")
         }
+        Verb::System(SystemVerb::Admit { slot, .. }) => format!("let {slot} into the membership"),
         Verb::Platform(PlatformVerb::Start { slot, size_after, .. }) => {
             format!("start {slot}, making {}", count(size_after, "member"))
         }
@@ -167,6 +168,9 @@ pub fn describe(verb: &Verb) -> String {
             format!("stop {slot}, leaving {}", count(size_after, "member"))
         }
         Verb::System(SystemVerb::Rebalance) => "spread the data".to_owned(),
+        Verb::System(SystemVerb::Spread { onto }) => {
+            format!("move the next part of the data onto {}", onto.join(", "))
+        }
         Verb::System(SystemVerb::PayDebt { member, kind }) => {
             format!("pay the debt {kind} of member {member}")
         }

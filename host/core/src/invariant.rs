@@ -13,6 +13,7 @@ pub mod lead;
 pub mod mutex;
 pub mod quorum;
 pub mod red;
+pub mod shard;
 pub mod step;
 
 use crate::case::Case;
@@ -190,6 +191,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         health::FAMILY,
         step::FAMILY,
         floor::FAMILY,
+        shard::FAMILY,
     ]
     .into_iter()
     .flatten()

@@ -2,6 +2,7 @@
 
 use plimsoll_wire::fact::{Authority, Gap};
 use plimsoll_wire::journal::Join;
+use plimsoll_wire::shards::ShardMap;
 use plimsoll_wire::snapshot::{
     Debt, Endpoints, Generation, GroupKind, GroupModel, Hosted, Lifecycle, Marker, Now, Operation,
     PlacementState, Role, Signal,
@@ -169,6 +170,8 @@ pub struct SystemReport {
     pub members: Reading<Vec<SystemMember>>,
     /// All groups that the system has.
     pub groups: Reading<Vec<SystemGroup>>,
+    /// How its data is divided among owners, as all members that were asked see it. Where they do not agree it is a gap.
+    pub shards: Reading<ShardMap>,
     /// What it is doing.
     pub operations: Reading<Vec<Operation>>,
     /// What it still keeps for members that came or went.

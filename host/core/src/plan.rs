@@ -3,9 +3,10 @@
 pub mod preview;
 pub mod progress;
 pub mod together;
+pub mod unit;
 
 use crate::change::Direction;
-use crate::snapshot::{is_unlisted, order};
+use crate::snapshot::{is_empty, is_unlisted, order};
 use crate::step;
 use crate::workload;
 use plimsoll_wire::Safety;
@@ -116,8 +117,8 @@ pub fn subject_of(member: &Member) -> Subject {
     }
 }
 
-/// Who would go, first to go first: the dead and what never joined, then followers before leaders, then from the fullest domain, then
-/// the highest ordinal. Where the platform chooses, its choice.
+/// Who would go, first to go first: the dead and what never joined, then what holds nothing, then followers before leaders, then from the fullest domain, then
+/// the highest ordinal. The members of one unit follow each other. Where the platform chooses, its choice.
 #[must_use]
 pub fn victims(snapshot: &Snapshot, count: u32) -> Vec<Subject> {
     let profile = &*snapshot.profile;
@@ -125,19 +126,24 @@ pub fn victims(snapshot: &Snapshot, count: u32) -> Vec<Subject> {
     let mut crowding = crowding(&left);
     let leaders = leaders(snapshot);
     let mut chosen = Vec::new();
-    for _ in 0..count {
-        let next = left
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, member)| rank(&leaders, profile, member, &crowding))
-            .map(|(index, _)| index);
-        let Some(index) = next else { break };
-        let member = left.remove(index);
-        if let Some(others) = domain(member).and_then(|domain| crowding.get_mut(domain)) {
-            *others -= 1;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    while chosen.len() < count {
+        let next = left.iter().max_by_key(|member| rank(&leaders, profile, member, &crowding));
+        let Some(next) = next.copied() else { break };
+        let unit = match profile.victim {
+            Victim::Named => unit::of(snapshot, next),
+            Victim::HighestOrdinal => vec![next],
+        };
+        for member in unit {
+            let Some(at) = left.iter().position(|one| std::ptr::eq(*one, member)) else { continue };
+            left.remove(at);
+            if let Some(others) = domain(member).and_then(|domain| crowding.get_mut(domain)) {
+                *others -= 1;
+            }
+            chosen.push(subject_of(member));
         }
-        chosen.push(subject_of(member));
     }
+    chosen.truncate(count);
     chosen
 }
 
@@ -161,7 +167,7 @@ fn domain(member: &Member) -> Option<&str> {
     member.domain.value().map(|path| path.split('/').next().unwrap_or_default())
 }
 
-type Rank<'a> = (bool, bool, usize, (bool, &'a str, u64, &'a str), Option<&'a Arc<str>>);
+type Rank<'a> = (bool, bool, bool, usize, (bool, &'a str, u64, &'a str), Option<&'a Arc<str>>);
 
 fn rank<'a>(
     leaders: &BTreeSet<&str>,
@@ -174,13 +180,15 @@ fn rank<'a>(
     place.0 = !place.0;
     let id = member.id.value();
     match profile.victim {
-        Victim::HighestOrdinal => (false, false, 0, place, id),
+        Victim::HighestOrdinal => (false, false, false, 0, place, id),
         Victim::Named => {
             // What never joined holds nothing at all.
             let dead = member.alive.value() == Some(&false) || is_unlisted(member);
             let crowd = domain(member).and_then(|domain| crowding.get(domain).copied()).unwrap_or(0);
             let follows = id.is_none_or(|id| !leaders.contains(&**id));
-            (dead, follows, crowd, place, id)
+            // A plan that was given up in the middle of a unit leaves members behind to which nothing was moved yet.
+            let idle = profile.moves_data() && member.hosted.value().is_some_and(is_empty);
+            (dead, idle, follows, crowd, place, id)
         }
     }
 }

@@ -185,6 +185,7 @@ pub fn etcd() -> Profile {
             Topic::Network,
             // Its settings are those that it was started with.
             Topic::Pending,
+            Topic::Shards,
         ]),
     }
 }
@@ -221,7 +222,7 @@ pub fn sim_sharded() -> Profile {
                 step(step::PAY_DEBTS),
             ],
         ),
-        absent: BTreeSet::from([Topic::ConfigVersion, Topic::JointConfig]),
+        absent: BTreeSet::from([Topic::ConfigVersion, Topic::JointConfig, Topic::Shards]),
         ..etcd()
     }
 }

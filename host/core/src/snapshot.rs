@@ -14,7 +14,9 @@ use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{JOIN, PlanState};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::size::Observed;
-use plimsoll_wire::snapshot::{History, Lifecycle, Member, Now, Operation, Snapshot, Target, Vacancy};
+use plimsoll_wire::snapshot::{
+    History, Hosted, Lifecycle, Member, Now, Operation, Snapshot, Target, Vacancy,
+};
 use plimsoll_wire::{FORMAT_VERSION, Safety};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -169,6 +171,7 @@ impl Tracker {
             owner: context.owner,
             vacant: vacant(&pass, &observation.platform.vacant),
             groups,
+            shards: pass.plain(&system.shards),
             operations,
             debts: pass.tracked(&none, "debts", &system.debts),
             history: context.history,
@@ -393,6 +396,12 @@ pub fn never_joined(snapshot: &Snapshot, row: &Member) -> bool {
 #[must_use]
 pub fn is_unlisted(row: &Member) -> bool {
     row.slot.is_some() && matches!(row.id, Fact::Unknown { reason: Gap::NotScraped, .. })
+}
+
+/// Whether a member holds nothing at all.
+pub(crate) fn is_empty(hosted: &Hosted) -> bool {
+    let Hosted { copies, leaders, moving, open_writes, failed_moves, due: _ } = *hosted;
+    [copies, leaders, moving, open_writes, failed_moves] == [0; 5]
 }
 
 /// Whether a member does its work: alive, serving and run by the platform.

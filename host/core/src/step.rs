@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// The system knows the new member, without a vote.
 pub const REGISTER: &str = "register";
+/// The system lets in the new member, whose process runs already.
+pub const ADMIT: &str = "admit";
 /// The platform runs the new member.
 pub const START: &str = "start";
 /// The new member has all data.
@@ -32,6 +34,8 @@ pub const PROMOTE: &str = "promote";
 pub const BARRIER: &str = "barrier";
 /// The data is spread over all members.
 pub const REBALANCE: &str = "rebalance";
+/// Each member holds its share of the data.
+pub const SPREAD: &str = "spread";
 /// The member takes no new data.
 pub const CORDON: &str = "cordon";
 /// The member leads nothing.

@@ -183,6 +183,7 @@ impl Quorum {
     fn subject(&self, verb: &Verb) -> Option<usize> {
         match verb {
             Verb::System(SystemVerb::Register { slot, .. })
+            | Verb::System(SystemVerb::Admit { slot, .. })
             | Verb::Platform(PlatformVerb::Start { slot, .. })
             | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
             Verb::System(SystemVerb::Promote { member })
@@ -196,6 +197,7 @@ impl Quorum {
             | Verb::System(SystemVerb::CancelDrain { .. })
             | Verb::System(SystemVerb::Barrier)
             | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Spread { .. })
             | Verb::System(SystemVerb::PayDebt { .. }) => None,
         }
     }
@@ -279,7 +281,11 @@ impl World for Quorum {
             | Verb::System(SystemVerb::Uncordon { .. })
             | Verb::System(SystemVerb::Drain { .. })
             | Verb::System(SystemVerb::CancelDrain { .. })
-            | Verb::System(SystemVerb::Rebalance) => Effect::refused("a quorum group has no data to move"),
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Spread { .. }) => {
+                Effect::refused("a quorum group has no data to move")
+            }
+            Verb::System(SystemVerb::Admit { .. }) => Effect::refused("members are registered first"),
         }
     }
 

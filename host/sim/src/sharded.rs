@@ -323,6 +323,7 @@ impl Sharded {
     fn subject(&self, verb: &Verb) -> Option<usize> {
         match verb {
             Verb::System(SystemVerb::Register { slot, .. })
+            | Verb::System(SystemVerb::Admit { slot, .. })
             | Verb::Platform(PlatformVerb::Start { slot, .. })
             | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
             Verb::System(SystemVerb::Drain { member }) | Verb::System(SystemVerb::Deregister { member }) => {
@@ -335,6 +336,7 @@ impl Sharded {
             | Verb::System(SystemVerb::CancelDrain { .. })
             | Verb::System(SystemVerb::Barrier)
             | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Spread { .. })
             | Verb::System(SystemVerb::PayDebt { .. }) => None,
         }
     }
@@ -406,9 +408,12 @@ impl World for Sharded {
             Verb::System(SystemVerb::PayDebt { member, .. }) => {
                 Effect::applied(200, self.platform.set_aside(member))
             }
-            Verb::System(SystemVerb::Register { .. }) | Verb::System(SystemVerb::Promote { .. }) => {
+            Verb::System(SystemVerb::Register { .. })
+            | Verb::System(SystemVerb::Admit { .. })
+            | Verb::System(SystemVerb::Promote { .. }) => {
                 Effect::refused("members of a sharded store register themselves")
             }
+            Verb::System(SystemVerb::Spread { .. }) => Effect::refused("the store spreads by itself"),
             Verb::System(SystemVerb::Deregister { .. }) => {
                 Effect::refused("a member is forgotten when it is empty and stopped")
             }

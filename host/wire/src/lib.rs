@@ -11,6 +11,7 @@ pub mod profile;
 pub mod proposal;
 pub mod record;
 pub mod safety;
+pub mod shards;
 pub mod size;
 pub mod snapshot;
 pub mod status;

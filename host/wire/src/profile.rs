@@ -209,4 +209,5 @@ pub enum Topic {
     Volume,
     Lag,
     Pending,
+    Shards,
 }

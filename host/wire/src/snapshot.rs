@@ -7,6 +7,7 @@ use crate::fact::Fact;
 use crate::journal::PlanState;
 use crate::profile::Profile;
 use crate::safety::Safety;
+use crate::shards::ShardMap;
 use crate::size::{Bounds, Each, Leg, Observed, Sizes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,9 @@ pub struct Snapshot {
     pub vacant: Fact<Vec<Vacancy>>,
     /// Units of agreement or placement, those that are alike in one row; see [`GROUPS_LEFT_OUT`].
     pub groups: Fact<Vec<Group>>,
+    /// How the data is divided among owners, as all members see it; not applicable where it is not divided.
+    #[serde(default = "undivided", skip_serializing_if = "is_undivided")]
+    pub shards: Fact<ShardMap>,
     /// Operations in flight, ours and others'.
     pub operations: Fact<Vec<Operation>>,
     /// What the system still keeps for members that were added or removed.
@@ -65,6 +69,14 @@ pub struct Snapshot {
     /// What this policy itself returned last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+}
+
+fn undivided() -> Fact<ShardMap> {
+    Fact::NotApplicable
+}
+
+fn is_undivided(shards: &Fact<ShardMap>) -> bool {
+    *shards == Fact::NotApplicable
 }
 
 /// Addresses by purpose, such as `client` and `peer`.
@@ -321,6 +333,14 @@ pub struct Hosted {
     pub open_writes: u64,
     /// Moves from it that failed.
     pub failed_moves: u64,
+    /// Copies that it would get if everything were spread evenly, beyond what is on its way: 0 where nothing is owed to it.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub due: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_nothing(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Whose data is on a volume.
@@ -454,6 +474,9 @@ pub enum PlacementState {
     /// Is being given up.
     Leaving,
 }
+
+/// The owner of an operation that bears nobody's name.
+pub const UNKNOWN_OWNER: &str = "unknown";
 
 /// An operation in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -77,6 +77,13 @@ pub enum SystemVerb {
         /// How it will be reached, by purpose.
         endpoints: Endpoints,
     },
+    /// Let a process that runs already into the membership. It holds nothing yet.
+    Admit {
+        /// Where it runs.
+        slot: Arc<str>,
+        /// How it is reached, by purpose.
+        endpoints: Endpoints,
+    },
     /// Give a caught-up learner its vote.
     Promote {
         /// Whom.
@@ -103,7 +110,7 @@ pub enum SystemVerb {
         /// Whom.
         member: Arc<str>,
     },
-    /// Move everything off this member.
+    /// Move the next part of what this member holds onto others, until it holds nothing.
     Drain {
         /// Whom.
         member: Arc<str>,
@@ -122,6 +129,11 @@ pub enum SystemVerb {
     Barrier,
     /// Spread the data over all members.
     Rebalance,
+    /// Move the next part of what these members should hold onto them, until each has an even share.
+    Spread {
+        /// Onto whom.
+        onto: Vec<Arc<str>>,
+    },
     /// Release what is kept for a member.
     PayDebt {
         /// For whom.
@@ -219,6 +231,7 @@ impl SystemVerb {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
+            Self::Admit { .. } => "admit",
             Self::Promote { .. } => "promote",
             Self::MoveLeader { .. } => "move-leader",
             Self::Cordon { .. } => "cordon",
@@ -228,6 +241,7 @@ impl SystemVerb {
             Self::Deregister { .. } => "deregister",
             Self::Barrier => "barrier",
             Self::Rebalance => "rebalance",
+            Self::Spread { .. } => "spread",
             Self::PayDebt { .. } => "pay-debt",
         }
     }
@@ -236,7 +250,7 @@ impl SystemVerb {
     #[must_use]
     pub fn membership_effect(&self) -> MembershipEffect {
         match self {
-            Self::Register { .. } => MembershipEffect::Joins,
+            Self::Register { .. } | Self::Admit { .. } => MembershipEffect::Joins,
             Self::Promote { .. } => MembershipEffect::Votes,
             Self::Deregister { .. } => MembershipEffect::Leaves,
             Self::MoveLeader { .. }
@@ -246,6 +260,7 @@ impl SystemVerb {
             | Self::CancelDrain { .. }
             | Self::Barrier
             | Self::Rebalance
+            | Self::Spread { .. }
             | Self::PayDebt { .. } => MembershipEffect::Stays,
         }
     }

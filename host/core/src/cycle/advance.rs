@@ -2,7 +2,7 @@
 
 use super::approval::{self, Licence};
 use super::ends::{end, finished, leaves_nothing_half_done};
-use super::{Action, State, rest, since, stamp, takeover};
+use super::{Action, State, headway, rest, since, stamp, takeover};
 use crate::change::Change;
 use crate::invariant::ident;
 use crate::judge::{Judged, judge};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 /// Looks at the world and does what comes next.
 pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
     state.next_look_ms = now.mono_ms + state.spec.pace_ms;
+    headway::note(state, now, snapshot);
     let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
     if state.is_held() {
         state.waiting_for = "a person has paused this target".to_owned();

@@ -55,6 +55,7 @@ impl State {
             waiting_for: _,
             refused_at,
             applied_at,
+            least,
             denied_since,
             unconfirmed,
             trouble,
@@ -74,6 +75,7 @@ impl State {
             sieve,
             refused_at.as_ref().map(|(at_ms, verb, _)| (at_ms, verb)),
             applied_at,
+            least,
             trouble.is_some()
         );
         note!(sieve, denied_since);

@@ -5,9 +5,10 @@ use super::{ADMISSION, EFFECTS, Finding, Invariant, Severity, listed, mutex};
 use crate::case::Case;
 use crate::change::Moment;
 use crate::plan::progress;
+use crate::snapshot;
 use plimsoll_wire::fact::Authority;
 use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
-use plimsoll_wire::snapshot::{Hosted, Lifecycle, Member};
+use plimsoll_wire::snapshot::{Lifecycle, Member};
 
 /// The rules of this family.
 pub const FAMILY: &[Invariant] = &[
@@ -119,11 +120,9 @@ fn stay_alive(case: &Case) -> Finding {
 
 /// Nothing is on it, on the word of others.
 fn is_empty(row: &Member) -> bool {
-    row.hosted.known().is_some_and(|known| {
-        let Hosted { copies, leaders, moving, open_writes, failed_moves } = known.value;
-        [copies, leaders, moving, open_writes, failed_moves] == [0; 5]
-            && known.authority >= Authority::Survivors
-    })
+    row.hosted
+        .known()
+        .is_some_and(|known| snapshot::is_empty(&known.value) && known.authority >= Authority::Survivors)
 }
 
 fn no_turn(case: &Case) -> Finding {

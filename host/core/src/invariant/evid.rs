@@ -14,7 +14,7 @@ use crate::snapshot;
 use plimsoll_wire::fact::{Authority, Fact, Known};
 use plimsoll_wire::journal::{PlatformVerb, Verb};
 use plimsoll_wire::profile::{Evidence, Topic};
-use plimsoll_wire::snapshot::{GroupKind, Hosted, Member, Role};
+use plimsoll_wire::snapshot::{GroupKind, Member, Role};
 use std::collections::BTreeSet;
 
 /// The rule that says that something is not known.
@@ -317,11 +317,6 @@ fn generation(case: &Case) -> Finding {
     }
 }
 
-/// Whether a member holds nothing at all.
-pub(crate) fn is_empty(hosted: &Hosted) -> bool {
-    *hosted == Hosted { copies: 0, leaders: 0, moving: 0, open_writes: 0, failed_moves: 0 }
-}
-
 fn open_data(case: &Case) -> Finding {
     if !ends_member(case) || !case.profile.moves_data() {
         return Finding::Pass;
@@ -330,7 +325,7 @@ fn open_data(case: &Case) -> Finding {
         let Some(hosted) = member.hosted.value() else {
             return Finding::unknown(format!("what {} holds", label(member)));
         };
-        if !is_empty(hosted) {
+        if !snapshot::is_empty(hosted) {
             return Finding::broken(
                 format!(
                     "{} still holds {} copies, leads {}, has {} moving, {} open and {} failed moves",

@@ -3,13 +3,15 @@
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, EFFECTS, Finding, Invariant, Severity, listed};
 use crate::case::Case;
-use crate::change::Change;
+use crate::change::{Change, Direction};
+use crate::plan::{self, progress};
 use crate::snapshot::{is_unlisted, never_joined};
+use crate::step;
 use crate::workload;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::journal::{SystemVerb, Verb};
+use plimsoll_wire::journal::{PlanState, Subject, SystemVerb, Verb};
 use plimsoll_wire::profile::Topic;
-use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind};
+use plimsoll_wire::snapshot::{Lifecycle, Member, Operation, OperationKind, UNKNOWN_OWNER};
 use plimsoll_wire::workload::Budget;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,7 +71,10 @@ pub const FAMILY: &[Invariant] = &[
 /// Operations that a change of members may not overlap with: all but the growing of a volume, and what this
 /// very plan has under way.
 fn collides(case: &Case, operation: &Operation) -> bool {
-    let ours = case.plan().is_some_and(|plan| operation.owner == format!("plan/{}", plan.id));
+    let plan = case.snapshot.plan.as_ref().or(case.plan());
+    let ours = plan.is_some_and(|plan| {
+        operation.owner == format!("plan/{}", plan.id) || is_its_step(case, plan, operation)
+    });
     match operation.kind {
         // A command of ours that still runs has an outcome that nobody knows yet.
         OperationKind::Command => true,
@@ -89,6 +94,22 @@ fn collides(case: &Case, operation: &Operation) -> bool {
         | OperationKind::Recovery
         | OperationKind::Reshard => !ours,
     }
+}
+
+/// Whether an operation that bears nobody's name is what a plan's own step does: it is about a member that the plan moves data
+/// off, or onto, and the plan has come to that step. Some systems cannot keep a mark with a move.
+fn is_its_step(case: &Case, plan: &PlanState, operation: &Operation) -> bool {
+    let goes = plan::direction(plan) == Some(Direction::In);
+    let (step, own) = match operation.kind {
+        OperationKind::Drain if goes => (step::DRAIN, &plan.leaving),
+        OperationKind::Reshard if goes => (step::DRAIN, &plan.leaving),
+        OperationKind::Reshard | OperationKind::Rebalance if !goes => (step::SPREAD, &plan.joined),
+        _ => return false,
+    };
+    let names = |one: &Subject| one.id.as_deref() == Some(&*operation.scope);
+    let concerns = plan.subject.iter().chain(own).any(names);
+    let at = step::of(progress::phases(plan, case.profile)).find(|(_, one, _)| one.name == step);
+    operation.owner == UNKNOWN_OWNER && concerns && at.is_some_and(|(index, ..)| plan.phase >= index)
 }
 
 /// Effects that give a member back to its work: right in any state of the others.

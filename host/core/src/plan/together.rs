@@ -23,11 +23,9 @@ pub fn most(profile: &Profile, safety: &Safety, direction: Option<Direction>) ->
         Some(Direction::In) => profile.together.drain,
         None => 1,
     };
-    match units.min(safety.together) {
-        // The members of one unit come and go one after the other.
-        0 | 1 => 1,
-        several => several.saturating_mul(profile.unit()),
-    }
+    let units = units.min(safety.together).max(1);
+    // Where data moves, a unit's members come before any is moved onto them, and go once it has left all of them.
+    if profile.moves_data() && !profile.members_vote { units.saturating_mul(profile.unit()) } else { units }
 }
 
 /// Whether what is done once for all that come together is done in this turn, counted from 0.

@@ -11,7 +11,8 @@ macro_rules! each_fact {
     ($snapshot:expr, $iter:ident, $values:ident, $fact:ident => $body:expr) => {{
         let Snapshot {
             format_version: _, now: _, target: _, safety: _, profile: _, history: _, plan: _, signals: _, state: _,
-            sizes, fingerprint, epoch, generation, owner, members, vacant, groups, operations, debts, facts,
+            sizes, fingerprint, epoch, generation, owner, members, vacant, groups, shards: map, operations,
+            debts, facts,
         } = $snapshot;
         if let Fact::Known(Known { value, .. }) = members {
             for row in value.$iter() {
@@ -57,7 +58,7 @@ macro_rules! each_fact {
             each_fact!(@these $fact => $body; told);
         }
         let Observed { members: size, shards, cpu_milli, memory_bytes, volume_bytes } = sizes;
-        each_fact!(@these $fact => $body; size, shards, cpu_milli, memory_bytes, volume_bytes, fingerprint, epoch, generation, owner, members, vacant, groups,
+        each_fact!(@these $fact => $body; size, shards, cpu_milli, memory_bytes, volume_bytes, map, fingerprint, epoch, generation, owner, members, vacant, groups,
             operations, debts);
     }};
     (@these $fact:ident => $body:expr; $($each:ident),+) => {

@@ -57,6 +57,7 @@ impl Compact for BTreeSet<Role> {
 
 impl Compact for Hosted {
     fn write(&self, bytes: &mut Vec<u8>) {
+        // What is due to a member says nothing of what it holds.
         for count in [self.copies, self.leaders, self.moving, self.open_writes, self.failed_moves] {
             count.write(bytes);
         }

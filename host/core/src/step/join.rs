@@ -1,13 +1,17 @@
 //! Steps by which a member comes.
 
-use super::{CATCH_UP, Look, Met, PROMOTE, REBALANCE, REGISTER, START, Step, Undo, WAITS, waiting};
+use super::{
+    ADMIT, CATCH_UP, Foretold, Look, Met, PROMOTE, REBALANCE, REGISTER, SPREAD, START, Step, Undo, WAITS,
+    waiting,
+};
+use crate::case::is_same;
 use crate::groups;
 use crate::snapshot::is_serving;
 use crate::workload;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{JOIN, Join, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::profile::Evidence;
-use plimsoll_wire::snapshot::{Lifecycle, OperationKind, PlacementState, Role, Snapshot};
+use plimsoll_wire::snapshot::{Lifecycle, Operation, OperationKind, PlacementState, Role, Snapshot};
 use std::sync::Arc;
 
 pub(super) const FAMILY: &[Step] = &[
@@ -36,6 +40,21 @@ pub(super) const FAMILY: &[Step] = &[
             Some(PlatformVerb::Start { slot: subject.slot.clone(), size_after, join: None }.into())
         },
         lacks: |snapshot| join(snapshot).err().unwrap_or_default(),
+        ..WAITS
+    },
+    Step {
+        name: ADMIT,
+        verb: Some("admit"),
+        done: admitted,
+        effect: |look| {
+            let (slot, endpoints) = (look.subject.slot.clone(), look.subject.endpoints.clone());
+            Some(SystemVerb::Admit { slot, endpoints }.into())
+        },
+        undo: expel,
+        foreseen: |subject, _| {
+            let (slot, endpoints) = (subject.slot.clone(), subject.endpoints.clone());
+            Some(SystemVerb::Admit { slot, endpoints }.into())
+        },
         ..WAITS
     },
     Step {
@@ -69,7 +88,67 @@ pub(super) const FAMILY: &[Step] = &[
         foreseen: |_, _| Some(SystemVerb::Rebalance.into()),
         ..WAITS
     },
+    Step {
+        name: SPREAD,
+        verb: Some("spread"),
+        done: spread,
+        effect: |look| {
+            let busy = look.snapshot.operations.value()?.iter().any(|one| moves_onto(look, one));
+            (!busy).then(|| SystemVerb::Spread { onto: newcomers(look) }.into())
+        },
+        once: true,
+        foreseen: |subject, _| Some(SystemVerb::Spread { onto: subject.id.iter().cloned().collect() }.into()),
+        tells: |step, ahead| Foretold {
+            effect: step.verb,
+            does: format!("move data onto {} until it is spread evenly", ahead.subject.slot),
+        },
+        ..WAITS
+    },
 ];
+
+/// A process that was let in is a member that no longer joins.
+fn admitted(look: &Look) -> Met {
+    let slot = &look.subject.slot;
+    let Some(row) = look.in_slot() else { return Met::no("not started") };
+    let stage = row.lifecycle.value();
+    let joins = matches!(stage, None | Some(Lifecycle::Provisioning | Lifecycle::Joining));
+    Met::when(row.id.value().is_some() && !joins, || format!("{slot} is not a member of the system yet"))
+}
+
+/// A member that was let in is removed again before its process ends.
+fn expel(look: &Look) -> Undo {
+    match look.in_slot().and_then(|row| row.id.value()) {
+        Some(id) => Undo::Do(SystemVerb::Deregister { member: id.clone() }.into()),
+        None => Undo::Nothing,
+    }
+}
+
+/// Those that have come since the data was last spread, the subject last, by id.
+fn newcomers(look: &Look) -> Vec<Arc<str>> {
+    let rows = look.rows().unwrap_or_default();
+    let came = look.plan.joined.iter().chain(std::iter::once(look.subject));
+    came.filter_map(|one| rows.iter().find(|row| is_same(one, row))?.id.value().cloned()).collect()
+}
+
+/// Whether an operation moves data onto one of those that came.
+fn moves_onto(look: &Look, operation: &Operation) -> bool {
+    let moves = matches!(operation.kind, OperationKind::Rebalance | OperationKind::Reshard);
+    moves && newcomers(look).iter().any(|id| **id == *operation.scope)
+}
+
+/// Nothing is due to any member any more, and nothing is on its way.
+fn spread(look: &Look) -> Met {
+    let Some(rows) = look.rows() else { return Met::no("the member list is not known") };
+    let mut due = 0_u64;
+    for row in rows.iter().filter(|row| row.id.value().is_some()) {
+        let Some(hosted) = row.hosted.value() else {
+            let name = row.slot.as_deref().unwrap_or("a member");
+            return Met::No(format!("what {name} holds is not known"));
+        };
+        due = due.saturating_add(hosted.due).saturating_add(hosted.moving);
+    }
+    Met::when(due == 0, || format!("{due} copies are still to be moved"))
+}
 
 fn is_registered(look: &Look) -> bool {
     look.in_slot().is_some_and(|row| row.id.value().is_some()) || look.homeless().is_some()

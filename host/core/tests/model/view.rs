@@ -127,6 +127,7 @@ impl View {
             members: source.tells(members),
             groups: source.tells(vec![self.group(&source)]),
             operations: source.tells(Vec::new()),
+            shards: Reading::NotApplicable,
             debts: source.tells(Vec::new()),
             join,
             facts: BTreeMap::from([(
@@ -232,6 +233,7 @@ fn silence() -> SystemReport {
         members: gap(),
         groups: gap(),
         operations: gap(),
+        shards: Reading::NotApplicable,
         debts: gap(),
         join: gap(),
         facts: BTreeMap::new(),

@@ -228,6 +228,8 @@ impl World {
             | Verb::System(SystemVerb::Drain { .. })
             | Verb::System(SystemVerb::CancelDrain { .. })
             | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Admit { .. })
+            | Verb::System(SystemVerb::Spread { .. })
             | Verb::System(SystemVerb::PayDebt { .. }) => return Err("there is no such thing"),
         };
         Ok(Some(place))
@@ -281,6 +283,8 @@ impl World {
             | Verb::System(SystemVerb::Drain { .. })
             | Verb::System(SystemVerb::CancelDrain { .. })
             | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Admit { .. })
+            | Verb::System(SystemVerb::Spread { .. })
             | Verb::System(SystemVerb::PayDebt { .. }) => {}
         }
     }

@@ -25,6 +25,7 @@ impl Quorum {
             members: source.tells(self.members.values().map(|peer| self.member(peer, &source)).collect()),
             groups: source.tells(vec![self.group(leader, &source)]),
             operations: source.tells(Vec::new()),
+            shards: Reading::NotApplicable,
             debts: source.tells(self.debts()),
             join: self.join(&source),
             // Nothing in this world raises an alarm.
@@ -144,6 +145,7 @@ fn silence() -> SystemReport {
         members: gap(),
         groups: gap(),
         operations: gap(),
+        shards: Reading::NotApplicable,
         debts: gap(),
         join: gap(),
         facts: BTreeMap::new(),

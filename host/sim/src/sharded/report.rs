@@ -38,6 +38,7 @@ impl Sharded {
                 .tells(members.map(|(at, (node, load))| self.member(at, node, load, &source)).collect()),
             groups: source.tells(self.shards.iter().map(|shard| self.group(shard, &source)).collect()),
             operations: source.tells(self.operations(&source)),
+            shards: Reading::NotApplicable,
             debts: source.tells(
                 debts.map(|member| Debt { kind: "volume".to_owned(), member: member.clone() }).collect(),
             ),
@@ -55,6 +56,7 @@ impl Sharded {
             moving: held.moving,
             open_writes: 0,
             failed_moves: 0,
+            due: 0,
         };
         let load = self.writes_per_s * 1_000_000 / self.setup.writes_permille.max(1) * hosted.leaders;
         let cpu = load / self.setup.requests_per_s.max(1)

@@ -6,6 +6,7 @@ use crate::policy::fault::{Failure, Fault, one_line};
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{PlanState, PlanStatus, Stamp, Subject};
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal};
+use plimsoll_wire::shards::{Scheme, ShardMap};
 use plimsoll_wire::size::{Dimension, Each, Leg, Observed, Sizes};
 use plimsoll_wire::snapshot as wire;
 use plimsoll_wire::snapshot::Snapshot;
@@ -54,6 +55,7 @@ pub(crate) fn snapshot(from: &Snapshot) -> Result<typed::Snapshot, String> {
         members: fact!(&from.members, FactMembers, |list: &Vec<wire::Member>| each(list, member)),
         vacant: fact!(&from.vacant, FactVacancies, |list: &Vec<wire::Vacancy>| each(list, vacancy)),
         groups: fact!(&from.groups, FactGroups, |list: &Vec<wire::Group>| each(list, group)),
+        shards: fact!(&from.shards, FactShards, shards),
         operations: fact!(&from.operations, FactOperations, |list: &Vec<wire::Operation>| each(
             list, operation
         )),
@@ -168,6 +170,7 @@ fn member(from: &wire::Member) -> typed::Member {
             moving: hosted.moving,
             open_writes: hosted.open_writes,
             failed_moves: hosted.failed_moves,
+            due: hosted.due,
         }),
         load_bytes: fact!(&from.load_bytes, FactU64, large),
         disk_capacity_bytes: fact!(&from.disk_capacity_bytes, FactU64, large),
@@ -180,6 +183,17 @@ fn member(from: &wire::Member) -> typed::Member {
         persistent: fact!(&from.persistent, FactBool, flag),
         config_pending: fact!(&from.config_pending, FactBool, flag),
         marker: fact!(&from.marker, FactMarker, marker),
+    }
+}
+
+fn shards(from: &ShardMap) -> typed::ShardMap {
+    typed::ShardMap {
+        scheme: words!(from.scheme, Scheme, typed::ShardScheme, FixedSlots, Partitions),
+        count: from.count,
+        covered: from.covered,
+        open: from.open,
+        owners: from.owners,
+        least_owners: from.least_owners,
     }
 }
 

@@ -80,6 +80,8 @@ pub(super) fn decide(
         | SystemVerb::Drain { .. }
         | SystemVerb::CancelDrain { .. }
         | SystemVerb::Rebalance
+        | SystemVerb::Admit { .. }
+        | SystemVerb::Spread { .. }
         | SystemVerb::PayDebt { .. } => refuse(format!("etcd has no `{}`", verb.kind())),
     }
 }

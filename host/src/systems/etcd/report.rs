@@ -39,6 +39,7 @@ fn without(why: &Disagreement) -> SystemReport {
         members: gap(why),
         groups: gap(why),
         operations: gap(why),
+        shards: Reading::NotApplicable,
         debts: gap(why),
         join: gap(why),
         facts: [ALARMS, "confirmedBy", "strangers", "versions"]
@@ -90,6 +91,7 @@ impl<'a> View<'a> {
             // etcd runs no operation of its own: a change of membership is committed or it is not.
             operations: self.quorum.tells(Vec::new()),
             // It keeps nothing for members that left.
+            shards: Reading::NotApplicable,
             debts: self.quorum.tells(Vec::new()),
             join: self.join(),
             facts: self.facts(),

@@ -73,6 +73,8 @@ pub(super) fn decide(
         SystemVerb::Drain { .. }
         | SystemVerb::CancelDrain { .. }
         | SystemVerb::Barrier
+        | SystemVerb::Admit { .. }
+        | SystemVerb::Spread { .. }
         | SystemVerb::Rebalance => refuse(format!("PostgreSQL has no `{}`", verb.kind())),
     }
 }

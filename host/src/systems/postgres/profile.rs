@@ -38,6 +38,7 @@ pub(super) fn profile() -> Profile {
             Topic::Cpu,
             Topic::Memory,
             Topic::Network,
+            Topic::Shards,
         ]),
         ..Profile::default()
     }

@@ -19,6 +19,7 @@ fn required(case: &Case) -> &'static [Topic] {
         Topic::Members,
         Topic::Leader,
         Topic::Placements,
+        Topic::Shards,
         Topic::Operations,
     ];
     const SHRINK: &[Topic] = &[
@@ -30,6 +31,7 @@ fn required(case: &Case) -> &'static [Topic] {
         Topic::Leader,
         Topic::Placements,
         Topic::JointConfig,
+        Topic::Shards,
         Topic::Operations,
         Topic::Debts,
         Topic::Incarnation,
@@ -95,6 +97,7 @@ fn asked(topic: Topic) -> Asked {
         Topic::Size => Asked::Whole("the number of members", |all| State::of(&all.sizes.members)),
         Topic::Members => Asked::Whole("the member list", |all| State::of(&all.members)),
         Topic::Operations => Asked::Whole("operations in flight", |all| State::of(&all.operations)),
+        Topic::Shards => Asked::Whole("the map of shards", |all| State::of(&all.shards)),
         Topic::Debts => Asked::Whole("debts", |all| State::of(&all.debts)),
         Topic::Leader => Asked::Groups("the leader", |group| State::of(&group.leader)),
         Topic::Placements => Asked::Groups("the placements", |group| State::of(&group.placements)),
