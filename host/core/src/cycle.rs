@@ -13,6 +13,8 @@ mod event;
 mod ghost;
 mod heads;
 mod headway;
+mod ledger;
+mod queue;
 mod rest;
 mod role;
 mod spec;
@@ -27,104 +29,73 @@ pub use role::Role;
 pub use spec::{PolicyRef, Spec};
 pub use written::Written;
 
+use ledger::Ledger;
+use queue::{Action, Queue};
+
 use crate::observation::Observation;
 use crate::reason::{self, Word};
 use crate::snapshot::Tracker;
 use plimsoll_wire::FORMAT_VERSION;
-use plimsoll_wire::journal::{Intent, Journal, Stamp};
+use plimsoll_wire::journal::{Journal, PlanState, Stamp, Verb};
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::{Now, Snapshot};
 use plimsoll_wire::status::{LastDecision, OutsideWish};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// One thing to do, in its place in the queue.
-#[derive(Clone, Debug)]
-enum Action {
-    Load,
-    Observe {
-        direct: bool,
-    },
-    Evaluate,
-    Store,
-    Record(Box<Record>, Option<Arc<Snapshot>>),
-    /// Our epoch on everything that an unfinished intent is about.
-    Stamp,
-    Act(Box<Intent>),
-    Permit {
-        resumed: bool,
-    },
-    GivePermit,
-    /// What a person is told once everything before it is durable.
-    Reply(u64, String),
-}
-
-impl Action {
-    /// Whether it only reads or asks, so that its answer may be done without.
-    fn only_reads(&self) -> bool {
-        match self {
-            Self::Observe { .. } | Self::Evaluate => true,
-            Self::Load
-            | Self::Store
-            | Self::Record(..)
-            | Self::Stamp
-            | Self::Act(_)
-            | Self::Permit { .. }
-            | Self::GivePermit
-            | Self::Reply(..) => false,
-        }
-    }
-}
-
-/// The request whose answer is waited for.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    request: u64,
-    only_reads: bool,
-    acts: bool,
-}
-
 /// The state of one target's machine.
 #[derive(Clone, Debug)]
 pub struct State {
     spec: Spec,
     role: Role,
-    journal: Option<Journal>,
-    /// The journal as it was before our own tools failed: to be shown, and nothing else.
-    stale: Option<Journal>,
-    revision: Option<u64>,
+    durable: Ledger,
+    seen: Seen,
+    queue: Queue,
+    due: Due,
+    attempt: Attempt,
+    /// The last decision, to be shown.
+    last: Option<LastDecision>,
+    /// What is wrong with our own tools.
+    trouble: Option<String>,
+}
+
+/// What was read and heard.
+#[derive(Clone, Debug, Default)]
+struct Seen {
     tracker: Tracker,
     snapshot: Option<Arc<Snapshot>>,
+    /// Whether the snapshot was read past every cache.
     direct: bool,
-    actions: VecDeque<Action>,
-    /// One at a time.
-    waiting: Option<Waiting>,
-    /// A call that was out when we were deposed: its end is waited for before anything is begun again.
-    left_out: Option<u64>,
-    requests: u64,
-    next_decision_ms: u64,
-    next_look_ms: u64,
-    next_save_ms: u64,
-    /// What a successor would go by, of the journal as it was last given to be written.
-    saved: u64,
-    audit_head: String,
-    pending_plan: Option<plimsoll_wire::journal::PlanState>,
-    last: Option<LastDecision>,
-    waiting_for: String,
-    /// What the world has refused, when, and in which words.
-    refused_at: Option<(u64, plimsoll_wire::journal::Verb, String)>,
-    applied_at: Option<(u64, plimsoll_wire::journal::Verb)>,
-    /// The least that the unit under way ever had left to move.
-    least: Option<headway::Least>,
-    /// Since when the judge has denied the next step of a plan that can still be taken back.
-    denied_since: Option<u64>,
-    /// What the policies said, while what they saw is read again past every cache.
-    unconfirmed: Option<Vec<Evaluated>>,
     /// The wish from outside that stands.
     outside: Option<OutsideWish>,
     /// Written orders by where they stand, once it is known what stands there.
     written: BTreeMap<String, Vec<Written>>,
-    trouble: Option<String>,
+}
+
+/// When something is to be done again.
+#[derive(Clone, Debug, Default)]
+struct Due {
+    decision_ms: u64,
+    look_ms: u64,
+    save_ms: u64,
+}
+
+/// What is being tried: a decision that is not a plan yet, and a plan's next effect.
+#[derive(Clone, Debug, Default)]
+struct Attempt {
+    /// What the policies said, while what they saw is read again past every cache.
+    unconfirmed: Option<Vec<Evaluated>>,
+    /// The plan that waits for its permit.
+    pending_plan: Option<PlanState>,
+    /// For what the plan waits, in words.
+    waiting_for: String,
+    /// What the world has refused, when, and in which words.
+    refused_at: Option<(u64, Verb, String)>,
+    applied_at: Option<(u64, Verb)>,
+    /// The least that the unit under way ever had left to move.
+    least: Option<headway::Least>,
+    /// Since when the judge has denied the next step of a plan that can still be taken back.
+    denied_since: Option<u64>,
 }
 
 /// How long to wait after our own tools failed, in milliseconds.
@@ -142,31 +113,12 @@ impl State {
         Self {
             spec,
             role: Role::Leads,
-            journal: None,
-            stale: None,
-            revision: None,
-            tracker: Tracker::default(),
-            snapshot: None,
-            direct: false,
-            actions: VecDeque::from([Action::Load]),
-            waiting: None,
-            left_out: None,
-            requests: 0,
-            next_decision_ms: 0,
-            next_look_ms: 0,
-            next_save_ms: 0,
-            saved: 0,
-            audit_head: String::new(),
-            pending_plan: None,
+            durable: Ledger::default(),
+            seen: Seen::default(),
+            queue: Queue { actions: VecDeque::from([Action::Load]), ..Queue::default() },
+            due: Due::default(),
+            attempt: Attempt::default(),
             last: None,
-            waiting_for: String::new(),
-            refused_at: None,
-            applied_at: None,
-            least: None,
-            denied_since: None,
-            unconfirmed: None,
-            outside: None,
-            written: BTreeMap::new(),
             trouble: None,
         }
     }
@@ -180,42 +132,38 @@ impl State {
     /// The durable state, once it was read.
     #[must_use]
     pub fn journal(&self) -> Option<&Journal> {
-        self.journal.as_ref()
+        self.durable.journal.as_ref()
     }
 
     /// The revision that the journal had when this machine read or wrote it last.
     #[must_use]
     pub fn revision(&self) -> Option<u64> {
-        self.revision
+        self.durable.revision
     }
 
     /// The newest snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
-        self.snapshot.as_ref()
+        self.seen.snapshot.as_ref()
     }
 
     /// Whether nothing is under way or waits to be done: everything that is known is durable.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.waiting.is_none() && self.actions.is_empty()
+        self.queue.waiting.is_none() && self.queue.actions.is_empty()
     }
 
     /// Whether a person holds the target, by a command or in the document.
     fn is_held(&self) -> bool {
-        let paused = self.journal.as_ref().is_some_and(|journal| journal.memory.paused.is_some());
+        let paused = self.durable.memory().is_some_and(|memory| memory.paused.is_some());
         paused || self.spec.held.is_some()
     }
 
     /// A hold has ended: the time in which nothing was to be done is no time without progress.
     fn go_on(&mut self, now: &Now) {
-        if let Some(plan) = self.journal.as_mut().and_then(|journal| journal.plan.as_mut()) {
+        if let Some(plan) = self.durable.plan_mut() {
             plan.progressed = stamp(now);
         }
-    }
-
-    fn queue(&mut self, actions: impl IntoIterator<Item = Action>) {
-        self.actions.extend(actions);
     }
 
     /// A record of this target, with the next decision id.
@@ -231,35 +179,20 @@ impl State {
     }
 
     fn next_id(&mut self, prefix: &str) -> Arc<str> {
-        let (epoch, sequence) = match &mut self.journal {
-            Some(journal) => {
-                journal.sequence += 1;
-                (journal.epoch, journal.sequence)
-            }
-            None => (0, 0),
-        };
+        let (epoch, sequence) = self.durable.number();
         Arc::from(format!("{}-{prefix}{epoch}.{sequence}", self.spec.key.replace('/', "-")))
-    }
-
-    /// Takes the answer of the request that is waited for; an answer to another one is dropped.
-    fn answered(&mut self, request: u64) -> bool {
-        self.waiting.take_if(|waiting| waiting.request == request).is_some()
     }
 
     /// Our own tools failed: drop what was to be done, act on nothing, and begin again from what is durable.
     fn start_over(&mut self, now: &Now, what: Word, detail: &str, effects: &mut Vec<Effect>) {
         self.trouble = Some(format!("{}: {detail}", what.word));
-        for action in self.actions.drain(..) {
-            if let Action::Reply(command, _) = action {
-                effects.push(Effect::Reply { command, result: Err(format!("{}: {detail}", what.word)) });
-            }
-        }
-        // What is held in memory may be more than what is durable. Until that was read nobody is obeyed either.
-        self.stale = self.journal.take().or(self.stale.take());
-        self.pending_plan = None;
-        self.unconfirmed = None;
-        self.actions.push_back(Action::Load);
-        self.next_look_ms = now.mono_ms + RETRY_MS;
+        self.queue.give_up(&format!("{}: {detail}", what.word), effects);
+        // Until what is durable was read nobody is obeyed either.
+        self.durable.set_aside();
+        self.attempt.pending_plan = None;
+        self.attempt.unconfirmed = None;
+        self.queue.push([Action::Load]);
+        self.due.look_ms = now.mono_ms + RETRY_MS;
     }
 }
 
@@ -284,48 +217,48 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
     match event {
         Event::Tick => {}
         Event::Loaded { request, result } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 takeover::loaded(state, now, result, &mut effects);
                 written::obey(state, now);
             }
         }
         Event::Observed { request, observation } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 observed(state, now, &observation);
             }
         }
         Event::Evaluated { request, answers } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 decide::decide(state, now, answers);
             }
         }
         Event::Stored { request, result } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 stored(state, now, result, &mut effects);
             }
         }
         Event::Recorded { request, result } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 match result {
-                    Ok(head) => state.audit_head = head,
+                    Ok(head) => state.durable.audit_head = head,
                     Err(detail) => state.start_over(now, reason::AUDIT_NOT_WRITTEN, &detail, &mut effects),
                 }
             }
         }
         Event::Stamped { request, result } => {
-            if state.answered(request)
+            if state.queue.answered(request)
                 && let Err(detail) = result
             {
                 state.start_over(now, reason::NOT_STAMPED, &detail, &mut effects);
             }
         }
         Event::Acted { request, outcome } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 advance::acted(state, now, outcome);
             }
         }
         Event::Permitted { request, granted } => {
-            if state.answered(request) {
+            if state.queue.answered(request) {
                 decide::permitted(state, now, granted);
             }
         }
@@ -334,7 +267,7 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
         Event::Configured(spec) => configured(state, now, *spec),
         Event::Wished(outside) => wished(state, now, outside),
         Event::Written { place, orders } => {
-            state.written.insert(place, orders);
+            state.seen.written.insert(place, orders);
             written::obey(state, now);
         }
     }
@@ -344,48 +277,41 @@ pub fn step(state: &mut State, now: &Now, event: Event) -> Vec<Effect> {
 
 /// Issues the next thing to do, or says when to look again.
 fn drive(state: &mut State, now: &Now, effects: &mut Vec<Effect>) {
-    if state.waiting.is_some() || role::is_barred(state) {
+    if state.queue.waiting.is_some() || role::is_barred(state) {
         return;
     }
-    let resting = state.journal.is_none() && state.trouble.is_some() && now.mono_ms < state.next_look_ms;
-    if state.actions.is_empty() && due(state, now) {
-        state.actions.push_back(Action::Observe { direct: wants_direct(state) });
+    let resting =
+        state.durable.journal.is_none() && state.trouble.is_some() && now.mono_ms < state.due.look_ms;
+    if state.queue.actions.is_empty() && due(state, now) {
+        state.queue.actions.push_back(Action::Observe { direct: wants_direct(state) });
     }
-    let next = if resting { None } else { state.actions.pop_front() };
+    let next = if resting { None } else { state.queue.actions.pop_front() };
     let Some(action) = next else {
         effects.push(Effect::Wake { at_ms: wake(state, now) });
         return;
     };
-    state.requests += 1;
-    let (request, only_reads) = (state.requests, action.only_reads());
-    let acts = matches!(action, Action::Act(_));
-    let effect = issue(state, request, action);
-    let answered = !matches!(effect, Effect::GivePermit | Effect::Reply { .. });
-    effects.push(effect);
-    if answered {
-        state.waiting = Some(Waiting { request, only_reads, acts });
-    } else {
-        drive(state, now, effects);
-    }
+    let request = state.queue.begin(&action);
+    effects.push(issue(state, request, action));
+    drive(state, now, effects);
 }
 
 fn due(state: &State, now: &Now) -> bool {
-    (state.journal.is_some() || state.leader().is_some()) && now.mono_ms >= wake(state, now)
+    (state.durable.journal.is_some() || state.leader().is_some()) && now.mono_ms >= wake(state, now)
 }
 
 /// While a plan runs, at the plan's pace; else when the next decision is due.
 fn wake(state: &State, _now: &Now) -> u64 {
-    let planned = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
-    if planned || state.journal.is_none() {
-        state.next_look_ms.min(if planned { state.next_decision_ms } else { u64::MAX })
+    let planned = state.durable.plan().is_some();
+    if planned || state.durable.journal.is_none() {
+        state.due.look_ms.min(if planned { state.due.decision_ms } else { u64::MAX })
     } else {
-        state.next_decision_ms.max(if state.trouble.is_some() { state.next_look_ms } else { 0 })
+        state.due.decision_ms.max(if state.trouble.is_some() { state.due.look_ms } else { 0 })
     }
 }
 
 /// A running plan reads past every cache; a decision that begins none may come from them.
 fn wants_direct(state: &State) -> bool {
-    state.journal.as_ref().is_some_and(|journal| journal.plan.is_some())
+    state.durable.plan().is_some()
 }
 
 fn issue(state: &mut State, request: u64, action: Action) -> Effect {
@@ -394,29 +320,23 @@ fn issue(state: &mut State, request: u64, action: Action) -> Effect {
         Action::Observe { direct } => Effect::Observe { request, direct },
         Action::Evaluate => Effect::Evaluate { request, asks: decide::asks(state) },
         Action::Store => {
-            let mut journal = state.journal.clone().unwrap_or_default();
-            heads::note(&mut journal, &state.audit_head);
-            state.saved = journal_digest(&journal);
-            Effect::Store { request, expected: state.revision, journal: Box::new(journal) }
+            let expected = state.durable.revision;
+            Effect::Store { request, expected, journal: Box::new(state.durable.to_write()) }
         }
         Action::Record(record, snapshot) => Effect::Record { request, record, snapshot },
-        Action::Stamp => Effect::Stamp { request, epoch: epoch(state) },
-        Action::Act(intent) => Effect::Act { request, epoch: epoch(state), intent },
+        Action::Stamp => Effect::Stamp { request, epoch: state.durable.epoch() },
+        Action::Act(intent) => Effect::Act { request, epoch: state.durable.epoch(), intent },
         Action::Permit { resumed } => Effect::AskPermit { request, resumed },
         Action::GivePermit => Effect::GivePermit,
         Action::Reply(command, text) => Effect::Reply { command, result: Ok(text) },
     }
 }
 
-fn epoch(state: &State) -> u64 {
-    state.journal.as_ref().map_or(0, |journal| journal.epoch)
-}
-
 fn stored(state: &mut State, now: &Now, result: Result<u64, StoreError>, effects: &mut Vec<Effect>) {
     match result {
         Ok(revision) => {
-            state.revision = Some(revision);
-            state.next_save_ms = now.mono_ms + SAVE_MS;
+            state.durable.revision = Some(revision);
+            state.due.save_ms = now.mono_ms + SAVE_MS;
         }
         Err(StoreError::Conflict(detail)) => {
             state.start_over(now, reason::JOURNAL_CONFLICT, &detail, effects)
@@ -430,25 +350,25 @@ fn stored(state: &mut State, now: &Now, result: Result<u64, StoreError>, effects
 /// A snapshot is made, and either a decision or the next look at the plan follows.
 fn observed(state: &mut State, now: &Now, observation: &Observation) {
     let context = context::context(state, now);
-    let mut snapshot = state.tracker.assemble(observation, now, context);
+    let mut snapshot = state.seen.tracker.assemble(observation, now, context);
     ghost::forget(state, &mut snapshot);
     let snapshot = Arc::new(snapshot);
     // Journal, log and world were all read or written since: whatever was wrong is over.
     state.trouble = None;
-    state.stale = None;
-    state.direct = observation.direct;
-    state.snapshot = Some(snapshot.clone());
+    state.durable.forget_stale();
+    state.seen.direct = observation.direct;
+    state.seen.snapshot = Some(snapshot.clone());
     if state.leader().is_some() {
-        state.next_look_ms = now.mono_ms + state.spec.interval_ms;
+        state.due.look_ms = now.mono_ms + state.spec.interval_ms;
         return;
     }
-    if let Some(answers) = state.unconfirmed.take() {
+    if let Some(answers) = state.attempt.unconfirmed.take() {
         decide::decide(state, now, answers);
         return;
     }
-    if now.mono_ms >= state.next_decision_ms {
-        state.next_decision_ms = now.mono_ms + state.spec.interval_ms;
-        state.queue([Action::Evaluate]);
+    if now.mono_ms >= state.due.decision_ms {
+        state.due.decision_ms = now.mono_ms + state.spec.interval_ms;
+        state.queue.push([Action::Evaluate]);
         return;
     }
     advance::advance(state, now, &snapshot);
@@ -456,9 +376,9 @@ fn observed(state: &mut State, now: &Now, observation: &Observation) {
 
 /// Somebody outside wishes for another size, or takes the wish away: that is looked at at once.
 fn wished(state: &mut State, now: &Now, outside: Option<OutsideWish>) {
-    if state.outside != outside {
-        state.outside = outside;
-        state.next_decision_ms = now.mono_ms;
+    if state.seen.outside != outside {
+        state.seen.outside = outside;
+        state.due.decision_ms = now.mono_ms;
     }
 }
 
@@ -469,12 +389,11 @@ fn configured(state: &mut State, now: &Now, spec: Spec) {
         state.go_on(now);
     }
     state.spec = spec;
-    state.waiting.take_if(|waiting| waiting.only_reads);
-    state.actions.retain(|action| !action.only_reads());
-    state.unconfirmed = None;
-    state.pending_plan = None;
-    state.next_decision_ms = now.mono_ms;
+    state.queue.drop_reads();
+    state.attempt.unconfirmed = None;
+    state.attempt.pending_plan = None;
+    state.due.decision_ms = now.mono_ms;
     if state.leader().is_some() {
-        state.next_look_ms = now.mono_ms;
+        state.due.look_ms = now.mono_ms;
     }
 }

@@ -17,30 +17,30 @@ use std::sync::Arc;
 
 /// Looks at the world and does what comes next.
 pub(super) fn advance(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>) {
-    state.next_look_ms = now.mono_ms + state.spec.pace_ms;
+    state.due.look_ms = now.mono_ms + state.spec.pace_ms;
     headway::note(state, now, snapshot);
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
+    let Some(plan) = state.durable.plan().cloned() else { return };
     if state.is_held() {
-        state.waiting_for = "a person has paused this target".to_owned();
+        state.attempt.waiting_for = "a person has paused this target".to_owned();
         return;
     }
     // A plan that is being given up goes to where it can rest; that is not the way that is paused.
     if plan.status != PlanStatus::Stopping
         && let Some(why) = state.spec.pauses.bars(plan::direction(&plan))
     {
-        state.waiting_for = format!("a person has paused this direction: {why}");
+        state.attempt.waiting_for = format!("a person has paused this direction: {why}");
         return;
     }
     if plan.status == PlanStatus::AwaitingApproval {
         match approval::over(state, now, snapshot, &plan) {
             Some(why) => end(state, now, PlanStatus::Aborted, &why),
-            None => state.waiting_for = "a person's approval".to_owned(),
+            None => state.attempt.waiting_for = "a person's approval".to_owned(),
         }
         return;
     }
     leave_enforce(state);
     adopt_id(state, snapshot);
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
+    let Some(plan) = state.durable.plan().cloned() else { return };
     carry_on(state, now, snapshot, &plan, progress::next(snapshot, &plan));
 }
 
@@ -71,7 +71,7 @@ fn leave_enforce(state: &mut State) {
     if state.spec.mode == Mode::Enforce {
         return;
     }
-    if let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut())
+    if let Some(plan) = state.durable.plan_mut()
         && matches!(plan.status, PlanStatus::Running | PlanStatus::Held)
     {
         rest::give_up(plan, "the target left enforce");
@@ -80,7 +80,7 @@ fn leave_enforce(state: &mut State) {
 
 /// A new member gets its id when the system gives it one; from then on it is known by it (IDENT-2).
 fn adopt_id(state: &mut State, snapshot: &Snapshot) {
-    let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
+    let Some(plan) = state.durable.plan_mut() else { return };
     let Some(subject) = plan.subject.as_mut().filter(|subject| subject.id.is_none()) else { return };
     let rows = snapshot.members.value().map_or(&[][..], Vec::as_slice);
     let row = rows.iter().find(|row| row.slot.as_deref() == Some(&*subject.slot));
@@ -118,7 +118,7 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
         Licence::Gone(why) => {
             update(state, |plan| rest::give_up(plan, &why));
             note_plan(state, now, None);
-            state.next_look_ms = now.mono_ms;
+            state.due.look_ms = now.mono_ms;
             return;
         }
     }
@@ -131,7 +131,7 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
         plan.progressed = stamp(now);
     });
     note_plan(state, now, None);
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
 }
 
 /// What the approval says of the first of these that may not go.
@@ -147,17 +147,17 @@ fn of_all<'a>(
 }
 
 pub(super) fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {
-    if let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) {
+    if let Some(plan) = state.durable.plan_mut() {
         change(plan);
     }
 }
 
 /// Writes the plan down, in the journal and in the log.
 pub(super) fn note_plan(state: &mut State, now: &Now, judgement: Option<Judgement>) {
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
+    let Some(plan) = state.durable.plan().cloned() else { return };
     let phase = phase_name(state, &plan);
     let record = state.record(now, Body::Plan { plan, phase: phase.to_owned(), judgement });
-    state.queue([Action::Store, Action::Record(record, None)]);
+    state.queue.push([Action::Store, Action::Record(record, None)]);
 }
 
 /// The phase that a plan is in, in the profile's words.
@@ -177,7 +177,7 @@ fn attempt(
     if refused_lately(state, now, &verb) || applied_lately(state, now, &verb) {
         return true;
     }
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return true };
+    let Some(plan) = state.durable.plan().cloned() else { return true };
     let is_spared = beside.is_some() && !plan.undoing;
     let plan = beside.map_or(plan.clone(), |subject| together::view(&plan, subject));
     let Some(subject) = plan.subject.clone() else { return true };
@@ -185,9 +185,9 @@ fn attempt(
         .any(|(_, step, phase)| step.does(&verb) && phase.no_return);
     let undoing = plan.undoing;
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb: verb.clone(), undoing };
-    let judgement = match judge(&change, snapshot, state.direct) {
+    let judgement = match judge(&change, snapshot, state.seen.direct) {
         Judged::NeedFacts => {
-            state.queue([Action::Observe { direct: true }]);
+            state.queue.push([Action::Observe { direct: true }]);
             return true;
         }
         Judged::Verdict(judgement) => judgement,
@@ -224,7 +224,7 @@ fn tried(verb: &Verb, outcome: &Outcome) -> String {
 /// Why nothing is done, and what was heard when something was tried last in this unit: a wait alone says nothing of what
 /// is in its way.
 fn with_refusal(state: &State, why: String) -> String {
-    let Some(journal) = &state.journal else { return why };
+    let Some(journal) = &state.durable.journal else { return why };
     let (Some(plan), Some(intent)) = (&journal.plan, &journal.intent) else { return why };
     let heard = intent.outcome.as_ref().filter(|_| (&intent.plan, intent.unit) == (&plan.id, plan.unit));
     match heard.map(|outcome| tried(&intent.verb, outcome)) {
@@ -235,7 +235,7 @@ fn with_refusal(state: &State, why: String) -> String {
 
 /// What was heard of the effect before.
 fn last(state: &State) -> String {
-    let intent = state.journal.as_ref().and_then(|journal| journal.intent.as_ref());
+    let intent = state.durable.journal.as_ref().and_then(|journal| journal.intent.as_ref());
     match intent.and_then(|intent| intent.outcome.as_ref()) {
         Some(Outcome::Refused { message } | Outcome::Unknown { message }) => format!(" ({message})"),
         Some(Outcome::Applied) | None => String::new(),
@@ -245,7 +245,7 @@ fn last(state: &State) -> String {
 /// Journals and records the intent, then acts: in this order, and only when both are durable (N7).
 fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgement) {
     let (id, stall_ms) = (state.next_id("i"), state.spec.safety.stall_ms);
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let Some(plan) = &mut journal.plan else { return };
     plan.point_of_no_return |= one_way;
     // To try once more is no progress: a plan that has stood still for too long goes on to say so.
@@ -255,16 +255,16 @@ fn go(state: &mut State, now: &Now, verb: Verb, one_way: bool, judgement: Judgem
     }
     let intent = Intent { id, plan: plan.id.clone(), unit: plan.unit, verb, outcome: None };
     journal.intent = Some(intent.clone());
-    state.waiting_for.clear();
-    state.denied_since = None;
+    state.attempt.waiting_for.clear();
+    state.attempt.denied_since = None;
     let record = state.record(now, Body::Intent { intent: intent.clone(), judgement });
-    state.queue([Action::Store, Action::Record(record, None), Action::Act(Box::new(intent))]);
+    state.queue.push([Action::Store, Action::Record(record, None), Action::Act(Box::new(intent))]);
 }
 
 /// What was accepted is not asked again while the world takes its time to show it. It never may: then the plan
 /// holds like any other that makes no progress.
 fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
-    let Some((at_ms, applied)) = &state.applied_at else { return false };
+    let Some((at_ms, applied)) = &state.attempt.applied_at else { return false };
     if applied != verb || now.mono_ms.saturating_sub(*at_ms) >= a_while_ms(state) {
         return false;
     }
@@ -274,12 +274,12 @@ fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
 
 /// DRAIN-7: what the system has refused is not asked again until the world has stood for a while.
 fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
-    let Some((at, refused, message)) = &state.refused_at else { return false };
+    let Some((at, refused, message)) = &state.attempt.refused_at else { return false };
     if refused != verb {
         return false;
     }
     if now.mono_ms.saturating_sub(*at) >= a_while_ms(state) {
-        state.refused_at = None;
+        state.attempt.refused_at = None;
         return false;
     }
     let why = format!("the system refused to {}: {message}", verb.kind());
@@ -292,11 +292,11 @@ fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
 fn stopped(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanState, judgement: Judgement) {
     let wrong = judgement.violations.iter().find(|one| one.verdict == Verdict::Deny && !one.unknown);
     if wrong.is_none() {
-        state.denied_since = None;
+        state.attempt.denied_since = None;
     }
     let cause = judgement.cause();
     let why = cause.map_or_else(String::new, |one| format!("{}: {}", one.kind, one.detail));
-    state.waiting_for = with_refusal(state, why.clone());
+    state.attempt.waiting_for = with_refusal(state, why.clone());
     // What is on its way to rest already keeps its place: to give that up would only begin it again.
     let may_end = !plan.point_of_no_return && !plan.undoing && plan.status != PlanStatus::Stopping;
     if wrong.is_some() && may_end {
@@ -325,13 +325,13 @@ fn a_while_ms(state: &State) -> u64 {
 /// Whether what is wrong has been so for a while: a member that fails to answer once is no reason to give up a plan, which
 /// may leave a volume behind that bars the next one.
 fn has_lasted(state: &mut State, now: &Now) -> bool {
-    let since = *state.denied_since.get_or_insert(now.mono_ms);
+    let since = *state.attempt.denied_since.get_or_insert(now.mono_ms);
     now.mono_ms.saturating_sub(since) >= a_while_ms(state)
 }
 
 /// Keeps the plan's place and says why, once for each kind of reason. A plan that is being given up stays so.
 fn hold(state: &mut State, now: &Now, kind: &str, why: &str, judgement: Option<Judgement>) {
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) else { return };
+    let Some(plan) = state.durable.plan() else { return };
     if plan.status != PlanStatus::Running && plan.why.starts_with(kind) {
         return;
     }
@@ -347,18 +347,17 @@ fn hold(state: &mut State, now: &Now, kind: &str, why: &str, judgement: Option<J
 /// Nothing is done this time, and this is why. Without progress for too long the plan holds, and never does more
 /// (DRAIN-5, P8).
 fn waits(state: &mut State, now: &Now, why: String) {
-    state.waiting_for = with_refusal(state, why);
-    let progressed =
-        state.journal.as_ref().and_then(|journal| journal.plan.as_ref()).map(|plan| &plan.progressed);
+    state.attempt.waiting_for = with_refusal(state, why);
+    let progressed = state.durable.plan().map(|plan| &plan.progressed);
     if progressed.is_some_and(|progressed| since(progressed, now) > state.spec.safety.stall_ms) {
-        let why = format!("Stalled: {}", state.waiting_for);
+        let why = format!("Stalled: {}", state.attempt.waiting_for);
         hold(state, now, "Stalled", &why, None);
     }
 }
 
 /// The world has come to another phase.
 fn reach(state: &mut State, now: &Now, index: u32) {
-    let moved = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()).is_some_and(|plan| {
+    let moved = state.durable.plan_mut().is_some_and(|plan| {
         let moved = index > plan.phase;
         if moved {
             plan.phase = index;
@@ -377,14 +376,14 @@ fn reach(state: &mut State, now: &Now, index: u32) {
 
 /// An effect was tried.
 pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let Some(intent) = &mut journal.intent else { return };
     intent.outcome = Some(outcome.clone());
     let (id, verb) = (intent.id.clone(), intent.verb.clone());
     match &outcome {
         Outcome::Applied => {
-            state.refused_at = None;
-            state.applied_at = Some((now.mono_ms, verb.clone()));
+            state.attempt.refused_at = None;
+            state.attempt.applied_at = Some((now.mono_ms, verb.clone()));
             // These leave no trace in the world that is theirs alone: the cursor is their trace.
             if step::all().any(|step| step.is_traceless && step.does(&verb))
                 && let Some(plan) = &mut journal.plan
@@ -394,16 +393,16 @@ pub(super) fn acted(state: &mut State, now: &Now, outcome: Outcome) {
             }
         }
         Outcome::Refused { message } | Outcome::Unknown { message } => {
-            state.refused_at = matches!(outcome, Outcome::Refused { .. })
+            state.attempt.refused_at = matches!(outcome, Outcome::Refused { .. })
                 .then(|| (now.mono_ms, verb.clone(), message.clone()));
-            state.waiting_for = tried(&verb, &outcome);
+            state.attempt.waiting_for = tried(&verb, &outcome);
         }
     }
     let is_on_its_way = matches!(outcome, Outcome::Unknown { .. }) && verb.is_platform();
     let record = state.record(now, Body::Outcome { intent: id, outcome });
-    state.queue([Action::Record(record, None), Action::Store]);
+    state.queue.push([Action::Record(record, None), Action::Store]);
     if is_on_its_way {
         takeover::from_ourselves(state, now);
     }
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
 }

@@ -54,7 +54,7 @@ pub(super) fn licence(
     if !state.spec.safety.approve_scale_in || plan::direction(plan) != Some(Direction::In) {
         return Licence::Given;
     }
-    let approved = state.journal.as_ref().and_then(|journal| journal.memory.approved.as_ref());
+    let approved = state.durable.memory().and_then(|memory| memory.approved.as_ref());
     // It is this plan's: compared word for word when it was given, and it goes with the plan.
     let Some(approved) = approved else {
         return gone("scale-in waits for approval, and nobody approved this");

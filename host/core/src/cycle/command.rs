@@ -65,7 +65,7 @@ pub(super) fn said(state: &mut State, now: &Now, command: Command, effects: &mut
         Ok((text, detail)) => {
             let verb = command.order.kind().to_owned();
             let record = state.record(now, Body::Command { verb, who: command.who, detail });
-            state.queue([Action::Record(record, None), Action::Store, Action::Reply(command.id, text)]);
+            state.queue.push([Action::Record(record, None), Action::Store, Action::Reply(command.id, text)]);
         }
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn apply(
         return Err(format!("{key} is not led from here: {leader} leads; say it there. Nothing was changed"));
     }
     let (min, max, mono) = (state.spec.min, state.spec.max, now.mono_ms);
-    let Some(journal) = &mut state.journal else {
+    let Some(journal) = &mut state.durable.journal else {
         let why = state.trouble.as_deref().unwrap_or("its journal has not been read yet");
         return Err(format!("{key} is not ready ({why}); nothing was changed, try again in a few seconds"));
     };
@@ -98,12 +98,12 @@ pub(super) fn apply(
                 });
             }
             state.go_on(now);
-            state.next_look_ms = mono;
+            state.due.look_ms = mono;
             Ok((format!("{key} goes on"), String::new()))
         }
         Order::Scale { members: None } => {
             journal.memory.asked = None;
-            state.next_decision_ms = mono;
+            state.due.decision_ms = mono;
             Ok((format!("{key} follows its policies again"), "follow the policies".to_owned()))
         }
         Order::Scale { members: Some(members) } => {
@@ -115,7 +115,7 @@ pub(super) fn apply(
             // Whoever orders it again wants it tried again.
             journal.memory.attempt.take_if(|attempt| attempt.given_up > 0);
             journal.memory.asked = Some(Asked { sizes: Sizes::of_members(*members), note });
-            state.next_decision_ms = mono;
+            state.due.decision_ms = mono;
             Ok((format!("{key} is asked to have {}", count(members, "member")), members.to_string()))
         }
         Order::Cancel => {
@@ -125,7 +125,7 @@ pub(super) fn apply(
             }
             rest::give_up(plan, &format!("cancelled by {}", note.who));
             journal.memory.asked = None;
-            state.next_look_ms = mono;
+            state.due.look_ms = mono;
             let how = if plan.point_of_no_return {
                 "ends after this member, which can no longer be taken back, at the nearest legal size"
             } else {
@@ -135,7 +135,7 @@ pub(super) fn apply(
         }
         Order::Approve { content } => {
             let approved = approve(journal, now, &key, content, note)?;
-            state.next_look_ms = mono;
+            state.due.look_ms = mono;
             Ok(approved)
         }
     }

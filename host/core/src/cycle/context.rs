@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// What our memory adds to what is read now.
 pub(super) fn context(state: &State, now: &Now) -> Context {
     let spec = &state.spec;
-    let memory = state.journal.as_ref().map(|journal| &journal.memory);
+    let memory = state.durable.memory();
     let changes = memory.map_or_else(Vec::new, |memory| {
         memory
             .changes
@@ -51,7 +51,7 @@ pub(super) fn context(state: &State, now: &Now) -> Context {
         profile: spec.profile.clone(),
         owner: owner(state, memory.and_then(|memory| memory.paused.as_ref())),
         history,
-        plan: state.journal.as_ref().and_then(|journal| journal.plan.clone()),
+        plan: state.durable.plan().cloned(),
         state: kept,
     }
 }
@@ -76,7 +76,7 @@ fn owner(state: &State, paused: Option<&plimsoll_wire::journal::Note>) -> Fact<S
     if let Some(leader) = state.leader() {
         return Fact::unknown(Gap::NotScraped, format!("{leader} leads"));
     }
-    match (paused, state.revision) {
+    match (paused, state.durable.revision) {
         (Some(note), _) => known(format!("a person ({}: {})", note.who, note.why)),
         (None, Some(_)) => known("plimsoll".to_owned()),
         (None, None) => Fact::unknown(Gap::NotScraped, "the journal is not ours yet"),

@@ -1,8 +1,6 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
-use super::{
-    Action, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, journal_digest, rest, stamp,
-};
+use super::{Action, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, rest, stamp};
 use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
 use crate::judge::{Judged, judge};
@@ -25,8 +23,8 @@ const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
 
 /// What each policy is asked: the snapshot with its own settings and state.
 pub(super) fn asks(state: &State) -> Vec<(PolicyRef, Arc<Snapshot>)> {
-    let Some(snapshot) = &state.snapshot else { return Vec::new() };
-    let kept = state.journal.as_ref().map(|journal| &journal.memory.policy_state);
+    let Some(snapshot) = &state.seen.snapshot else { return Vec::new() };
+    let kept = state.durable.memory().map(|memory| &memory.policy_state);
     state
         .spec
         .policies
@@ -78,15 +76,15 @@ fn outside(wish: &OutsideWish) -> PolicyAnswer {
 
 /// Decides, records, and begins or turns a plan.
 pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
-    let Some(snapshot) = state.snapshot.clone() else { return };
+    let Some(snapshot) = state.seen.snapshot.clone() else { return };
     keep_policy_state(state, &evaluated);
     let of_policies = evaluated.iter().map(|one| {
         let policy = state.spec.policies.iter().find(|policy| policy.name == one.policy);
         (answer_of(one, &state.spec.profile), policy.map(|policy| policy.on_error).unwrap_or_default())
     });
-    let from_outside = state.outside.iter().map(|wish| (outside(wish), OnError::default()));
+    let from_outside = state.seen.outside.iter().map(|wish| (outside(wish), OnError::default()));
     let answers: Vec<_> = of_policies.chain(from_outside).collect();
-    let asked = state.journal.as_ref().and_then(|journal| journal.memory.asked.as_ref());
+    let asked = state.durable.memory().and_then(|memory| memory.asked.as_ref());
     let asked = asked.and_then(|asked| asked.sizes.members);
     let size = plan::counted_size(&snapshot);
     let wish = state.spec.pauses.bound(combine(size, asked, &answers), size);
@@ -95,17 +93,17 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
     let (to, by) = (wish.sizes.members.unwrap_or(0), wish.from.clone());
     let change = Change::Wish { to, by, rests_on };
     let judgement = match wish.sizes.members {
-        Some(_) => match judge(&change, &snapshot, state.direct) {
+        Some(_) => match judge(&change, &snapshot, state.seen.direct) {
             Judged::Verdict(judgement) => judgement,
             // Only asked for before destruction; nothing is admitted on a verdict that was not given.
             Judged::NeedFacts => Judgement { verdict: Verdict::Defer, ..Judgement::default() },
         },
         None => Judgement::default(),
     };
-    if !state.direct && begins(state, now, &snapshot, &judgement) {
+    if !state.seen.direct && begins(state, now, &snapshot, &judgement) {
         // A cache may be arbitrarily old: what is to begin is judged once more on what is there now.
-        state.unconfirmed = Some(evaluated);
-        state.queue([Action::Observe { direct: true }]);
+        state.attempt.unconfirmed = Some(evaluated);
+        state.queue.push([Action::Observe { direct: true }]);
         return;
     }
     let answers: Vec<PolicyAnswer> = answers.into_iter().map(|(answer, _)| answer).collect();
@@ -114,7 +112,7 @@ pub(super) fn decide(state: &mut State, now: &Now, evaluated: Vec<Evaluated>) {
 
 /// Whether a plan would begin.
 fn begins(state: &State, now: &Now, snapshot: &Snapshot, judgement: &Judgement) -> bool {
-    let rests = state.journal.as_ref().is_some_and(|journal| journal.plan.is_none());
+    let rests = state.durable.journal.as_ref().is_some_and(|journal| journal.plan.is_none());
     let size = plan::current_size(snapshot);
     let moves = judgement.sizes.members.is_some() && judgement.sizes.members != size;
     rests
@@ -132,8 +130,8 @@ fn waits_again(
     from: Option<u32>,
     to: Option<u32>,
 ) -> Option<String> {
-    let journal = state.journal.as_ref().filter(|_| state.spec.mode == Mode::Enforce)?;
-    again::bars(&journal.memory, now, snapshot, from, to)
+    let memory = state.durable.memory().filter(|_| state.spec.mode == Mode::Enforce)?;
+    again::bars(memory, now, snapshot, from, to)
 }
 
 /// The signals that the winning wish rests on; a person's, and one from outside, rests on none of ours.
@@ -148,7 +146,7 @@ fn rests_on(wish: &Wish, evaluated: &[Evaluated]) -> Option<Vec<String>> {
 
 /// Keeps what each policy wants to be handed back; what a policy left that is no longer asked goes.
 fn keep_policy_state(state: &mut State, evaluated: &[Evaluated]) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let asked = |name: &String| state.spec.policies.iter().any(|policy| policy.name == *name);
     journal.memory.policy_state.retain(|name, _| asked(name));
     for one in evaluated {
@@ -163,7 +161,7 @@ fn keep_policy_state(state: &mut State, evaluated: &[Evaluated]) {
 
 /// Remembers since when the wish has pointed where it points (STEP-4).
 fn hold_wish(state: &mut State, now: &Now, wish: &Wish, snapshot: &Snapshot) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let direction = match (wish.sizes.members, plan::counted_size(snapshot)) {
         (Some(wished), Some(current)) => Direction::between(current, wished),
         (Some(_) | None, _) => None,
@@ -188,7 +186,7 @@ fn conclude(
     let admitted = judgement.verdict <= Verdict::Clamp && wish.sizes.members.is_some();
     let again = waits_again(state, now, snapshot, size, judgement.sizes.members).filter(|_| admitted);
     let decided = if admitted && again.is_none() { judgement.sizes.members } else { counted };
-    let running = state.journal.as_ref().is_some_and(|journal| journal.plan.is_some());
+    let running = state.durable.plan().is_some();
     let goes = admitted && decided != counted && decided.is_some() && !running;
     let reason = match again.filter(|_| !running) {
         Some(why) => hazard(reason::GIVEN_UP.word, &why),
@@ -226,17 +224,17 @@ fn conclude(
         reason: reason.code,
         judgement,
     });
-    state.queue([Action::Record(record, Some(snapshot.clone()))]);
+    state.queue.push([Action::Record(record, Some(snapshot.clone()))]);
     let reached = !running && reached(state, counted);
     match state.spec.mode {
         Mode::Enforce if goes => {
-            state.pending_plan = plan;
-            state.queue([Action::Permit { resumed: false }]);
+            state.attempt.pending_plan = plan;
+            state.queue.push([Action::Permit { resumed: false }]);
         }
         Mode::Dryrun if goes => ghost::pretend(state, now, size, counted, decided),
         Mode::Off | Mode::Dryrun | Mode::Enforce => {
             if reached || save_is_due(state, now) {
-                state.queue([Action::Store]);
+                state.queue.push([Action::Store]);
             }
         }
     }
@@ -248,14 +246,13 @@ fn conclude(
 
 /// Whether it is time to write the journal though nothing asks for it.
 fn save_is_due(state: &State, now: &Now) -> bool {
-    let is_old = state.journal.as_ref().map(journal_digest) == Some(state.saved);
-    let rest_ms = if is_old { SAVE_REST_MS } else { 0 };
-    now.mono_ms >= state.next_save_ms.saturating_add(rest_ms)
+    let rest_ms = if state.durable.is_saved() { SAVE_REST_MS } else { 0 };
+    now.mono_ms >= state.due.save_ms.saturating_add(rest_ms)
 }
 
 /// A person's wish is forgotten once it is reached: from then on the policies are followed again.
 fn reached(state: &mut State, counted: Option<u32>) -> bool {
-    let Some(journal) = &mut state.journal else { return false };
+    let Some(journal) = &mut state.durable.journal else { return false };
     journal.memory.asked.take_if(|asked| asked.sizes.members == counted).is_some()
 }
 
@@ -264,7 +261,7 @@ fn reached(state: &mut State, counted: Option<u32>) -> bool {
 fn reason(state: &State, wish: &Wish, judgement: &Judgement, goes: bool) -> Reason {
     let told = |why: Word, message: &str| hazard(why.word, message);
     let Some(wished) = wish.sizes.members else { return told(reason::HOLD, &wish.rule) };
-    if let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) {
+    if let Some(plan) = state.durable.plan() {
         let turned = if turns(plan, wished) { "; the wish has turned, and it is given up" } else { "" };
         let message =
             format!("a plan is under way: {} from {} to {}{turned}", plan.id, plan.from(), plan.to());
@@ -316,27 +313,27 @@ fn new_plan(
 /// The movement budget has answered: the plan begins, or is dropped and wished again. Meanwhile somebody may have
 /// paused the target, or taken it out of enforce.
 pub(super) fn permitted(state: &mut State, now: &Now, granted: bool) {
-    let plan = state.pending_plan.take();
+    let plan = state.attempt.pending_plan.take();
     let held = state.is_held() || state.spec.mode != Mode::Enforce;
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     if journal.plan.is_some() {
         // It was running before a restart.
         return;
     }
     if !granted {
-        state.waiting_for = "the movement budget: other plans are under way".to_owned();
+        state.attempt.waiting_for = "the movement budget: other plans are under way".to_owned();
         return;
     }
     let Some(mut plan) = plan.filter(|_| !held) else {
-        state.queue([Action::GivePermit]);
+        state.queue.push([Action::GivePermit]);
         return;
     };
     plan.progressed = stamp(now);
-    if let Some(snapshot) = &state.snapshot {
+    if let Some(snapshot) = &state.seen.snapshot {
         again::began(&mut journal.memory, now, snapshot, &plan);
     }
     journal.plan = Some(plan);
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
     advance::note_plan(state, now, None);
 }
 
@@ -360,7 +357,7 @@ fn turns(plan: &PlanState, wished: u32) -> bool {
 /// waits for approval also ends when another module wishes it than the one that is to be approved (D10).
 fn withdraw(state: &mut State, wish: &Wish, module: &str) {
     let Some(wished) = wish.sizes.members else { return };
-    let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) else { return };
+    let Some(plan) = state.durable.plan_mut() else { return };
     let why = match plan.status {
         PlanStatus::AwaitingApproval if plan.module != module => "another module wishes it now".to_owned(),
         PlanStatus::Running | PlanStatus::Held | PlanStatus::AwaitingApproval if turns(plan, wished) => {
@@ -375,6 +372,6 @@ fn withdraw(state: &mut State, wish: &Wish, module: &str) {
     };
     if !plan.undoing {
         rest::give_up(plan, &why);
-        state.queue([Action::Store]);
+        state.queue.push([Action::Store]);
     }
 }

@@ -1,7 +1,7 @@
 //! What of a state decides about all that the machine does from now on, as one number: two states of one digest
 //! behave alike. An exhaustive search (`tests/model.rs`) ends only because it tells no more states apart than these.
 
-use super::{Action, Evaluated, State};
+use super::{Action, Attempt, Due, Evaluated, Ledger, Queue, Seen, State};
 use plimsoll_wire::journal::{Intent, Journal, Memory, PlanState};
 use plimsoll_wire::record::Body;
 use std::fmt::{self, Write};
@@ -32,36 +32,20 @@ impl State {
     #[must_use]
     pub fn digest(&self) -> u64 {
         // Each field by its name: whoever adds one has to say here what it is.
-        let Self {
-            spec,
-            role,
-            left_out,
-            journal,
-            stale: _,
-            revision: _,
-            tracker,
-            snapshot: _,
-            direct,
-            actions,
-            waiting,
-            requests: _,
-            next_decision_ms,
-            next_look_ms,
-            next_save_ms,
-            saved,
-            audit_head: _,
+        let Self { spec, role, durable, seen, queue, due, attempt, last: _, trouble } = self;
+        let Ledger { journal, stale: _, revision: _, saved, audit_head: _ } = durable;
+        let Queue { actions, waiting, left_out, requests: _ } = queue;
+        let Seen { tracker, snapshot: _, direct, outside, written } = seen;
+        let Due { decision_ms, look_ms, save_ms } = due;
+        let Attempt {
+            unconfirmed,
             pending_plan,
-            last: _,
             waiting_for: _,
             refused_at,
             applied_at,
             least,
             denied_since,
-            unconfirmed,
-            trouble,
-            outside,
-            written,
-        } = self;
+        } = attempt;
         let mut sieve = Sieve::default();
         note!(sieve, (spec.mode, spec.min, spec.max, &spec.held, &spec.pauses));
         let durable = journal.as_ref().map(journal_digest);
@@ -69,7 +53,7 @@ impl State {
         note!(sieve, tracker.digest(spec.safety.observations), direct);
         actions.iter().for_each(|action| note_action(&mut sieve, action));
         note!(sieve, role, left_out.is_some(), waiting.as_ref().map(|waiting| waiting.acts));
-        note!(sieve, next_decision_ms, next_look_ms, next_save_ms);
+        note!(sieve, decision_ms, look_ms, save_ms);
         pending_plan.iter().for_each(|plan| note_plan(&mut sieve, plan));
         note!(
             sieve,

@@ -20,7 +20,7 @@ pub(super) fn finished(state: &mut State, now: &Now, plan: &PlanState) {
             plan.leaving.clear();
             plan.phase = 0;
         });
-        let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
+        let Some(plan) = state.durable.plan().cloned() else { return };
         if together::is_half_done(&plan) || !rest::rests(state, now, &plan) {
             note_plan(state, now, None);
         }
@@ -39,12 +39,12 @@ pub(super) fn finished(state: &mut State, now: &Now, plan: &PlanState) {
         plan.point_of_no_return = false;
         plan.progressed = stamp(now);
     });
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.clone()) else { return };
+    let Some(plan) = state.durable.plan().cloned() else { return };
     if plan.unit >= plan::turns(&plan) {
         end(state, now, PlanStatus::Done, "");
         return;
     }
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
     let may_rest = plan.status == PlanStatus::Stopping && !together::is_half_done(&plan);
     if may_rest && rest::rests(state, now, &plan) {
         return;
@@ -66,13 +66,13 @@ pub(super) fn leaves_nothing_half_done(
     let members = plan::member_ids(snapshot);
     update(state, |plan| *plan = PlanState { progressed: stamp(now), members, ..other });
     note_plan(state, now, None);
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
     true
 }
 
 /// The plan is over: remembered, and the permit given back.
 pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
-    let plan = state.journal.as_ref().and_then(|journal| journal.plan.as_ref());
+    let plan = state.durable.plan();
     let has_begun = plan.is_some_and(|plan| plan.status != PlanStatus::AwaitingApproval);
     update(state, |plan| {
         plan.status = status;
@@ -81,7 +81,7 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
         }
     });
     note_plan(state, now, None);
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let Some(plan) = journal.plan.take() else { return };
     let (size, _) = unit_sizes(&plan);
     if size != plan.from() {
@@ -111,10 +111,10 @@ pub(super) fn end(state: &mut State, now: &Now, status: PlanStatus, why: &str) {
     });
     let surplus = journal.history.len().saturating_sub(HISTORY);
     journal.history.drain(..surplus);
-    state.waiting_for.clear();
-    state.refused_at = None;
-    state.applied_at = None;
-    state.denied_since = None;
-    state.queue([Action::Store, Action::GivePermit]);
-    state.next_decision_ms = now.mono_ms + state.spec.pace_ms;
+    state.attempt.waiting_for.clear();
+    state.attempt.refused_at = None;
+    state.attempt.applied_at = None;
+    state.attempt.denied_since = None;
+    state.queue.push([Action::Store, Action::GivePermit]);
+    state.due.decision_ms = now.mono_ms + state.spec.pace_ms;
 }

@@ -8,7 +8,7 @@ use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 
 /// The step would have been done: the same is remembered as at the end of a plan.
 pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Option<u32>, to: Option<u32>) {
-    let (Some(from), Some(to), Some(journal)) = (from, to, &mut state.journal) else { return };
+    let (Some(from), Some(to), Some(journal)) = (from, to, &mut state.durable.journal) else { return };
     let memory = &mut journal.memory;
     (memory.ghost, memory.ghost_of) = (Sizes::of_members(to), size.into());
     memory.wish = None;
@@ -17,12 +17,12 @@ pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Opt
         &mut memory.changes,
         Changed { leg: Leg::members(from, to), began: stamp(now), at: stamp(now) },
     );
-    state.queue([Action::Store]);
+    state.queue.push([Action::Store]);
 }
 
 /// What would be says nothing outside of dry run, nor once somebody else has changed the size that it stood on.
 pub(super) fn forget(state: &mut State, snapshot: &mut Snapshot) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let memory = &mut journal.memory;
     let moved = match (memory.ghost_of.members, plan::current_size(snapshot)) {
         (Some(then), Some(now)) => then != now,

@@ -20,20 +20,20 @@ pub(super) struct Least {
 
 /// Notes what is left. Where it is less than ever, the plan has made progress, and what was accepted before is to be seen.
 pub(super) fn note(state: &mut State, now: &Now, snapshot: &Snapshot) {
-    let Some(plan) = state.journal.as_ref().and_then(|journal| journal.plan.as_ref()) else { return };
+    let Some(plan) = state.durable.plan() else { return };
     let Some((copies, bytes)) = left(snapshot, plan) else { return };
     let seen = Least { unit: (plan.id.clone(), plan.unit), copies, bytes };
-    let Some(before) = state.least.as_ref().filter(|before| before.unit == seen.unit) else {
-        state.least = Some(seen);
+    let Some(before) = state.attempt.least.as_ref().filter(|before| before.unit == seen.unit) else {
+        state.attempt.least = Some(seen);
         return;
     };
     if copies >= before.copies && bytes >= before.bytes {
         return;
     }
     let least = Least { copies: copies.min(before.copies), bytes: bytes.min(before.bytes), ..seen };
-    state.least = Some(least);
-    state.applied_at = None;
-    if let Some(plan) = state.journal.as_mut().and_then(|journal| journal.plan.as_mut()) {
+    state.attempt.least = Some(least);
+    state.attempt.applied_at = None;
+    if let Some(plan) = state.durable.plan_mut() {
         plan.progressed = stamp(now);
         if plan.status == PlanStatus::Held && plan.why.starts_with("Stalled") {
             plan.status = PlanStatus::Running;

@@ -84,7 +84,7 @@ fn is_clear(state: &State, snapshot: &Snapshot, plan: &PlanState) -> bool {
     let Next::Do { verb, .. } = progress::next(snapshot, plan) else { return false };
     let Some(subject) = plan.subject.clone() else { return false };
     let change = Change::Effect { plan: Box::new(plan.clone()), subject, verb, undoing: false };
-    match judge(&change, snapshot, state.direct) {
+    match judge(&change, snapshot, state.seen.direct) {
         Judged::Verdict(judgement) => judgement.verdict < Verdict::Deny,
         // The next look reads past every cache.
         Judged::NeedFacts => false,
@@ -113,6 +113,6 @@ fn turned(plan: &PlanState, from: u32, to: u32, now: &Now, why: String) -> PlanS
 
 fn head_for(state: &mut State, now: &Now, other: PlanState) {
     update(state, |plan| *plan = other);
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
     note_plan(state, now, None);
 }

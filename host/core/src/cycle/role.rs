@@ -3,7 +3,7 @@
 //! A follower watches, so that what has stood for long goes on having stood when it takes over (EVID-4), and does
 //! nothing else: it stores, records, judges and asks for nothing, and no person's order is obeyed by it.
 
-use super::{Action, Effect, Event, State, Waiting};
+use super::{Action, Due, Effect, Event, Seen, State};
 use plimsoll_wire::snapshot::Now;
 
 /// Who acts on a target.
@@ -23,7 +23,7 @@ impl State {
     #[must_use]
     pub fn following(spec: super::Spec, leader: String) -> Self {
         let mut state = Self::new(spec);
-        state.actions.clear();
+        state.queue.actions.clear();
         state.role = Role::Follows { leader };
         state
     }
@@ -60,49 +60,34 @@ pub(super) fn changed(state: &mut State, now: &Now, role: Role, effects: &mut Ve
 /// Everything begins with the journal: it says where a plan stands.
 fn elected(state: &mut State, now: &Now) {
     // What is being read was to be looked at only.
-    state.waiting = None;
-    state.actions.clear();
-    state.actions.push_back(Action::Load);
-    state.next_look_ms = now.mono_ms;
+    state.queue.waiting = None;
+    state.queue.actions.clear();
+    state.queue.actions.push_back(Action::Load);
+    state.due.look_ms = now.mono_ms;
 }
 
 /// The acting half goes at once. A call that is out cannot be called back: its answer belongs to nobody, but its end is
 /// waited for before this machine acts again.
 fn deposed(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>) {
-    if let Some(Waiting { request, acts: true, .. }) = state.waiting.take() {
-        state.left_out = Some(request);
-    }
-    for action in state.actions.drain(..) {
-        if let Action::Reply(command, _) = action {
-            let why =
-                format!("{leader} leads now, and whether it was still done shows there: plimsoll status");
-            effects.push(Effect::Reply { command, result: Err(why) });
-        }
-    }
+    state.queue.leave_out();
+    let why = format!("{leader} leads now, and whether it was still done shows there: plimsoll status");
+    state.queue.give_up(&why, effects);
     effects.push(Effect::GivePermit);
-    *state = State {
-        tracker: std::mem::take(&mut state.tracker),
-        snapshot: state.snapshot.take(),
-        outside: state.outside.take(),
-        written: std::mem::take(&mut state.written),
-        requests: state.requests,
-        left_out: state.left_out,
-        next_look_ms: now.mono_ms,
-        actions: std::collections::VecDeque::new(),
-        ..State::new(state.spec.clone())
-    };
+    let due = Due { look_ms: now.mono_ms, ..Due::default() };
+    let (seen, queue) = (std::mem::take(&mut state.seen), std::mem::take(&mut state.queue));
+    *state = State { seen: Seen { direct: false, ..seen }, queue, due, ..State::new(state.spec.clone()) };
 }
 
 /// A call of an earlier reign of ours may still be on its way: nothing is begun before it has ended, so that no two of
 /// our calls overlap (N4, N8). It ends by its own deadline.
 pub(super) fn is_barred(state: &State) -> bool {
-    state.role == Role::Leads && state.left_out.is_some()
+    state.role == Role::Leads && state.queue.left_out.is_some()
 }
 
 /// The end of such a call. What it has come to shows in the world.
 pub(super) fn is_left_out(state: &mut State, event: &Event) -> bool {
     match event {
-        Event::Acted { request, .. } => state.left_out.take_if(|out| out == request).is_some(),
+        Event::Acted { request, .. } => state.queue.left_out.take_if(|out| out == request).is_some(),
         Event::Tick
         | Event::Loaded { .. }
         | Event::Observed { .. }

@@ -32,21 +32,21 @@ pub(super) fn loaded(
     let epoch = journal.epoch;
     let running = journal.plan.is_some();
     let unfinished = journal.intent.as_ref().is_some_and(|intent| intent.outcome.is_none());
-    state.audit_head.clone_from(&journal.audit_head);
-    state.journal = Some(journal);
-    state.revision = revision;
-    state.actions.clear();
+    state.durable.audit_head.clone_from(&journal.audit_head);
+    state.durable.journal = Some(journal);
+    state.durable.revision = revision;
+    state.queue.actions.clear();
     let record = state.record(now, Body::Epoch { epoch });
-    state.queue([Action::Store, Action::Record(record, None)]);
+    state.queue.push([Action::Store, Action::Record(record, None)]);
     if running || unfinished {
         // Before anything is read or done: whoever had the target may have a write on its way.
-        state.queue([Action::Stamp]);
+        state.queue.push([Action::Stamp]);
     }
     // What is durable says who holds a permit: one may be left of a plan that never came to be written down.
-    state.queue([if running { Action::Permit { resumed: true } } else { Action::GivePermit }]);
-    state.next_decision_ms = now.mono_ms;
-    state.next_look_ms = now.mono_ms;
-    state.next_save_ms = now.mono_ms + SAVE_MS;
+    state.queue.push([if running { Action::Permit { resumed: true } } else { Action::GivePermit }]);
+    state.due.decision_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
+    state.due.save_ms = now.mono_ms + SAVE_MS;
 }
 
 /// What in a journal this daemon does not understand, if anything.
@@ -65,11 +65,11 @@ fn strange(journal: &Journal) -> Option<String> {
 /// the object meanwhile, so its version is no bar. We are our own successor then. Queued behind the journal's write, which
 /// has to carry the epoch.
 pub(super) fn from_ourselves(state: &mut State, now: &Now) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     journal.epoch += 1;
     let epoch = journal.epoch;
     let record = state.record(now, Body::Epoch { epoch });
-    state.queue([Action::Record(record, None), Action::Stamp]);
+    state.queue.push([Action::Record(record, None), Action::Stamp]);
 }
 
 /// Stamps of another boot start again: a wait is made longer by a reboot, never shorter.

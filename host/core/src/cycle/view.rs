@@ -13,7 +13,7 @@ impl State {
     /// What this target is doing and why.
     #[must_use]
     pub fn status(&self) -> Status {
-        let journal = self.journal.as_ref().or(self.stale.as_ref());
+        let journal = self.durable.shown();
         let plan = journal.and_then(|journal| journal.plan.clone());
         Status {
             target: self.spec.key.clone(),
@@ -21,7 +21,7 @@ impl State {
             platform: self.spec.platform.clone(),
             mode: self.spec.mode,
             bounds: self.spec.bounds(),
-            sizes: self.snapshot.as_deref().and_then(plan::current_size).into(),
+            sizes: self.seen.snapshot.as_deref().and_then(plan::current_size).into(),
             ghost: journal.map_or_else(Sizes::default, |journal| journal.memory.ghost),
             last_decision: self.last.clone(),
             phase: plan.as_ref().map_or("", |plan| advance::phase_name(self, plan)).to_owned(),
@@ -32,7 +32,7 @@ impl State {
                 .map(plan::approval_content),
             conditions: self.conditions(plan.as_ref()),
             plan,
-            outside: self.outside.clone(),
+            outside: self.seen.outside.clone(),
             orders: journal.map_or_else(Vec::new, |journal| journal.memory.answered.clone()),
             paused: journal.and_then(|journal| journal.memory.paused.clone()),
             history: journal.map_or_else(Vec::new, |journal| journal.history.clone()),
@@ -44,7 +44,7 @@ impl State {
     /// Whether decisions can be made: nothing is wrong with our own tools, the target was read, and how many members
     /// it has is known.
     fn readiness(&self) -> (bool, &'static str, String) {
-        match (&self.trouble, &self.snapshot) {
+        match (&self.trouble, &self.seen.snapshot) {
             (Some(trouble), _) => (false, reason::TROUBLE.word, trouble.clone()),
             (None, None) => (false, reason::NOT_OBSERVED.word, "the target has not been read yet".to_owned()),
             (None, Some(snapshot)) => match &snapshot.sizes.members {
@@ -77,10 +77,10 @@ impl State {
         if role::is_barred(self) {
             return "the end of a call from before the lead was lost".to_owned();
         }
-        let Some(plan) = plan.filter(|_| self.waiting_for.is_empty()) else {
-            return self.waiting_for.clone();
+        let Some(plan) = plan.filter(|_| self.attempt.waiting_for.is_empty()) else {
+            return self.attempt.waiting_for.clone();
         };
-        let journal = self.journal.as_ref().or(self.stale.as_ref());
+        let journal = self.durable.shown();
         let intent = journal.and_then(|journal| journal.intent.as_ref());
         match intent.filter(|intent| intent.plan == plan.id && intent.outcome.is_none()) {
             Some(intent) => format!("an answer to: {}", describe(&intent.verb)),
@@ -132,7 +132,7 @@ impl State {
             (None, Some(trouble)) => condition("Safe", false, reason::TROUBLE.word, trouble),
             (None, None) => condition("Safe", true, "", ""),
         });
-        let owned = self.snapshot.as_deref().and_then(workload::owned_elsewhere);
+        let owned = self.seen.snapshot.as_deref().and_then(workload::owned_elsewhere);
         if let Some(how) = owned {
             all.push(condition("SizeOwnedElsewhere", true, reason::FIELD_MANAGER.word, &how));
         }
@@ -145,7 +145,7 @@ impl State {
         ));
         let waits = plan.is_some_and(|plan| plan.status == PlanStatus::AwaitingApproval);
         all.push(condition("AwaitingApproval", waits, "", ""));
-        let paused = self.journal.as_ref().or(self.stale.as_ref());
+        let paused = self.durable.shown();
         let paused = paused.and_then(|journal| journal.memory.paused.as_ref());
         let (held, pauses) = (self.spec.held.as_deref(), &self.spec.pauses);
         let ways = [

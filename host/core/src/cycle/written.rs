@@ -23,11 +23,11 @@ pub struct Written {
 /// what stands written is looked at again.
 pub(super) fn obey(state: &mut State, now: &Now) {
     // Whoever leads reads them where they stand, too; a refusal of ours would be kept as the answer.
-    if state.journal.is_none() || state.leader().is_some() {
+    if state.durable.journal.is_none() || state.leader().is_some() {
         return;
     }
     withdrawn(state, now);
-    let stands = state.written.iter().flat_map(|(place, orders)| {
+    let stands = state.seen.written.iter().flat_map(|(place, orders)| {
         orders.iter().map(move |order| (format!("{place}/{}", order.name), order.clone()))
     });
     let stands: Vec<(String, Written)> = stands.collect();
@@ -40,13 +40,13 @@ pub(super) fn obey(state: &mut State, now: &Now) {
 }
 
 fn answered(state: &State) -> &[Answered] {
-    state.journal.as_ref().map_or(&[], |journal| &journal.memory.answered)
+    state.durable.memory().map_or(&[], |memory| &memory.answered)
 }
 
 /// An order, once: what was answered stands beside it from then on.
 fn answer(state: &mut State, now: &Now, place: String, order: Written) {
     let note = Note { who: order.who.clone(), why: String::new(), at: stamp(now) };
-    let running = state.journal.as_ref().and_then(|journal| journal.plan.as_ref());
+    let running = state.durable.plan();
     let told = match (&order.order, running) {
         // Written down it may stand there for a year: it is about the plan, or the pause, that it names and no other.
         (Order::Cancel, Some(plan)) if *plan.id != *order.text => {
@@ -78,36 +78,37 @@ fn answer(state: &mut State, now: &Now, place: String, order: Written) {
         }),
     );
     let record = state.record(now, Body::Command { verb, who: order.who, detail });
-    state.queue([Action::Record(record, None), Action::Store]);
+    state.queue.push([Action::Record(record, None), Action::Store]);
 }
 
 /// Whether a pause is in force that began at this moment, in milliseconds since 1970: the name by which it is ended.
 fn is_of_the_pause(state: &State, text: &str) -> bool {
-    let paused = state.journal.as_ref().and_then(|journal| journal.memory.paused.as_ref());
+    let paused = state.durable.memory().and_then(|memory| memory.paused.as_ref());
     paused.is_some_and(|paused| paused.at.wall_ms.to_string() == text)
 }
 
 /// What no longer stands anywhere that is known is forgotten; a pause that was taken away ends.
 fn withdrawn(state: &mut State, now: &Now) {
-    let is_known = |place: &str| state.written.keys().any(|known| place.starts_with(&format!("{known}/")));
+    let is_known =
+        |place: &str| state.seen.written.keys().any(|known| place.starts_with(&format!("{known}/")));
     let stands = |place: &str| {
         let names = |(known, orders): (&String, &Vec<Written>)| {
             orders.iter().any(|order| place == format!("{known}/{}", order.name))
         };
-        state.written.iter().any(names)
+        state.seen.written.iter().any(names)
     };
     let gone = answered(state).iter().filter(|old| is_known(&old.place) && !stands(&old.place));
     let gone: Vec<Answered> = gone.cloned().collect();
     for old in gone {
         keep(state, now, &old.place, None);
-        state.queue([Action::Store]);
+        state.queue.push([Action::Store]);
     }
 }
 
 /// Puts an answer in its place, or leaves the place empty. A pause that stood there and is in force still has ended
 /// with its words.
 fn keep(state: &mut State, now: &Now, place: &str, new: Option<Answered>) {
-    let Some(journal) = &mut state.journal else { return };
+    let Some(journal) = &mut state.durable.journal else { return };
     let memory = &mut journal.memory;
     let old = memory.answered.iter().position(|old| old.place == place).map(|at| memory.answered.remove(at));
     let replaced = new.as_ref().is_some_and(|new| new.verb == "pause" && new.obeyed);
@@ -122,9 +123,9 @@ fn keep(state: &mut State, now: &Now, place: &str, new: Option<Answered>) {
         return;
     }
     state.go_on(now);
-    state.next_look_ms = now.mono_ms;
+    state.due.look_ms = now.mono_ms;
     let (who, detail) =
         (old.map(|old| old.note.who).unwrap_or_default(), "the written pause was taken away".to_owned());
     let record = state.record(now, Body::Command { verb: "resume".to_owned(), who, detail });
-    state.queue([Action::Record(record, None)]);
+    state.queue.push([Action::Record(record, None)]);
 }
