@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// The times of a lease, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
-    /// For how long an object has to stand still before somebody else may take the lead.
+    /// For how long an object has to stand still before somebody else may take the leadership.
     pub duration_ms: u64,
-    /// For how long a holder acts after the write that gave or renewed the lead was sent. Shorter than the duration by
+    /// For how long a holder acts after the write that gave or renewed the leadership was sent. Shorter than the duration by
     /// as long as the longest call takes that it may have sent last.
     pub renew_ms: u64,
     /// How often it renews, and how often others look.
@@ -27,7 +27,7 @@ pub struct Terms {
 /// lets it go. A record that was damaged must not keep everybody away for ever.
 pub const LONGEST_MS: u64 = 600_000;
 
-/// Whose the lead is, as the object says.
+/// Whose the leadership is, as the object says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// Nobody's yet.
@@ -43,7 +43,7 @@ pub enum Holder {
 pub struct Record {
     /// What the server calls this version. Every write makes another one.
     pub version: Arc<str>,
-    /// Whose the lead is.
+    /// Whose the leadership is.
     pub holder: Holder,
     /// The duration that its writer goes by, in milliseconds.
     pub duration_ms: u64,
@@ -117,12 +117,12 @@ pub struct Candidate {
     sight: Option<Sight>,
     asked: Asked,
     /// Until when we may act.
-    reign_until_ms: Option<u64>,
+    leads_until_ms: Option<u64>,
     /// Whether what was seen is known to be old, or may be.
     blind: bool,
     /// When the object is looked at or renewed next.
     next_ms: u64,
-    /// Whether the lead is being given back, and none is wanted any more.
+    /// Whether the leadership is being given back, and none is wanted any more.
     leaving: bool,
 }
 
@@ -135,7 +135,7 @@ impl Candidate {
             terms,
             sight: None,
             asked: Asked::Nothing,
-            reign_until_ms: None,
+            leads_until_ms: None,
             blind: true,
             next_ms: 0,
             leaving: false,
@@ -144,8 +144,8 @@ impl Candidate {
 
     /// Until when we may act on what we hold, on the monotonic clock; none when we do not lead.
     #[must_use]
-    pub fn reign_until_ms(&self) -> Option<u64> {
-        self.reign_until_ms
+    pub fn leads_until_ms(&self) -> Option<u64> {
+        self.leads_until_ms
     }
 
     /// Whether we may act now.
@@ -155,16 +155,16 @@ impl Candidate {
     }
 
     fn holds(&self, now_ms: u64) -> bool {
-        self.reign_until_ms.is_some_and(|until_ms| now_ms < until_ms)
+        self.leads_until_ms.is_some_and(|until_ms| now_ms < until_ms)
     }
 
-    /// Whose the lead is, as far as we have seen.
+    /// Whose the leadership is, as far as we have seen.
     #[must_use]
     pub fn holder(&self) -> Option<&Holder> {
         Some(&self.sight.as_ref()?.record.as_ref()?.holder)
     }
 
-    /// From now on the lead is not wanted; one that we have is given back. To be said only when no call of ours is out.
+    /// From now on the leadership is not wanted; one that we have is given back. To be said only when no call of ours is out.
     pub fn leave(&mut self) {
         self.leaving = true;
         self.next_ms = 0;
@@ -179,14 +179,14 @@ impl Candidate {
     /// Whether there is nothing left to give back.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.leaving && self.reign_until_ms.is_none()
+        self.leaving && self.leads_until_ms.is_none()
     }
 
     fn is_ours(&self, record: &Record) -> bool {
         matches!(&record.holder, Holder::Process(holder) if *holder == self.us)
     }
 
-    /// From when on the lead may be taken, if the object stands still until then.
+    /// From when on the leadership may be taken, if the object stands still until then.
     fn free_from_ms(&self, sight: &Sight) -> Option<u64> {
         let record = sight.record.as_ref()?;
         match &record.holder {
@@ -205,7 +205,7 @@ impl Candidate {
 pub fn elect(candidate: &mut Candidate, now_ms: u64, chance: u64, heard: Heard) -> Action {
     hear(candidate, now_ms, heard);
     if !candidate.holds(now_ms) {
-        candidate.reign_until_ms = None;
+        candidate.leads_until_ms = None;
     }
     let action = choose(candidate, now_ms, chance);
     candidate.asked = match &action {
@@ -223,22 +223,22 @@ fn hear(candidate: &mut Candidate, now_ms: u64, heard: Heard) {
     match (heard, asked) {
         (Heard::Read(record), Asked::Read) => {
             candidate.blind = false;
-            // A record that somebody else holds ends a reign, whatever else we know.
+            // A record that somebody else holds ends our leadership, whatever else we know.
             if record.as_ref().is_some_and(|record| !candidate.is_ours(record)) {
-                candidate.reign_until_ms = None;
+                candidate.leads_until_ms = None;
             }
             // A holder only looks when it does not know what came of its write: it renews at once. And what is not
             // there is made at once.
-            if candidate.reign_until_ms.is_some() || record.is_none() {
+            if candidate.leads_until_ms.is_some() || record.is_none() {
                 candidate.next_ms = now_ms;
             }
             see(candidate, now_ms, record);
         }
         (Heard::Written(record), Asked::Write { sent_ms, leads }) => {
             candidate.blind = false;
-            candidate.reign_until_ms = None;
+            candidate.leads_until_ms = None;
             if leads && candidate.is_ours(&record) {
-                candidate.reign_until_ms = Some(sent_ms.saturating_add(candidate.terms.renew_ms));
+                candidate.leads_until_ms = Some(sent_ms.saturating_add(candidate.terms.renew_ms));
             }
             candidate.next_ms = sent_ms.saturating_add(candidate.terms.retry_ms);
             see(candidate, now_ms, Some(record));
@@ -246,10 +246,10 @@ fn hear(candidate: &mut Candidate, now_ms: u64, heard: Heard) {
         (Heard::Refused, Asked::Write { .. }) => {
             // It is not what we saw: we are nobody, and look again.
             candidate.blind = true;
-            candidate.reign_until_ms = None;
+            candidate.leads_until_ms = None;
             candidate.next_ms = now_ms.saturating_add(pause_ms(candidate));
         }
-        // Whoever makes it anew makes it without a holder, and waits: a reign of ours is as good as it was.
+        // Whoever makes it anew makes it without a holder, and waits: our leadership is as good as it was.
         (Heard::Gone, Asked::Write { .. }) => {
             candidate.blind = false;
             candidate.next_ms = now_ms.saturating_add(pause_ms(candidate));
@@ -272,7 +272,7 @@ fn hear(candidate: &mut Candidate, now_ms: u64, heard: Heard) {
     }
 }
 
-/// After a call that came to nothing: sooner than usual, since the lead may hang on it, and never at once, since the
+/// After a call that came to nothing: sooner than usual, since the leadership may hang on it, and never at once, since the
 /// next one may come to nothing as well.
 fn pause_ms(candidate: &Candidate) -> u64 {
     candidate.terms.retry_ms / 4
@@ -317,13 +317,13 @@ fn leave(candidate: &mut Candidate, sight: &Sight, holds: bool) -> Action {
             Action::Replace { version: record.version.clone(), holder: Holder::Released }
         }
         Some(_) | None => {
-            candidate.reign_until_ms = None;
+            candidate.leads_until_ms = None;
             Action::Wait { until_ms: u64::MAX }
         }
     }
 }
 
-/// An action when its time has come, else a wait: until then, until the reign ends, or until the lead is free.
+/// An action when its time has come, else a wait: until then, until our leadership ends, or until the lease is free.
 fn when_due(candidate: &mut Candidate, now_ms: u64, chance: u64, action: Action) -> Action {
     if candidate.next_ms <= now_ms {
         // Half as long again at most, so that daemons that were started together do not stay together. A holder does
@@ -335,7 +335,7 @@ fn when_due(candidate: &mut Candidate, now_ms: u64, chance: u64, action: Action)
     }
     let free_ms = candidate.sight.as_ref().filter(|_| !candidate.blind && !candidate.holds(now_ms));
     let free_ms = free_ms.and_then(|sight| candidate.free_from_ms(sight));
-    let ends_ms = candidate.reign_until_ms;
+    let ends_ms = candidate.leads_until_ms;
     let until_ms = [free_ms, ends_ms].into_iter().flatten().fold(candidate.next_ms, u64::min);
     Action::Wait { until_ms }
 }

@@ -182,7 +182,7 @@ fn a_holder_whose_writes_are_not_answered_stops_at_the_renew_deadline_counted_fr
 }
 
 #[test]
-fn a_conflict_ends_a_reign_at_once() {
+fn a_conflict_ends_the_leadership_at_once() {
     let mut alone = Alone::new("a");
     alone.server.put(Holder::Released);
     alone.settle();
@@ -293,7 +293,7 @@ struct Late {
 struct Truth {
     /// Until when each process acts, and a call that it sent then may be out, in the world's time.
     out_until_ms: BTreeMap<Arc<str>, u64>,
-    reigns: u64,
+    elections: u64,
 }
 
 impl Truth {
@@ -307,7 +307,7 @@ impl Truth {
         }
         let margin_ms = TERMS.duration_ms - TERMS.renew_ms;
         if !self.out_until_ms.contains_key(name) {
-            self.reigns += 1;
+            self.elections += 1;
         }
         self.out_until_ms.insert(name.clone(), now_ms + margin_ms);
     }
@@ -385,7 +385,7 @@ fn run(seed: u64) -> (u64, u64) {
         }
         now_ms += 100;
     }
-    (truth.reigns, lead_ms)
+    (truth.elections, lead_ms)
 }
 
 fn born(births: &mut u64, chance: &mut Chance, now_ms: u64) -> Process {
@@ -403,13 +403,13 @@ fn born(births: &mut u64, chance: &mut Chance, now_ms: u64) -> Process {
 
 #[test]
 fn no_two_processes_act_whatever_happens_to_them_and_somebody_leads_when_it_is_over() {
-    let (mut reigns, seeds) = (0, 300);
+    let (mut elections, seeds) = (0, 300);
     for seed in 1..=seeds {
         let (began, lead_ms) = run(seed);
-        reigns += began;
+        elections += began;
         // Ten minutes of calm, of which the lease's duration may pass without a leader, and a little.
         assert!(lead_ms >= 500_000, "seed {seed}: somebody led for {lead_ms} ms of the calm half only");
     }
-    println!("{reigns} processes came to lead in {seeds} seeds of 20 minutes");
-    assert!(reigns > seeds, "the lead never changes hands: the worlds are too kind");
+    println!("{elections} processes came to lead in {seeds} seeds of 20 minutes");
+    assert!(elections > seeds, "the leadership never changes hands: the worlds are too kind");
 }

@@ -172,7 +172,7 @@ async fn stand(
             continue;
         }
         let mut asked = std::pin::pin!(object.ask(&action, publisher.wall_us()));
-        let ends_ms = candidate.reign_until_ms().unwrap_or(u64::MAX);
+        let ends_ms = candidate.leads_until_ms().unwrap_or(u64::MAX);
         let (answer, trouble) = tokio::select! {
             answered = &mut asked => answered,
             // Leadership is lost while it is being renewed: this is announced without waiting for the answer.
@@ -205,7 +205,7 @@ impl Publisher {
     /// Closes or opens the way for calls first, then publishes who leads.
     fn publish(&self, candidate: &Candidate) {
         let leads = candidate.leads(self.now_ms());
-        self.leadership.until(candidate.reign_until_ms().filter(|_| leads));
+        self.leadership.until(candidate.leads_until_ms().filter(|_| leads));
         self.standing.send_if_modified(|standing| {
             let Some(standing) = standing else { return false };
             let leader = leader(candidate, leads, &standing.identity);

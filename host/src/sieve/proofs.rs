@@ -141,7 +141,7 @@ fn a_write_on_an_old_view_is_found() {
 }
 
 #[test]
-fn a_deposed_daemons_call_is_found() {
+fn a_call_of_a_daemon_that_lost_the_leadership_is_found() {
     let broken = forged(5, 3, |evidence| {
         for entry in &mut evidence.log {
             if let What::Call { epoch, .. } = &mut entry.what {

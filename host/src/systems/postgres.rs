@@ -163,7 +163,7 @@ impl Postgres {
     async fn carry_out(&self, permit: &Permit, verb: &SystemVerb, platform: &PlatformReport) -> Outcome {
         let (deadline, access) = (Instant::now() + permit.deadline, &self.access);
         let survey = self.survey(platform).await;
-        // The members took their time to answer, and nothing but this keeps a deposed daemon from what follows.
+        // The members took their time to answer, and nothing but this keeps a daemon that lost the leadership from what follows.
         match call::decide(verb, &survey, platform, access.settings.synchronous) {
             Decision::Settled(outcome) => outcome,
             _ if !self.leadership.holds() => call::not_sent(NOT_LEADING),

@@ -1,6 +1,6 @@
 //! A running plan: one look at the world, and at most one effect.
 
-use super::approval::{self, Licence};
+use super::approval::{self, Approval};
 use super::ends::{end, finished, leaves_nothing_half_done};
 use super::{Action, State, headway, rest, since, stamp, takeover};
 use crate::change::Change;
@@ -105,17 +105,17 @@ fn choose(state: &mut State, now: &Now, snapshot: &Arc<Snapshot>, plan: &PlanSta
         return;
     };
     match of_all(state, now, snapshot, plan, std::iter::once(&subject).chain(&leaving)) {
-        Licence::Given => {}
-        Licence::NotYet(why) => {
+        Approval::Given => {}
+        Approval::NotYet(why) => {
             waits(state, now, why);
             return;
         }
         // On its way to rest already there is no other way: it ends here.
-        Licence::Gone(why) if plan.status == PlanStatus::Stopping => {
+        Approval::Gone(why) if plan.status == PlanStatus::Stopping => {
             end(state, now, PlanStatus::Aborted, &why);
             return;
         }
-        Licence::Gone(why) => {
+        Approval::Gone(why) => {
             update(state, |plan| rest::give_up(plan, &why));
             note_plan(state, now, None);
             state.due.look_ms = now.mono_ms;
@@ -141,9 +141,9 @@ fn of_all<'a>(
     snapshot: &Snapshot,
     plan: &PlanState,
     subjects: impl Iterator<Item = &'a Subject>,
-) -> Licence {
-    let mut told = subjects.map(|one| approval::licence(state, now, snapshot, plan, one));
-    told.find(|one| *one != Licence::Given).unwrap_or(Licence::Given)
+) -> Approval {
+    let mut told = subjects.map(|one| approval::covers(state, now, snapshot, plan, one));
+    told.find(|one| *one != Approval::Given).unwrap_or(Approval::Given)
 }
 
 pub(super) fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {

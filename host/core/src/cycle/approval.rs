@@ -33,7 +33,7 @@ pub(super) fn over(state: &State, now: &Now, snapshot: &Snapshot, plan: &PlanSta
 
 /// What an approval lets a plan do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Licence {
+pub(super) enum Approval {
     /// This member may go.
     Given,
     /// Not before something is known.
@@ -43,16 +43,16 @@ pub(super) enum Licence {
 }
 
 /// Whether the next member of a plan may go: where scale-in waits for approval, only what was approved.
-pub(super) fn licence(
+pub(super) fn covers(
     state: &State,
     now: &Now,
     snapshot: &Snapshot,
     plan: &PlanState,
     subject: &Subject,
-) -> Licence {
-    let gone = |why: &str| Licence::Gone(why.to_owned());
+) -> Approval {
+    let gone = |why: &str| Approval::Gone(why.to_owned());
     if !state.spec.safety.approve_scale_in || plan::direction(plan) != Some(Direction::In) {
-        return Licence::Given;
+        return Approval::Given;
     }
     let approved = state.durable.memory().and_then(|memory| memory.approved.as_ref());
     // It is this plan's: compared word for word when it was given, and it goes with the plan.
@@ -70,11 +70,11 @@ pub(super) fn licence(
         return gone("the approval expired before the plan began");
     }
     match (moved(snapshot, plan), &snapshot.epoch) {
-        (Some(why), _) => Licence::Gone(why),
+        (Some(why), _) => Approval::Gone(why),
         (None, Fact::Unknown { .. }) => {
-            Licence::NotYet("the topology epoch, which the approval names".to_owned())
+            Approval::NotYet("the topology epoch, which the approval names".to_owned())
         }
-        (None, Fact::Known(_) | Fact::NotApplicable) => Licence::Given,
+        (None, Fact::Known(_) | Fact::NotApplicable) => Approval::Given,
     }
 }
 
@@ -97,12 +97,12 @@ fn moved(snapshot: &Snapshot, plan: &PlanState) -> Option<String> {
 }
 
 /// Between two members of a plan nobody may have come, and only those may have gone whose going was approved.
-fn own_steps_only(snapshot: &Snapshot, plan: &PlanState) -> Licence {
+fn own_steps_only(snapshot: &Snapshot, plan: &PlanState) -> Approval {
     let here = plan::member_ids(snapshot);
     let came = here.iter().any(|id| !plan.members.contains(id));
     let went = plan.members.iter().any(|id| !here.contains(id) && !plan.victims.contains(id));
     if came || went {
-        return Licence::Gone("the topology has changed, and not by this plan".to_owned());
+        return Approval::Gone("the topology has changed, and not by this plan".to_owned());
     }
-    Licence::Given
+    Approval::Given
 }

@@ -54,7 +54,7 @@ pub enum Event {
     Stamped {
         /// Of which request.
         request: u64,
-        /// Whether a deposed daemon can no longer write there, or why that is not known.
+        /// Whether a daemon that lost the leadership can no longer write there, or why that is not known.
         result: Result<(), String>,
     },
     /// An effect on the world was tried.
@@ -151,7 +151,7 @@ pub enum Effect {
         snapshot: Option<Arc<Snapshot>>,
     },
     /// Put our epoch on everything that an unfinished intent is about, before anything else is done there: what a
-    /// deposed daemon has still sent is refused from then on (`decisions.md` D20).
+    /// daemon that lost the leadership has still sent is refused from then on (`decisions.md` D20).
     Stamp {
         /// To be named in the answer.
         request: u64,
@@ -162,7 +162,7 @@ pub enum Effect {
     Act {
         /// To be named in the answer.
         request: u64,
-        /// The epoch of the journal that the intent is in: what fences a deposed daemon.
+        /// The epoch of the journal that the intent is in: what fences a daemon that lost the leadership.
         epoch: u64,
         /// What was journaled and recorded.
         intent: Box<Intent>,

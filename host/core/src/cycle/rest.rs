@@ -2,7 +2,7 @@
 //! (`decisions.md` D6).
 
 use super::advance::{note_plan, update};
-use super::approval::{self, Licence};
+use super::approval::{self, Approval};
 use super::ends::end;
 use super::{State, stamp};
 use crate::change::Change;
@@ -75,7 +75,7 @@ fn other_way(
     let other = turned(plan, size, rest, now, why);
     let subject = plan::next_subject(snapshot, &other)?;
     // A removal that a person must approve is not begun in passing.
-    let approved = approval::licence(state, now, snapshot, &other, &subject) == Licence::Given;
+    let approved = approval::covers(state, now, snapshot, &other, &subject) == Approval::Given;
     approved.then(|| PlanState { members: plan::member_ids(snapshot), subject: Some(subject), ..other })
 }
 

@@ -47,10 +47,10 @@ impl State {
 pub(super) fn changed(state: &mut State, now: &Now, role: Role, effects: &mut Vec<Effect>) {
     match (&state.role, &role) {
         (Role::Leads, Role::Leads) => return,
-        (Role::Follows { .. }, Role::Leads) => elected(state, now),
+        (Role::Follows { .. }, Role::Leads) => leadership_gained(state, now),
         (Role::Leads, Role::Follows { leader }) => {
             let leader = leader.clone();
-            deposed(state, now, &leader, effects);
+            leadership_lost(state, now, &leader, effects);
         }
         (Role::Follows { .. }, Role::Follows { .. }) => {}
     }
@@ -58,7 +58,7 @@ pub(super) fn changed(state: &mut State, now: &Now, role: Role, effects: &mut Ve
 }
 
 /// Everything begins with the journal: it says where a plan stands.
-fn elected(state: &mut State, now: &Now) {
+fn leadership_gained(state: &mut State, now: &Now) {
     // What is being read was to be looked at only.
     state.queue.waiting = None;
     state.queue.actions.clear();
@@ -68,7 +68,7 @@ fn elected(state: &mut State, now: &Now) {
 
 /// The acting half goes at once. A call that is out cannot be called back: its answer belongs to nobody, but its end is
 /// waited for before this machine acts again.
-fn deposed(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>) {
+fn leadership_lost(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>) {
     state.queue.leave_out();
     let why = format!("{leader} leads now, and whether it was still done shows there: plimsoll status");
     state.queue.give_up(&why, effects);
@@ -78,7 +78,7 @@ fn deposed(state: &mut State, now: &Now, leader: &str, effects: &mut Vec<Effect>
     *state = State { seen: Seen { direct: false, ..seen }, queue, due, ..State::new(state.spec.clone()) };
 }
 
-/// A call of an earlier reign of ours may still be on its way: nothing is begun before it has ended, so that no two of
+/// A call from before we lost the leadership may still be on its way: nothing is begun before it has ended, so that no two of
 /// our calls overlap (N4, N8). It ends by its own deadline.
 pub(super) fn is_barred(state: &State) -> bool {
     state.role == Role::Leads && state.queue.left_out.is_some()

@@ -72,10 +72,10 @@ impl State {
     /// For what the target waits, in words: never nothing while there is a plan.
     fn waits_for(&self, plan: Option<&PlanState>) -> String {
         if let Some(leader) = self.leader() {
-            return format!("the lead, which {leader} has");
+            return format!("the leadership, which {leader} has");
         }
         if role::is_barred(self) {
-            return "the end of a call from before the lead was lost".to_owned();
+            return "the end of a call from before the leadership was lost".to_owned();
         }
         let Some(plan) = plan.filter(|_| self.attempt.waiting_for.is_empty()) else {
             return self.attempt.waiting_for.clone();

@@ -1,4 +1,4 @@
-//! Two daemons, one actor: a follower watches and does nothing, a leader that is deposed lets go at once, and whoever is
+//! Two daemons, one actor: a follower watches and does nothing, a leader that loses the leadership lets go at once, and whoever is
 //! elected goes on where the journal says that the plan stands (`decisions.md` D20).
 
 use crate::desk::{Desk, MINUTE, SECOND};
@@ -147,9 +147,9 @@ fn without_anything_unfinished_nothing_is_stamped() {
     assert!(desk.stamped.is_empty(), "{:?}", desk.stamped);
 }
 
-/// Every effect in turn: whatever is on its way when the lead is lost, nothing follows from it.
+/// Every effect in turn: whatever is on its way when the leadership is lost, nothing follows from it.
 #[test]
-fn a_leader_that_is_deposed_drops_what_it_was_about_to_do() {
+fn a_leader_that_loses_the_leadership_drops_what_it_was_about_to_do() {
     type Is = fn(&Effect) -> bool;
     let kinds: [(&str, Is); 6] = [
         ("load", |effect| matches!(effect, Effect::Load { .. })),
@@ -192,7 +192,7 @@ fn a_call_that_was_out_is_waited_for_before_the_same_daemon_acts_again() {
     desk.feed(Event::Role(Role::Leads));
     desk.feed(Event::Tick);
     assert!(desk.pending.is_none(), "{:?}", desk.pending);
-    assert!(desk.status().waiting_for.contains("before the lead was lost"));
+    assert!(desk.status().waiting_for.contains("before the leadership was lost"));
     // It ends late, and has done what it was sent for: nobody takes its answer, and it is not done twice.
     let late = desk.answer(out);
     desk.feed(late);

@@ -68,7 +68,7 @@ fn said(desk: &Desk) -> Vec<String> {
 }
 
 #[test]
-fn a_written_approval_lets_the_plan_begin_and_is_no_licence_for_the_next_one() {
+fn a_written_approval_lets_the_plan_begin_and_is_none_for_the_next_one() {
     let mut desk = waiting();
     let shown = desk.status().approval.unwrap();
     desk.say(Order::Pause { why: String::new() }).unwrap();
@@ -118,7 +118,7 @@ fn a_written_resume_ends_the_pause_that_it_names_and_no_other() {
     assert!(desk.status().paused.is_some());
     write(&mut desk, vec![resume(&began)]);
     assert_eq!(desk.status().paused, None);
-    // It stands there still, and is no licence to end the next one.
+    // It stands there still, and does not end the next one.
     desk.pass(SECOND);
     desk.say(Order::Pause { why: "tea".to_owned() }).unwrap();
     write(&mut desk, vec![resume(&began)]);

@@ -71,7 +71,7 @@ pub(crate) struct Aimed {
 pub(crate) struct Daemon {
     machine: State,
     /// Which one it is, of all that were ever elected.
-    pub(crate) reign: u32,
+    pub(crate) term: u32,
     pub(crate) pending: Option<Effect>,
     pub(crate) aimed: Option<Aimed>,
     pub(crate) wake_ms: u64,
@@ -80,9 +80,9 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// One that has just been elected: it knows nothing, and reads its journal.
-    pub(crate) fn elected(now: &Now, reign: u32) -> Self {
+    pub(crate) fn elected(now: &Now, term: u32) -> Self {
         let machine = State::new(spec());
-        let mut daemon = Self { machine, reign, pending: None, aimed: None, wake_ms: 0, digest: 0 };
+        let mut daemon = Self { machine, term, pending: None, aimed: None, wake_ms: 0, digest: 0 };
         daemon.feed(now, 0, Event::Tick);
         daemon
     }
@@ -139,7 +139,7 @@ impl Daemon {
 
     /// What of it decides about what it does, next to a world of this version and revision.
     pub(crate) fn note<H: Hasher>(&self, version: u32, revision: Option<u64>, hasher: &mut H) {
-        self.reign.hash(hasher);
+        self.term.hash(hasher);
         let kind = match &self.pending {
             None => 0,
             Some(Effect::Load { .. }) => 1,

@@ -114,11 +114,11 @@ impl Hash for Moment {
                 }
                 Late::Platform(call) => {
                     let again = world.effected.contains(&call.intent);
-                    (1, call.epoch, call.reign, call.version == world.version, again).hash(hasher);
+                    (1, call.epoch, call.term, call.version == world.version, again).hash(hasher);
                     format!("{:?}", call.verb).hash(hasher);
                 }
                 Late::System { from, call } => {
-                    (2, from, call.epoch, call.reign, world.effected.contains(&call.intent)).hash(hasher);
+                    (2, from, call.epoch, call.term, world.effected.contains(&call.intent)).hash(hasher);
                     format!("{:?}", call.verb).hash(hasher);
                 }
             }
@@ -187,8 +187,8 @@ impl Model for Fleet {
         let mut next = state.clone();
         match action {
             Action::Elect(at) => {
-                let reign = next.world.elect(at);
-                next.daemons[at] = Some(Arc::new(Daemon::elected(&moment(at, next.jumps), reign)));
+                let term = next.world.elect(at);
+                next.daemons[at] = Some(Arc::new(Daemon::elected(&moment(at, next.jumps), term)));
             }
             Action::Expire => {
                 let holder = next.world.lease.take()?;
@@ -391,21 +391,19 @@ impl Fleet {
                 let result = if next.world.fencing == Fencing::Whole && next.world.stamp > *epoch {
                     Err("another daemon has taken over".to_owned())
                 } else {
-                    next.world.stamp(*epoch, daemon.reign);
+                    next.world.stamp(*epoch, daemon.term);
                     Ok(())
                 };
                 Event::Stamped { request: *request, result }
             }
             Effect::Act { request, epoch, intent } if !Daemon::is_platforms(intent) => {
-                let outcome = next.world.take(&call((*epoch, daemon.reign), intent, 0));
+                let outcome = next.world.take(&call((*epoch, daemon.term), intent, 0));
                 Event::Acted { request: *request, outcome }
             }
             Effect::Act { request, epoch, intent } => {
                 let outcome = match daemon.aimed {
                     None => self.aim(next, at, *epoch, intent)?,
-                    Some(aimed) => {
-                        Some(next.world.take(&call((*epoch, daemon.reign), intent, aimed.version)))
-                    }
+                    Some(aimed) => Some(next.world.take(&call((*epoch, daemon.term), intent, aimed.version))),
                 };
                 // The hand goes on: it has read, and is about to write.
                 let Some(outcome) = outcome else { return Some(()) };
@@ -437,7 +435,7 @@ impl Fleet {
             return refused("it has another size than expected");
         }
         if next.world.fencing == Fencing::Whole && next.world.stamp < epoch {
-            next.world.stamp(epoch, next.daemons[at].as_ref()?.reign);
+            next.world.stamp(epoch, next.daemons[at].as_ref()?.term);
         }
         let version = next.world.version;
         Arc::make_mut(next.daemons[at].as_mut()?).aimed = Some(Aimed { version });
@@ -456,8 +454,8 @@ impl Fleet {
             ),
             Effect::Act { request, epoch, intent } => {
                 let late = match daemon.aimed {
-                    Some(aimed) => Late::Platform(call((*epoch, daemon.reign), intent, aimed.version)),
-                    None => Late::System { from: at, call: call((*epoch, daemon.reign), intent, 0) },
+                    Some(aimed) => Late::Platform(call((*epoch, daemon.term), intent, aimed.version)),
+                    None => Late::System { from: at, call: call((*epoch, daemon.term), intent, 0) },
                 };
                 (late, Event::Acted { request: *request, outcome: Outcome::Unknown { message } })
             }
@@ -474,6 +472,6 @@ impl Fleet {
     }
 }
 
-fn call((epoch, reign): (u64, u32), intent: &Intent, version: u32) -> Call {
-    Call { intent: intent.id.clone(), epoch, reign, verb: intent.verb.clone(), version }
+fn call((epoch, term): (u64, u32), intent: &Intent, version: u32) -> Call {
+    Call { intent: intent.id.clone(), epoch, term, verb: intent.verb.clone(), version }
 }

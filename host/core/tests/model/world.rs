@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// What must never happen: the oracles of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Harm {
-    /// An effect of a deposed daemon was accepted after one of its successor: two are effective.
+    /// An effect of a daemon that lost the leadership was accepted after one of its successor: two are effective.
     TwoActors,
     /// N2: the number drops while the member that goes with it votes.
     UndrainedMemberRemoved,
@@ -53,9 +53,9 @@ pub(crate) struct World {
     /// The newest epoch that has put its stamp there or had an effect.
     pub(crate) actor: u64,
     /// Whose that was. One that raises its own epoch is no other.
-    actors_reign: u32,
+    actors_term: u32,
     /// How often a daemon was elected.
-    reigns: u32,
+    elections: u32,
     /// Intents that had an effect.
     pub(crate) effected: BTreeSet<Arc<str>>,
     pub(crate) harm: Option<Harm>,
@@ -68,7 +68,7 @@ pub(crate) struct Call {
     pub(crate) intent: Arc<str>,
     pub(crate) epoch: u64,
     /// Whose it is: what a daemon sends after it was elected anew is another's.
-    pub(crate) reign: u32,
+    pub(crate) term: u32,
     pub(crate) verb: Verb,
     /// The version that a write to the StatefulSet was bound to.
     pub(crate) version: u32,
@@ -89,8 +89,8 @@ impl World {
             journal: None,
             lease: None,
             actor: 0,
-            actors_reign: 0,
-            reigns: 0,
+            actors_term: 0,
+            elections: 0,
             effected: BTreeSet::new(),
             harm: None,
             fencing,
@@ -113,31 +113,31 @@ impl World {
         self.close();
     }
 
-    /// Somebody is elected. Which reign it is.
+    /// Somebody is elected. Which term it is.
     pub(crate) fn elect(&mut self, who: usize) -> u32 {
         self.lease = Some(who);
-        self.reigns += 1;
-        self.reigns
+        self.elections += 1;
+        self.elections
     }
 
     /// Our epoch on the object: it has another version from now on.
-    pub(crate) fn stamp(&mut self, epoch: u64, reign: u32) {
+    pub(crate) fn stamp(&mut self, epoch: u64, term: u32) {
         self.stamp = epoch;
         self.version += 1;
-        self.note_actor(epoch, reign);
+        self.note_actor(epoch, term);
     }
 
-    fn note_actor(&mut self, epoch: u64, reign: u32) {
+    fn note_actor(&mut self, epoch: u64, term: u32) {
         if epoch > self.actor {
-            (self.actor, self.actors_reign) = (epoch, reign);
+            (self.actor, self.actors_term) = (epoch, term);
         }
     }
 
-    fn acts(&mut self, epoch: u64, reign: u32) {
-        if epoch < self.actor && reign != self.actors_reign {
+    fn acts(&mut self, epoch: u64, term: u32) {
+        if epoch < self.actor && term != self.actors_term {
             self.harm = self.harm.or(Some(Harm::TwoActors));
         }
-        self.note_actor(epoch, reign);
+        self.note_actor(epoch, term);
     }
 
     /// A call arrives: whether it is accepted is the server's business, whether that does harm is ours.
@@ -147,7 +147,7 @@ impl World {
             Ok(subject) => subject,
             Err(message) => return Outcome::Refused { message: message.to_owned() },
         };
-        self.acts(call.epoch, call.reign);
+        self.acts(call.epoch, call.term);
         if !self.effected.insert(call.intent.clone()) {
             self.harm = self.harm.or(Some(Harm::IntentTwice));
         }
@@ -323,13 +323,13 @@ impl Hash for World {
             journal,
             lease,
             actor,
-            actors_reign,
-            reigns: _,
+            actors_term,
+            elections: _,
             effected: _,
             harm,
             fencing: _,
         } = self;
-        (view, before, stamp, next_id, open, lease, actor, actors_reign, harm).hash(hasher);
+        (view, before, stamp, next_id, open, lease, actor, actors_term, harm).hash(hasher);
         journal.as_ref().map(|(journal, _)| journal_digest(journal)).hash(hasher);
     }
 }

@@ -376,7 +376,7 @@ async fn nothing_is_written_before_anything_was_observed() {
 }
 
 #[tokio::test]
-async fn a_deposed_daemon_writes_nothing_whatever_it_has_read() {
+async fn a_daemon_that_lost_the_leadership_writes_nothing_whatever_it_has_read() {
     let cluster = Cluster::new().await;
     cluster.kube.read(true).await;
     // It has read the object; before its write arrives, its successor stamps.
