@@ -4,6 +4,7 @@ pub(crate) mod gate;
 
 pub use gate::Misbehaviour;
 
+use crate::document::{self, Document};
 use crate::etcd::Rig;
 use crate::process::{Process, wait_until};
 use anyhow::Context as _;
@@ -13,7 +14,6 @@ use plimsoll_wire::journal::Journal;
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::status::Status;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -71,19 +71,6 @@ impl Default for Wishes {
         }
     }
 }
-
-/// Waits as short as they may be (`decisions.md` D6): the rules are the same, the test is not a day long.
-pub(crate) const SHORT_WAITS: &[&str] = &[
-    "hold: 1s",
-    "warmup: 1s",
-    "leaderStable: 1s",
-    "leaderQuiet: 1s",
-    "cooldownIn: 1s",
-    "cooldownOut: 1s",
-    "reverse: 1s",
-    "sustain: 1s",
-    "fraction: 100%",
-];
 
 impl Daemon {
     /// Writes the files for a rig's cluster; nothing is started.
@@ -407,13 +394,8 @@ pub fn shipped(file: &str) -> PathBuf {
 }
 
 fn daemon_file(rig: &Rig, prometheus: &str, gate: &Path) -> String {
-    let exec = rig.exec_config();
-    let env = json!(exec.env).to_string();
-    let command = |argv: &[String]| {
-        let mut all = vec![gate.to_string_lossy().into_owned()];
-        all.extend(argv.iter().cloned());
-        Value::from(all).to_string()
-    };
+    let (commands, list) = ([("list", 10), ("add", 30), ("remove", 30)], [("list", 10)]);
+    let platform = |commands: &[(&str, u32)]| rig.command().platform(Some(gate), commands);
     format!(
         "apiVersion: plimsoll.dev/v1alpha1
 kind: DaemonConfig
@@ -423,53 +405,23 @@ sources:
   main: {{kind: prometheus, url: \"{prometheus}\", deadline: 2s}}
 platforms:
   local:
-    kind: exec
-    list: {{command: {}, timeout: 10s, env: {env}}}
-    add: {{command: {}, timeout: 30s, env: {env}}}
-    remove: {{command: {}, timeout: 30s, env: {env}}}
-    workingDirectory: {}
-  mirror:
-    kind: exec
-    list: {{command: {}, timeout: 10s, env: {env}}}
-    workingDirectory: {}
-systems:
+{}  mirror:
+{}systems:
   local: {{kind: etcd}}
 ",
-        command(&exec.list),
-        command(&exec.add),
-        command(&exec.remove),
-        exec.working_dir.display(),
-        command(&exec.list),
-        exec.working_dir.display(),
+        platform(&commands),
+        platform(&list),
     )
 }
 
 fn document(target: &str, wishes: &Wishes) -> String {
-    let mut safety = String::new();
-    for line in SHORT_WAITS.iter().chain(&wishes.safety) {
-        let _ = writeln!(safety, "    {line}");
-    }
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: StatefulAutoscaler
-metadata: {{name: {target}}}
-spec:
-  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: {}}}
-  system: {{kind: etcd, ref: local}}
-  minReplicas: {}
-  maxReplicas: {}
-  mode: {}
-  policies:
-    - name: load
-      module: {}.wasm
-      settings: {}
-  signals:
-    - {{name: load, source: main, query: '{}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%, series: {{expect: 1}}}}
-  behavior:
-    scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-    scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-  safety:
-{safety}",
-        wishes.platform, wishes.min, wishes.max, wishes.mode, wishes.module, wishes.settings, wishes.query
-    )
+    let document = Document {
+        named: &format!("name: {target}"),
+        target: &format!("apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: {}", wishes.platform),
+        system: "kind: etcd, ref: local",
+        bounds: (wishes.min, wishes.max),
+        mode: wishes.mode,
+    };
+    let policy = document::following("load", &wishes.query, wishes.module, &wishes.settings);
+    document.with(&(policy + &document::hasty(&wishes.safety)))
 }

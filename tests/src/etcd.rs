@@ -1,15 +1,12 @@
 //! A real etcd cluster on loopback, run by the commands of `examples/etcd`, so that what tests rely on is
 //! what users are shown.
 
+use crate::example::{self, Listing, MemberCommand};
 use crate::process::{Ports, Process, is_running, signal, wait_until};
 use anyhow::Context as _;
 use etcd_client::{Client, ConnectOptions};
 use rustix::process::Signal;
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -20,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Rig {
     home: tempfile::TempDir,
-    script: PathBuf,
+    command: MemberCommand,
     slots: Vec<Place>,
     ports: Ports,
     prometheus: Option<(Process, String)>,
@@ -37,64 +34,6 @@ struct Place {
     peer: u16,
 }
 
-/// What the `list` command says.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listing {
-    /// Slots in use.
-    pub members: Vec<Entry>,
-    /// Slots where a member could be started.
-    pub vacant: Vec<Entry>,
-}
-
-/// One slot of a [`Listing`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// Its name.
-    pub slot: String,
-    /// Whether a member runs in it; vacant slots do not say.
-    #[serde(default)]
-    pub running: bool,
-    /// What changes when its member is restarted.
-    #[serde(default)]
-    pub incarnation: String,
-    /// Addresses by purpose.
-    pub endpoints: BTreeMap<String, String>,
-    /// Its failure domain.
-    pub domain: String,
-    /// Whose data is on it.
-    #[serde(default)]
-    pub volume: Option<Volume>,
-}
-
-/// Whose data is on a slot's volume.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Volume {
-    /// The cluster.
-    pub fingerprint: String,
-    /// The member.
-    pub member_id: String,
-    /// Whether that member was removed.
-    pub tombstoned: bool,
-}
-
-/// The commands for the daemon's file: a program with arguments, and the environment that it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecCommands {
-    /// Tells which slots there are.
-    pub list: Vec<String>,
-    /// Starts the member of a slot.
-    pub add: Vec<String>,
-    /// Stops the member of a slot.
-    pub remove: Vec<String>,
-    /// For all three.
-    pub env: BTreeMap<String, String>,
-    /// Where they run: the rig's folder.
-    pub working_dir: PathBuf,
-}
-
 impl Rig {
     /// Starts a cluster of `members` in the first of `slots` slots (`e1`, `e2`, ...) and waits until all of
     /// them serve.
@@ -103,7 +42,7 @@ impl Rig {
     /// When etcd or the commands are missing, or the members do not come up.
     pub async fn start(members: usize, slots: usize) -> anyhow::Result<Self> {
         let rig = Self::prepare(slots)?;
-        rig.member(&["bootstrap", &members.to_string()], None)?;
+        rig.command.run(&["bootstrap", &members.to_string()], None)?;
         for slot in rig.slots.iter().take(members) {
             rig.serves(&slot.slot).await?;
         }
@@ -115,9 +54,8 @@ impl Rig {
     /// # Errors
     /// When the folder cannot be written or no ports are left.
     pub fn prepare(slots: usize) -> anyhow::Result<Self> {
-        let script = example("etcd/member");
-        anyhow::ensure!(script.is_file(), "{} is missing", script.display());
         let home = tempfile::Builder::new().prefix("plimsoll-etcd-").tempdir()?;
+        let command = MemberCommand::of("etcd", home.path())?;
         let mut ports = Ports::reserve()?;
         let slots = (1..=slots)
             .map(|number| {
@@ -135,7 +73,7 @@ impl Rig {
             .map(|place| format!("{} {} {} {}\n", place.slot, place.domain, place.client, place.peer))
             .collect();
         std::fs::write(home.path().join("inventory"), inventory)?;
-        Ok(Self { home, script, slots, ports, prometheus: None, prometheus_port: None })
+        Ok(Self { home, command, slots, ports, prometheus: None, prometheus_port: None })
     }
 
     /// The folder with everything in it; it goes with the rig.
@@ -152,20 +90,10 @@ impl Rig {
         self.ports.take()
     }
 
-    /// What the daemon's file needs to say about the `exec` platform.
+    /// The command by which all this is done.
     #[must_use]
-    pub fn exec_config(&self) -> ExecCommands {
-        let command = |name: &str| vec![self.script.to_string_lossy().into_owned(), name.to_owned()];
-        ExecCommands {
-            list: command("list"),
-            add: command("add"),
-            remove: command("remove"),
-            env: BTreeMap::from([(
-                "ETCD_EXAMPLE_HOME".to_owned(),
-                self.home().to_string_lossy().into_owned(),
-            )]),
-            working_dir: self.home().to_path_buf(),
-        }
+    pub fn command(&self) -> &MemberCommand {
+        &self.command
     }
 
     /// The addresses for clients of all slots, used or not.
@@ -191,7 +119,7 @@ impl Rig {
     /// # Errors
     /// When the command fails.
     pub fn list(&self) -> anyhow::Result<Listing> {
-        Ok(serde_json::from_slice(&self.member(&["list"], None)?)?)
+        self.command.list()
     }
 
     /// Starts the member of a slot with what the driver tells it needs to join.
@@ -200,7 +128,7 @@ impl Rig {
     /// When the command fails.
     pub fn add(&self, slot: &str, join: &serde_json::Value) -> anyhow::Result<()> {
         let request = serde_json::json!({ "slot": slot, "join": join });
-        self.member(&["add"], Some(&request)).map(drop)
+        self.command.run(&["add"], Some(&request)).map(drop)
     }
 
     /// Stops the member of a slot and sets its data aside.
@@ -209,7 +137,7 @@ impl Rig {
     /// When the command fails.
     pub fn remove(&self, slot: &str, member: &str) -> anyhow::Result<()> {
         let request = serde_json::json!({ "slot": slot, "memberId": member });
-        self.member(&["remove"], Some(&request)).map(drop)
+        self.command.run(&["remove"], Some(&request)).map(drop)
     }
 
     /// Ends the member of a slot at once, as a crash would.
@@ -250,7 +178,7 @@ impl Rig {
     /// # Errors
     /// When it does not start.
     pub fn restart(&self, slot: &str) -> anyhow::Result<()> {
-        self.member(&["start", slot], None).map(drop)
+        self.command.run(&["start", slot], None).map(drop)
     }
 
     /// Waits until the member of a slot answers a linearizable read.
@@ -329,18 +257,7 @@ impl Rig {
             None => self.ports.take()?,
         };
         self.prometheus_port = Some(port);
-        let url = format!("http://127.0.0.1:{port}");
-        std::fs::copy(example("etcd/prometheus.yml"), self.home().join("prometheus.yml"))?;
-        let mut command = Command::new("prometheus");
-        command
-            .arg("--config.file=prometheus.yml")
-            .arg("--storage.tsdb.path=prometheus")
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .current_dir(self.home());
-        let process = Process::start(&mut command, &self.home().join("prometheus.log"))?;
-        let ready = format!("{url}/-/ready");
-        let up = wait_until("Prometheus is ready", PATIENCE, async || http_get(&ready).await.map(drop)).await;
-        up.with_context(|| process.tail())?;
+        let (process, url) = example::prometheus("etcd", self.home(), port).await?;
         self.prometheus = Some((process, url.clone()));
         Ok(url)
     }
@@ -364,26 +281,6 @@ impl Rig {
         let text = std::fs::read_to_string(self.slot_folder(slot).join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(10).collect();
         format!("the log of {slot} ends with:\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
-    }
-
-    /// Runs one of the commands. Its output goes through files: a member that it starts may keep no pipe of
-    /// ours open.
-    fn member(&self, arguments: &[&str], request: Option<&serde_json::Value>) -> anyhow::Result<Vec<u8>> {
-        let mut command = Command::new(&self.script);
-        command.args(arguments).env("ETCD_EXAMPLE_HOME", self.home());
-        let mut input = tempfile::tempfile()?;
-        if let Some(request) = request {
-            input.write_all(request.to_string().as_bytes())?;
-            std::io::Seek::rewind(&mut input)?;
-        }
-        let output = command.stdin(Stdio::from(input)).output().context("running the member command")?;
-        anyhow::ensure!(
-            output.status.success(),
-            "member {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(output.stdout)
     }
 }
 
@@ -428,10 +325,4 @@ pub async fn http_get(url: &str) -> anyhow::Result<String> {
     let status = head.split(' ').nth(1).unwrap_or("");
     anyhow::ensure!(status.starts_with('2'), "{url} answers {status}");
     Ok(body.to_owned())
-}
-
-/// A file of `examples/`.
-#[must_use]
-pub fn example(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
 }

@@ -3,6 +3,7 @@
 
 use crate::cluster::{Cluster, Namespace};
 use crate::daemon::Daemon;
+use crate::document::{Document, hasty};
 use crate::kube::define;
 use crate::process::wait_until;
 use anyhow::Context as _;
@@ -17,10 +18,6 @@ pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How long a line of a shell may take, in seconds.
 const SHELL_SECONDS: &str = "120";
-
-/// Hardly any waits, below `spec.safety`.
-pub const SAFETY: &str = "hold: 1s, warmup: 1s, leaderStable: 1s, leaderQuiet: 1s, cooldownIn: 1s, cooldownOut: 1s, \
-                      reverse: 1s, sustain: 1s, fraction: 100%";
 
 /// Where targets come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +87,7 @@ platforms:
     #[must_use]
     pub fn document(&self, advice: &str) -> String {
         let named = format!("name: db, namespace: {}", self.namespace.name());
-        document(&format!("  mode: enforce\n  safety: {{{SAFETY}, approveScaleIn: true}}\n  {advice}\n"))
+        document("enforce", &format!("  {advice}\n{}", hasty(["approveScaleIn: true"])))
             .replace("name: db", &named)
     }
 
@@ -187,18 +184,15 @@ platforms:
     }
 }
 
-/// The document of a target in the simulator, with this at the end of its `spec`.
+/// The document of a target in the simulator, with further lines of its `spec`.
 #[must_use]
-pub fn document(spec: &str) -> String {
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: StatefulAutoscaler
-metadata: {{name: db}}
-spec:
-  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: playground}}
-  system: {{kind: sim-quorum}}
-  minReplicas: 3
-  maxReplicas: 5
-{spec}"
-    )
+pub fn document(mode: &str, further: &str) -> String {
+    let document = Document {
+        named: "name: db",
+        target: "apiVersion: plimsoll.dev/v1alpha1, kind: Sim, name: playground",
+        system: "kind: sim-quorum",
+        bounds: (3, 5),
+        mode,
+    };
+    document.with(further)
 }

@@ -4,17 +4,18 @@ pub(crate) mod follower;
 
 use crate::chart::printed_by;
 use crate::cluster::{Cluster, Namespace};
-use crate::daemon::{Daemon, SHORT_WAITS};
+use crate::daemon::Daemon;
+use crate::document::{self, Document};
 use crate::etcd::{PATIENCE, connect};
 use crate::installed::{TAGS, bring_image};
-use crate::process::{Process, wait_until};
+use crate::process::wait_until;
 use anyhow::Context as _;
-use follower::{Gone, Pods, follow, log, member, unfollow};
+use follower::FollowedPods;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the example has for the daemon's image.
@@ -39,26 +40,7 @@ pub fn in_cluster<F: Future<Output = anyhow::Result<()>>>(
 /// The etcd, with everything that follows its pods. It goes with its namespace.
 #[derive(Debug)]
 pub struct EtcdPods {
-    namespace: Namespace,
-    home: tempfile::TempDir,
-    pods: Arc<Mutex<Pods>>,
-    gone: Arc<Mutex<Gone>>,
-    /// The process that follows the pods; none any more once this goes.
-    watch: Arc<Mutex<Option<Child>>>,
-    logs: Arc<Mutex<BTreeMap<String, Process>>>,
-}
-
-impl Drop for EtcdPods {
-    fn drop(&mut self) {
-        unfollow(&self.watch);
-        give_up_journal(&self.namespace, "etcd");
-    }
-}
-
-/// The journal outlives whatever is deleted by accident; this is on purpose, or the namespace would stay.
-pub(crate) fn give_up_journal(namespace: &Namespace, target: &str) {
-    let free = r#"{"metadata":{"finalizers":null}}"#;
-    let _ = namespace.kubectl(&["patch", "scalingplan", target, "--type=merge", "--patch", free]);
+    pods: FollowedPods,
 }
 
 impl EtcdPods {
@@ -97,11 +79,7 @@ impl EtcdPods {
 
     async fn start_with(namespace: Namespace, manifest: &str) -> anyhow::Result<Self> {
         namespace.apply(manifest)?;
-        let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
-        let (pods, gone, logs) = (Arc::default(), Arc::default(), Arc::default());
-        let shared = (Arc::clone(&pods), Arc::clone(&gone));
-        let watch = follow((&namespace, "etcd"), home.path(), shared, Arc::clone(&logs))?;
-        let rig = Self { namespace, home, pods, gone, watch, logs };
+        let rig = Self { pods: FollowedPods::of(namespace, "etcd")? };
         rig.all_serve(3).await?;
         Ok(rig)
     }
@@ -118,7 +96,7 @@ impl EtcdPods {
                 client.kv_client().get("plimsoll-tests/ping", None).await?;
                 Ok(())
             });
-            served.await.with_context(|| self.tail(&member))?;
+            served.await.with_context(|| self.pods.tails())?;
         }
         Ok(())
     }
@@ -126,7 +104,7 @@ impl EtcdPods {
     /// Where it is.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
-        &self.namespace
+        self.pods.namespace()
     }
 
     /// A daemon for it, whom only a person gives wishes; nothing is started. To be started where the cluster can
@@ -135,7 +113,7 @@ impl EtcdPods {
     /// # Errors
     /// When a file cannot be written.
     pub fn daemon(&self) -> anyhow::Result<Daemon> {
-        self.daemon_with("plimsoll", &daemon_file(self.namespace.cluster().kubeconfig(), ""))
+        self.daemon_with("plimsoll", &daemon_file(self.namespace().cluster().kubeconfig(), ""))
     }
 
     /// The same with another way to the API server.
@@ -145,7 +123,7 @@ impl EtcdPods {
     pub fn daemon_as(&self, kubeconfig: &Path) -> anyhow::Result<Daemon> {
         self.daemon_with(
             "plimsoll",
-            &daemon_file(kubeconfig, "").replace("['*']", &format!("[{}]", self.namespace.name())),
+            &daemon_file(kubeconfig, "").replace("['*']", &format!("[{}]", self.namespace().name())),
         )
     }
 
@@ -156,7 +134,7 @@ impl EtcdPods {
     /// When a file cannot be written.
     pub fn daemon_of_several(&self, name: &str, kubeconfig: &Path) -> anyhow::Result<Daemon> {
         let mut lease = lease();
-        lease["namespace"] = json!(self.namespace.name());
+        lease["namespace"] = json!(self.namespace().name());
         self.daemon_with(name, &daemon_file(kubeconfig, &format!(", lease: {lease}")))
     }
 
@@ -167,16 +145,15 @@ impl EtcdPods {
     pub fn daemon_in_front(&self, opened: &str, target: &str) -> anyhow::Result<Daemon> {
         let opened = format!(", scalable: [{opened}]");
         let daemon =
-            self.daemon_with("plimsoll", &daemon_file(self.namespace.cluster().kubeconfig(), &opened))?;
+            self.daemon_with("plimsoll", &daemon_file(self.namespace().cluster().kubeconfig(), &opened))?;
         let itself = "{apiVersion: apps/v1, kind: StatefulSet, name: etcd}";
-        daemon.write_target("etcd", &document(self.namespace.name()).replace(itself, target))?;
+        daemon.write_target("etcd", &document(self.namespace().name()).replace(itself, target))?;
         Ok(daemon)
     }
 
     fn daemon_with(&self, folder: &str, file: &str) -> anyhow::Result<Daemon> {
-        let namespace = self.namespace.name();
-        let daemon = Daemon::in_folder(&self.home().join(folder), file, &format!("{namespace}/etcd"))?;
-        daemon.write_target("etcd", &document(namespace))?;
+        let daemon = self.pods.daemon(folder, file)?;
+        daemon.write_target("etcd", &document(self.namespace().name()))?;
         Ok(daemon)
     }
 
@@ -185,12 +162,12 @@ impl EtcdPods {
     /// # Errors
     /// When a file cannot be written.
     pub fn daemon_of_objects(&self) -> anyhow::Result<Daemon> {
-        let namespace = &self.namespace;
+        let namespace = self.namespace();
         // Other tests have objects of their own in theirs.
         let ours = format!("namespaces: [{}], autoscalers: true}}\nsystems", namespace.name());
         let file =
             daemon_file(namespace.cluster().kubeconfig(), "").replace("namespaces: ['*']}\nsystems", &ours);
-        Daemon::in_folder(&self.home().join("plimsoll"), &file, &format!("{}/etcd", namespace.name()))
+        self.pods.daemon("plimsoll", &file)
     }
 
     /// Applies the same document as an object, with something more in its `spec`; without policies, so that only who
@@ -199,9 +176,8 @@ impl EtcdPods {
     /// # Errors
     /// When the API server refuses it.
     pub fn apply_autoscaler(&self, more: &str) -> anyhow::Result<()> {
-        let policies = "  policies: [{name: nobody, module: hold.wasm}]";
-        let document = document(self.namespace.name()).replace(policies, &format!("  {more}"));
-        self.namespace.apply(&document).map(drop)
+        let document = document_with(self.namespace().name(), "ref: pods", &format!("  {more}\n"));
+        self.namespace().apply(&document).map(drop)
     }
 
     /// A Prometheus in a pod beside it, which scrapes every member each second; its address for pods.
@@ -217,48 +193,34 @@ impl EtcdPods {
         pack.arg("--out").arg(&image).args(["--name", "plimsoll.test/prometheus:1", "--user", "1000:1000"]);
         pack.args(["--add", &format!("{}:/usr/bin/prometheus", program.trim())]);
         printed_by(pack.args(["--entrypoint", "/usr/bin/prometheus"]), "").context("packing Prometheus")?;
-        self.namespace.cluster().load(&image)?;
+        self.namespace().cluster().load(&image)?;
         let manifest = include_str!("../data/cluster/prometheus.yaml");
-        self.namespace.apply(&manifest.replace("NAMESPACE", self.namespace.name()))?;
-        self.namespace.kubectl(&["wait", "--for=condition=Ready", "pod/prometheus", "--timeout=120s"])?;
-        Ok(format!("http://prometheus.{}.svc:9090", self.namespace.name()))
+        self.namespace().apply(&manifest.replace("NAMESPACE", self.namespace().name()))?;
+        self.namespace().kubectl(&["wait", "--for=condition=Ready", "pod/prometheus", "--timeout=120s"])?;
+        Ok(format!("http://prometheus.{}.svc:9090", self.namespace().name()))
     }
 
     /// A folder for what belongs to the test.
     #[must_use]
     pub fn home(&self) -> &Path {
-        self.home.path()
+        self.pods.home()
     }
 
     /// The address for clients of a pod, while it has one.
     #[must_use]
     pub fn endpoint(&self, pod: &str) -> Option<String> {
-        let ip = self.pods.lock().unwrap_or_else(PoisonError::into_inner).get(pod)?.clone()?;
-        Some(format!("http://{ip}:2379"))
+        self.pods.address(pod).map(|address| format!("http://{address}:2379"))
     }
 
     /// What tells the addresses for clients of all pods that have one, at any time.
     pub fn endpoints(&self) -> impl Fn() -> Vec<String> + Send + 'static {
-        let pods = Arc::clone(&self.pods);
-        move || {
-            let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            pods.values().flatten().map(|ip| format!("http://{ip}:2379")).collect()
-        }
+        let addresses = self.pods.addresses();
+        move || addresses().into_iter().map(|(_, address)| format!("http://{address}:2379")).collect()
     }
 
     /// What tells the pods that are gone, each with the id of the member that it was.
     pub fn gone(&self) -> impl Fn() -> BTreeSet<String> + Send + 'static {
-        let (pods, gone) = (Arc::clone(&self.pods), Arc::clone(&self.gone));
-        let home = self.home.path().to_owned();
-        move || {
-            let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            let gone = gone.lock().unwrap_or_else(PoisonError::into_inner);
-            // A pod that came back as the same member is not gone.
-            let is_back = |pod: &String, id: &String| {
-                pods.get(pod).is_some_and(Option::is_some) && member(&home, pod).as_ref() == Some(id)
-            };
-            gone.iter().filter(|(pod, id)| !is_back(pod, id)).map(|(pod, id)| format!("{pod}-{id}")).collect()
-        }
+        self.pods.gone()
     }
 
     /// The logs of all members that ever ran.
@@ -266,17 +228,7 @@ impl EtcdPods {
     /// # Errors
     /// When one cannot be read.
     pub fn logs(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let followed = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |pod: &String| {
-            let text = std::fs::read(log(self.home(), pod))?;
-            Ok((pod.clone(), String::from_utf8_lossy(&text).into_owned()))
-        };
-        followed.keys().map(read).collect()
-    }
-
-    fn tail(&self, pod: &str) -> String {
-        let followed = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.get(pod).map_or_else(|| format!("{pod} never ran"), Process::tail)
+        self.pods.logs()
     }
 }
 
@@ -351,43 +303,24 @@ systems:
 
 /// The document of the etcd, whom nobody but a person gives wishes.
 fn document(namespace: &str) -> String {
-    let policies = "  policies: [{name: nobody, module: hold.wasm}]\n";
-    format!("{}  system: {{kind: etcd, ref: pods}}\n{policies}", document_without(namespace))
+    document_with(namespace, "ref: pods", document::NOBODY)
 }
 
 /// The document of the etcd as the chart's daemon reads it, with `target-utilization` and its settings on the signal
 /// `load`, which is this query of the source `main`.
 #[must_use]
 pub fn document_of(namespace: &str, settings: &str, query: &str) -> String {
-    format!(
-        "{}  system: {{kind: etcd, ref: etcd}}
-  policies:
-    - name: load
-      module: target-utilization.wasm
-      settings: {settings}
-  signals:
-    - {{name: load, source: main, query: '{query}', window: 10s, step: 1s, maxAge: 10s, coverage: 50%, series: {{expect: 1}}}}
-  behavior:
-    scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-    scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-",
-        document_without(namespace)
-    )
+    let policy = document::following("load", query, "target-utilization", settings);
+    document_with(namespace, "ref: etcd", &policy)
 }
 
-/// What both have in common.
-fn document_without(namespace: &str) -> String {
-    let safety: String = SHORT_WAITS.iter().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: StatefulAutoscaler
-metadata: {{name: etcd, namespace: {namespace}}}
-spec:
-  targetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: etcd}}
-  minReplicas: 3
-  maxReplicas: 5
-  mode: enforce
-  safety:
-{safety}"
-    )
+fn document_with(namespace: &str, connection: &str, policies: &str) -> String {
+    let document = Document {
+        named: &format!("name: etcd, namespace: {namespace}"),
+        target: "apiVersion: apps/v1, kind: StatefulSet, name: etcd",
+        system: &format!("kind: etcd, {connection}"),
+        bounds: (3, 5),
+        mode: "enforce",
+    };
+    document.with(&(document::hasty([""; 0]) + policies))
 }

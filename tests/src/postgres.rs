@@ -7,17 +7,16 @@ pub mod places;
 pub mod pods;
 pub mod watch;
 
-use crate::daemon::{Daemon, SHORT_WAITS, gate};
-use crate::etcd::{Listing, example, http_get};
-use crate::process::{Ports, Process, is_running, signal, wait_until};
+use crate::daemon::{Daemon, gate};
+use crate::document::{self, Document};
+use crate::example::{self, Listing, MemberCommand};
+use crate::process::{Ports, Process, is_running, signal};
 use anyhow::Context as _;
 use places::{Place, Places};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -31,7 +30,7 @@ pub const TARGET: &str = "default/postgres";
 #[derive(Debug)]
 pub struct Rig {
     home: tempfile::TempDir,
-    script: PathBuf,
+    command: MemberCommand,
     /// Slots with their ports.
     slots: Vec<(String, u16)>,
     ports: Ports,
@@ -57,7 +56,7 @@ impl Rig {
     /// When PostgreSQL or the commands are missing, or the members do not come up.
     pub async fn start(members: usize, slots: usize) -> anyhow::Result<Self> {
         let rig = Self::prepare(slots)?;
-        rig.member(&["bootstrap", &members.to_string()], None)?;
+        rig.command.run(&["bootstrap", &members.to_string()], None)?;
         let primary = rig.client("p1", "app").await?;
         primary
             .batch_execute(
@@ -74,9 +73,8 @@ impl Rig {
     /// # Errors
     /// When the folder cannot be written or no ports are left.
     pub fn prepare(slots: usize) -> anyhow::Result<Self> {
-        let script = example("postgres/member");
-        anyhow::ensure!(script.is_file(), "{} is missing", script.display());
         let home = tempfile::Builder::new().prefix("plimsoll-postgres-").tempdir()?;
+        let command = MemberCommand::of("postgres", home.path())?;
         // PostgreSQL runs as a user of its own, who has to get there.
         std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755))?;
         let mut ports = Ports::reserve()?;
@@ -89,7 +87,7 @@ impl Rig {
             places.push((format!("p{number}"), port));
         }
         std::fs::write(home.path().join("inventory"), inventory)?;
-        Ok(Self { home, script, slots: places, ports, prometheus: None })
+        Ok(Self { home, command, slots: places, ports, prometheus: None })
     }
 
     /// The folder with everything in it; it goes with the rig.
@@ -153,7 +151,7 @@ impl Rig {
     /// # Errors
     /// When the command fails.
     pub fn list(&self) -> anyhow::Result<Listing> {
-        Ok(serde_json::from_slice(&self.member(&["list"], None)?)?)
+        self.command.list()
     }
 
     /// Makes the standby of a slot with what the driver tells it needs to join.
@@ -161,7 +159,7 @@ impl Rig {
     /// # Errors
     /// When the command fails.
     pub fn add(&self, slot: &str, join: &Value) -> anyhow::Result<()> {
-        self.member(&["add"], Some(&json!({ "slot": slot, "join": join }))).map(drop)
+        self.command.run(&["add"], Some(&json!({ "slot": slot, "join": join }))).map(drop)
     }
 
     /// Stops the member of a slot and sets its data aside.
@@ -169,7 +167,7 @@ impl Rig {
     /// # Errors
     /// When the command fails.
     pub fn remove(&self, slot: &str) -> anyhow::Result<()> {
-        self.member(&["remove"], Some(&json!({ "slot": slot, "memberId": slot }))).map(drop)
+        self.command.run(&["remove"], Some(&json!({ "slot": slot, "memberId": slot }))).map(drop)
     }
 
     /// Stops a member cleanly and leaves its data where it is.
@@ -177,7 +175,7 @@ impl Rig {
     /// # Errors
     /// When the command fails.
     pub fn stop(&self, slot: &str) -> anyhow::Result<()> {
-        self.member(&["stop", slot], None).map(drop)
+        self.command.run(&["stop", slot], None).map(drop)
     }
 
     /// Starts a stopped member on the data that it has.
@@ -185,7 +183,7 @@ impl Rig {
     /// # Errors
     /// When it does not start.
     pub fn restart(&self, slot: &str) -> anyhow::Result<()> {
-        self.member(&["start", slot], None).map(drop)
+        self.command.run(&["start", slot], None).map(drop)
     }
 
     /// The process of a standby that receives the log.
@@ -214,18 +212,7 @@ impl Rig {
     /// When it does not start.
     pub async fn prometheus(&mut self) -> anyhow::Result<String> {
         let port = self.ports.take()?;
-        let url = format!("http://127.0.0.1:{port}");
-        std::fs::copy(example("postgres/prometheus.yml"), self.home().join("prometheus.yml"))?;
-        let mut command = Command::new("prometheus");
-        command
-            .arg("--config.file=prometheus.yml")
-            .arg("--storage.tsdb.path=prometheus")
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .current_dir(self.home());
-        let process = Process::start(&mut command, &self.home().join("prometheus.log"))?;
-        let ready = format!("{url}/-/ready");
-        let up = wait_until("Prometheus is ready", PATIENCE, async || http_get(&ready).await.map(drop)).await;
-        up.with_context(|| process.tail())?;
+        let (process, url) = example::prometheus("postgres", self.home(), port).await?;
         self.prometheus = Some(process);
         Ok(url)
     }
@@ -244,8 +231,7 @@ impl Rig {
     }
 
     fn daemon_file(&self, prometheus: &str, gate: &Path) -> String {
-        let env = json!({ "POSTGRES_EXAMPLE_HOME": self.home() }).to_string();
-        let command = |name: &str| json!([gate, self.script, name]).to_string();
+        let commands = [("list", 20), ("add", 120), ("remove", 60)];
         format!(
             "apiVersion: plimsoll.dev/v1alpha1
 kind: DaemonConfig
@@ -255,39 +241,11 @@ sources:
   main: {{kind: prometheus, url: \"{prometheus}\", deadline: 2s}}
 platforms:
   local:
-    kind: exec
-    list: {{command: {}, timeout: 20s, env: {env}}}
-    add: {{command: {}, timeout: 120s, env: {env}}}
-    remove: {{command: {}, timeout: 60s, env: {env}}}
-    workingDirectory: {}
-systems:
+{}systems:
   local: {{kind: postgres, deadline: 5s}}
 ",
-            command("list"),
-            command("add"),
-            command("remove"),
-            self.home().display(),
+            self.command.platform(Some(gate), &commands)
         )
-    }
-
-    /// Runs one of the commands. Its output goes through files: a member that it starts may keep no pipe of
-    /// ours open.
-    fn member(&self, arguments: &[&str], request: Option<&Value>) -> anyhow::Result<Vec<u8>> {
-        let mut command = Command::new(&self.script);
-        command.args(arguments).env("POSTGRES_EXAMPLE_HOME", self.home());
-        let mut input = tempfile::tempfile()?;
-        if let Some(request) = request {
-            input.write_all(request.to_string().as_bytes())?;
-            std::io::Seek::rewind(&mut input)?;
-        }
-        let output = command.stdin(Stdio::from(input)).output().context("running the member command")?;
-        anyhow::ensure!(
-            output.status.success(),
-            "member {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(output.stdout)
     }
 
     /// Ends a process of a slot at once, and everything that it started.
@@ -367,30 +325,14 @@ pub async fn values(client: &Client, question: &str) -> anyhow::Result<Vec<Strin
 }
 
 fn document(wishes: &Wishes) -> String {
-    let safety: String =
-        SHORT_WAITS.iter().chain(&wishes.safety).map(|line| format!("    {line}\n")).collect();
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: StatefulAutoscaler
-metadata: {{name: postgres}}
-spec:
-  targetRef: {{apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: local}}
-  system: {{kind: postgres, ref: local}}
-  minReplicas: 2
-  maxReplicas: 4
-  mode: enforce
-  policies:
-    - name: reads
-      module: {}.wasm
-      settings: {}
-  signals:
-    - {{name: reads, source: main, query: 'sum(rate(pg_stat_database_tup_fetched{{datname=\"app\"}}[8s]))', window: 10s, step: 1s, maxAge: 10s, coverage: 50%, series: {{expect: 1}}}}
-  behavior:
-    scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-    scaleDown: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}
-  safety:
-    syncSpare: 0
-{safety}",
-        wishes.module, wishes.settings
-    )
+    let document = Document {
+        named: "name: postgres",
+        target: "apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: local",
+        system: "kind: postgres, ref: local",
+        bounds: (2, 4),
+        mode: "enforce",
+    };
+    let query = "sum(rate(pg_stat_database_tup_fetched{datname=\"app\"}[8s]))";
+    let policy = document::following("reads", query, wishes.module, wishes.settings);
+    document.with(&(policy + &document::hasty(wishes.safety.iter().chain(&["syncSpare: 0"]))))
 }

@@ -4,16 +4,14 @@ use super::places::{Place, Places};
 use super::{session, values};
 use crate::chart::printed_by;
 use crate::cluster::Namespace;
-use crate::daemon::{Daemon, SHORT_WAITS};
-use crate::etcd::example;
-use crate::kube::follower::{Pods, follow, unfollow};
-use crate::kube::give_up_journal;
-use crate::process::{Process, wait_until};
+use crate::daemon::Daemon;
+use crate::document::{self, Document};
+use crate::example::example;
+use crate::kube::follower::FollowedPods;
+use crate::process::wait_until;
 use anyhow::Context as _;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
 use std::time::Duration;
 
 /// Pods take their time on a busy machine; a wait ends as soon as it can.
@@ -27,18 +25,7 @@ const TABLES: &str = "CREATE TABLE kept (id bigint PRIMARY KEY, value text NOT N
 /// The PostgreSQL, with what follows its pods. It goes with its namespace.
 #[derive(Debug)]
 pub struct PostgresPods {
-    namespace: Namespace,
-    home: tempfile::TempDir,
-    pods: Arc<Mutex<Pods>>,
-    watch: Arc<Mutex<Option<Child>>>,
-    logs: Arc<Mutex<BTreeMap<String, Process>>>,
-}
-
-impl Drop for PostgresPods {
-    fn drop(&mut self) {
-        unfollow(&self.watch);
-        give_up_journal(&self.namespace, "postgres");
-    }
+    pods: FollowedPods,
 }
 
 impl PostgresPods {
@@ -47,8 +34,9 @@ impl PostgresPods {
     /// # Errors
     /// When they do not come up; a user's cluster takes no image from us.
     pub async fn start(namespace: Namespace) -> anyhow::Result<Self> {
-        let home = tempfile::Builder::new().prefix("plimsoll-kube-").tempdir()?;
-        let image = home.path().join("postgres.tar");
+        let pods = FollowedPods::of(namespace, "postgres")?;
+        let namespace = pods.namespace();
+        let image = pods.home().join("postgres.tar");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         printed_by(Command::new(root.join("cluster/postgres-image.sh")).arg(&image), "")
             .context("packing the image")?;
@@ -58,10 +46,7 @@ impl PostgresPods {
         let roles = format!("--from-file=roles.sql={}", example("postgres/roles.sql").display());
         namespace.kubectl(&["create", "configmap", "postgres", &start, &roles])?;
         namespace.apply(include_str!("../../data/cluster/postgres.yaml"))?;
-        let (pods, gone, logs) = (Arc::default(), Arc::default(), Arc::default());
-        let told = (Arc::clone(&pods), gone);
-        let watch = follow((&namespace, "postgres"), home.path(), told, Arc::clone(&logs))?;
-        let rig = Self { namespace, home, pods, watch, logs };
+        let rig = Self { pods };
         rig.followers("postgres-0", 1).await?;
         let primary = session(&rig.place("postgres-0")?, "app").await?;
         primary.batch_execute(TABLES).await?;
@@ -71,7 +56,7 @@ impl PostgresPods {
     /// Where it is.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
-        &self.namespace
+        self.pods.namespace()
     }
 
     /// A daemon for it, between two and four members, whom only a person gives wishes; nothing is started. To be started
@@ -80,7 +65,7 @@ impl PostgresPods {
     /// # Errors
     /// When a file cannot be written.
     pub fn daemon(&self) -> anyhow::Result<Daemon> {
-        let (namespace, kubeconfig) = (self.namespace.name(), self.namespace.cluster().kubeconfig());
+        let (namespace, kubeconfig) = (self.namespace().name(), self.namespace().cluster().kubeconfig());
         let file = format!(
             "apiVersion: plimsoll.dev/v1alpha1
 kind: DaemonConfig
@@ -92,8 +77,7 @@ systems:
 ",
             kubeconfig.display()
         );
-        let home = self.home.path().join("plimsoll");
-        let daemon = Daemon::in_folder(&home, &file, &format!("{namespace}/postgres"))?;
+        let daemon = self.pods.daemon("plimsoll", &file)?;
         daemon.write_target("postgres", &document(namespace))?;
         Ok(daemon)
     }
@@ -140,7 +124,7 @@ systems:
             anyhow::ensure!(count == wanted.to_string(), "{count} follow");
             Ok(())
         });
-        all.await.with_context(|| self.tails())
+        all.await.with_context(|| self.pods.tails())
     }
 
     /// A switchover as a person does it: the primary ends cleanly and comes back as a standby, the next one is promoted, and all
@@ -150,7 +134,7 @@ systems:
     /// When a step of it fails.
     pub async fn take_over(&self, from: &str, next: &str, all: &[&str]) -> anyhow::Result<()> {
         let conninfo = |pod: &str| {
-            let (name, namespace) = (name_of(pod), self.namespace.name());
+            let (name, namespace) = (name_of(pod), self.namespace().name());
             format!(
                 "user=replicator application_name={name} host={next}.postgres.{namespace}.svc port={PORT}"
             )
@@ -161,7 +145,7 @@ systems:
             conninfo(from),
             name_of(from)
         );
-        self.namespace.kubectl(&["exec", from, "--", "sh", "-c", &files])?;
+        self.namespace().kubectl(&["exec", from, "--", "sh", "-c", &files])?;
         // When it is back, it had ended, and its last words had reached everybody.
         wait_until("the primary is back as a standby", PATIENCE, async || {
             let answer = self.ask(from, "SELECT pg_is_in_recovery()").await?;
@@ -186,20 +170,14 @@ systems:
         let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active";
         self.order(from, &[drop]).await
     }
-
-    fn tails(&self) -> String {
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.iter().map(|(pod, log)| format!("{pod}:\n{}\n", log.tail())).collect()
-    }
 }
 
 impl From<&PostgresPods> for Places {
     fn from(rig: &PostgresPods) -> Self {
-        let pods = Arc::clone(&rig.pods);
+        let addresses = rig.pods.addresses();
         Self::told_by(move || {
-            let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            let with_address = pods.iter().filter_map(|(name, host)| Some((name.clone(), host.clone()?)));
-            with_address.map(|(name, host)| Place { name, host, port: PORT }).collect()
+            let place = |(name, host)| Place { name, host, port: PORT };
+            addresses().into_iter().map(place).collect()
         })
     }
 }
@@ -210,20 +188,12 @@ fn name_of(pod: &str) -> String {
 }
 
 fn document(namespace: &str) -> String {
-    let safety: String = SHORT_WAITS.iter().map(|line| format!("    {line}\n")).collect();
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: StatefulAutoscaler
-metadata: {{name: postgres, namespace: {namespace}}}
-spec:
-  targetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: postgres}}
-  system: {{kind: postgres, ref: pods}}
-  minReplicas: 2
-  maxReplicas: 4
-  mode: enforce
-  policies: [{{name: nobody, module: hold.wasm}}]
-  safety:
-    syncSpare: 0
-{safety}"
-    )
+    let document = Document {
+        named: &format!("name: postgres, namespace: {namespace}"),
+        target: "apiVersion: apps/v1, kind: StatefulSet, name: postgres",
+        system: "kind: postgres, ref: pods",
+        bounds: (2, 4),
+        mode: "enforce",
+    };
+    document.with(&(document::NOBODY.to_owned() + &document::hasty(["syncSpare: 0"])))
 }

@@ -16,19 +16,12 @@ const ENFORCE: &str = "  mode: enforce
 
 fn configure(lab: &Lab, rig: &Rig, port: u16) {
     lab.configure_with(&format!("http: {{listen: \"127.0.0.1:{port}\"}}"));
-    let commands = rig.exec_config();
     let file = std::fs::read_to_string(lab.path("plimsoll.yaml")).expect("the daemon's file");
     let (head, rest) = file.split_once("    list: ").expect("the list command");
     let (_, tail) = rest.split_once('\n').expect("the end of its line");
-    let mut text = head.to_owned();
-    for (name, argv) in [("list", &commands.list), ("add", &commands.add), ("remove", &commands.remove)] {
-        let env = commands.env.iter().map(|(name, value)| format!("{name}={value}"));
-        let argv: Vec<String> =
-            std::iter::once("/usr/bin/env".to_owned()).chain(env).chain(argv.clone()).collect();
-        let argv = serde_json::to_string(&argv).expect("JSON");
-        text.push_str(&format!("    {name}: {{command: {argv}, timeout: 1m}}\n"));
-    }
-    text.push_str(&format!("    workingDirectory: {}\n{tail}", rig.home().display()));
+    let (head, _) = head.rsplit_once("    kind: exec\n").expect("the platform's kind");
+    let platform = rig.command().platform(None, &[("list", 60), ("add", 60), ("remove", 60)]);
+    let text = format!("{head}{platform}{tail}");
     lab.write("plimsoll.yaml", text);
     lab.write("targets/demo.yaml", TARGET.to_owned() + ENFORCE);
     lab.write("policies/five.wasm", plimsoll_tests::guest::answering(&plimsoll_tests::guest::wish("3")));

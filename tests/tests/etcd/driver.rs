@@ -5,9 +5,7 @@ use plimsoll::actuate::Permit;
 use plimsoll::systems::System;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::etcd::Etcd;
-use plimsoll_core::observation::{
-    PlatformReport, Reading, Slot, Source, SystemGroup, SystemMember, SystemReport, VacantSlot,
-};
+use plimsoll_core::observation::{PlatformReport, Reading, SystemGroup, SystemMember, SystemReport};
 use plimsoll_tests::etcd::{PATIENCE, Rig, connect};
 use plimsoll_tests::load::Load;
 use plimsoll_tests::process::wait_until;
@@ -33,27 +31,7 @@ impl Subject {
     }
 
     fn platform(&self) -> anyhow::Result<PlatformReport> {
-        let source = Source::new(Authority::Platform, "rig", 0);
-        let listing = self.rig.list()?;
-        let slots = listing.members.into_iter().map(|entry| Slot {
-            slot: entry.slot.into(),
-            endpoints: entry.endpoints,
-            running: entry.running,
-            incarnation: entry.incarnation,
-            domain: source.tells(entry.domain),
-            marker: Reading::default(),
-        });
-        let vacant = listing.vacant.into_iter().map(|entry| VacantSlot {
-            slot: entry.slot.into(),
-            endpoints: entry.endpoints,
-            domain: source.tells(entry.domain),
-            marker: Reading::default(),
-        });
-        Ok(PlatformReport {
-            slots: source.tells(slots.collect()),
-            vacant: source.tells(vacant.collect()),
-            ..PlatformReport::default()
-        })
+        Ok(self.rig.list()?.report())
     }
 
     async fn observe(&self) -> anyhow::Result<SystemReport> {

@@ -1,6 +1,7 @@
 //! The commands of `examples/etcd` may be ended anywhere and repeated.
 
-use plimsoll_tests::etcd::{PATIENCE, Rig, example};
+use plimsoll_tests::etcd::{PATIENCE, Rig};
+use plimsoll_tests::example::example;
 use plimsoll_tests::process::wait_until;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};

@@ -3,27 +3,23 @@
 
 use anyhow::Context as _;
 use plimsoll_tests::cluster::Namespace;
-use plimsoll_tests::fixture::{Fixture, From, PATIENCE, SAFETY, document};
+use plimsoll_tests::document::hasty;
+use plimsoll_tests::fixture::{Fixture, From, PATIENCE, document};
 use plimsoll_tests::process::wait_until;
 use plimsoll_wire::journal::PlanStatus;
 use plimsoll_wire::status::Status;
 use serde_json::Value;
 
 fn busy() -> String {
-    document(&format!(
-        "  mode: dryrun
-  policies:
-    - {{name: load, module: target-utilization.wasm, settings: {{signal: utilization, target: 0.001, type: Value}}}}
-  behavior: {{scaleUp: {{stabilizationWindowSeconds: 0, policies: [{{type: Members, value: 4, periodSeconds: 1}}]}}}}
-  safety: {{{SAFETY}}}
-"
-    ))
+    let policy = "  policies:
+    - {name: load, module: target-utilization.wasm, settings: {signal: utilization, target: 0.001, type: Value}}
+  behavior: {scaleUp: {stabilizationWindowSeconds: 0, policies: [{type: Members, value: 4, periodSeconds: 1}]}}
+";
+    document("dryrun", &(policy.to_owned() + &hasty([""; 0])))
 }
 
 fn wished() -> String {
-    document(&format!(
-        "  mode: enforce\n  externalWish: true\n  safety: {{{SAFETY}, approveScaleIn: true}}\n"
-    ))
+    document("enforce", &format!("  externalWish: true\n{}", hasty(["approveScaleIn: true"])))
 }
 
 /// A condition of the object: its status, and its reason with its message.

@@ -5,12 +5,10 @@ use plimsoll::systems::System as _;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::postgres::{Postgres, PostgresSettings};
 use plimsoll_core::observation::{
-    PlatformReport, Reading, Slot, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
-    VacantSlot,
+    PlatformReport, Reading, SystemGroup, SystemMember, SystemPlacement, SystemReport,
 };
 use plimsoll_tests::postgres::{PATIENCE, Rig};
 use plimsoll_tests::process::wait_until;
-use plimsoll_wire::fact::Authority;
 use plimsoll_wire::journal::{Outcome, SystemVerb};
 use plimsoll_wire::snapshot::{Endpoints, Lifecycle};
 use std::time::Duration;
@@ -32,27 +30,7 @@ impl Subject {
     }
 
     pub(crate) fn platform(&self) -> anyhow::Result<PlatformReport> {
-        let source = Source::new(Authority::Platform, "rig", 0);
-        let listing = self.rig.list()?;
-        let slots = listing.members.into_iter().map(|entry| Slot {
-            slot: entry.slot.into(),
-            endpoints: entry.endpoints,
-            running: entry.running,
-            incarnation: entry.incarnation,
-            domain: source.tells(entry.domain),
-            marker: Reading::default(),
-        });
-        let vacant = listing.vacant.into_iter().map(|entry| VacantSlot {
-            slot: entry.slot.into(),
-            endpoints: entry.endpoints,
-            domain: source.tells(entry.domain),
-            marker: Reading::default(),
-        });
-        Ok(PlatformReport {
-            slots: source.tells(slots.collect()),
-            vacant: source.tells(vacant.collect()),
-            ..PlatformReport::default()
-        })
+        Ok(self.rig.list()?.report())
     }
 
     pub(crate) async fn observe(&self) -> anyhow::Result<SystemReport> {
