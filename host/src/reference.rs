@@ -186,7 +186,7 @@ fn moments(rule: &Invariant) -> String {
 }
 
 /// What the rules of a family are about, in the order of the catalogue.
-const FAMILIES: [(&str, &str); 11] = [
+const FAMILIES: [(&str, &str); 12] = [
     (
         "EVID",
         "Evidence: act only on facts that are known, fresh, complete and settled, and that somebody other than the victim reports.",
@@ -210,6 +210,7 @@ const FAMILIES: [(&str, &str); 11] = [
     ("HEALTH", "Health: nothing is changed while the system itself raises an alarm."),
     ("STEP", "Steps: small ones, with pauses between them."),
     ("FLOOR", "Bounds: what the owner, the copies and the votes ask for."),
+    ("SHARD", "Shards: each has an owner, none is between two, and no owner goes with what it owns."),
 ];
 
 /// The rules with their anchors, a table a family: the middle of `docs/design/rules.md`.

@@ -366,7 +366,9 @@ fn what_the_properties_draw_from_breaks_every_rule_of_every_family() {
     }
     let families: std::collections::BTreeSet<&str> =
         found.keys().map(|rule| rule.split('-').next().unwrap()).collect();
-    let all = ["CAP", "DRAIN", "EVID", "FLOOR", "HEALTH", "IDENT", "LEAD", "MUTEX", "QUORUM", "RED", "STEP"];
+    let all = [
+        "CAP", "DRAIN", "EVID", "FLOOR", "HEALTH", "IDENT", "LEAD", "MUTEX", "QUORUM", "RED", "SHARD", "STEP",
+    ];
     assert_eq!(families.into_iter().collect::<Vec<_>>(), all);
     // These have no other finding than that something is not known, or that a size is limited.
     let only_unknown = ["EVID-1", "EVID-5", "EVID-10", "CAP-2"];

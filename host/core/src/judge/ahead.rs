@@ -10,6 +10,7 @@ use crate::change::{Change, Direction};
 use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
 use crate::plan::progress::steps;
+use crate::plan::together;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, Subject};
 use plimsoll_wire::record::Violation;
@@ -35,7 +36,10 @@ pub(super) fn of_plan(snapshot: &Snapshot, from: u32, to: u32) -> Vec<Violation>
             break;
         }
         let members = plan::member_ids(&then);
-        let plan = PlanState { unit, members, subject: Some(subject.clone()), ..plan.clone() };
+        // Those that give their data away beside the first are judged with it, as they will be.
+        let beside = together::chosen(snapshot, &plan).filter(|_| shrinks && unit == 0);
+        let leaving = beside.map_or_else(Vec::new, |(_, leaving)| leaving);
+        let plan = PlanState { unit, members, subject: Some(subject.clone()), leaving, ..plan.clone() };
         let asked = |rule: &Invariant| unit == 0 || quorum::FAMILY.iter().any(|one| one.id == rule.id);
         found.extend(of_steps(&plan, subject, 0, &then, &asked));
         without(then.to_mut(), subject);

@@ -39,6 +39,13 @@ fn bad(at: &str, now: &Value) -> Vec<Value> {
         "operations" => push(json!({
             "id": "x", "kind": "join", "owner": "human", "progressPermille": unknown("error")
         })),
+        "shards" => [("covered", 1), ("open", 1), ("owners", 1), ("leastOwners", 9)]
+            .map(|(field, value)| {
+                let mut map = now.clone();
+                map[field] = json!(value);
+                map
+            })
+            .to_vec(),
         "debts" => push(json!({ "kind": "volume", "member": "m-9999" })),
         "members" if at.starts_with("/sizes/") => {
             vec![json!(now.as_u64().unwrap() + 1), json!(3_900_000_000_u32)]
@@ -91,6 +98,7 @@ fn topic(at: &str) -> Option<Topic> {
         "marker" => Topic::Volume,
         "lag" => Topic::Lag,
         "configPending" => Topic::Pending,
+        "shards" => Topic::Shards,
         _ => return None,
     })
 }

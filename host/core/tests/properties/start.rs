@@ -30,7 +30,7 @@ enum Own {
 }
 
 /// How many of [`STARTS`] are plain snapshots, in which nothing is wrong.
-pub(crate) const WELL: usize = 7;
+pub(crate) const WELL: usize = 8;
 
 pub(crate) static STARTS: LazyLock<Vec<Start>> = LazyLock::new(|| {
     let stop = |slot: &str, member: &str, size_after| {
@@ -48,6 +48,7 @@ pub(crate) static STARTS: LazyLock<Vec<Start>> = LazyLock::new(|| {
         ("quorum-before-deregister", Some(Verb::System(SystemVerb::Deregister { member: "m-0004".into() }))),
         ("quorum-before-stop", Some(stop("db-3", "m-0004", 4))),
         ("sharded-at-rest", None),
+        ("shards-at-rest", None),
         ("sharded-before-stop", Some(stop("db-5", "n-0006", 5))),
     ];
     let well = well.into_iter().map(|(name, own)| {
