@@ -4,8 +4,6 @@
 //! directory, with `/` between parts.
 
 mod real;
-#[cfg(test)]
-pub(crate) mod simulated;
 
 pub use real::{Exclusive, Held, RealDisk};
 

@@ -13,8 +13,6 @@ mod newest;
 mod no_client;
 mod scalable;
 pub mod scaling_plan;
-#[cfg(test)]
-pub(crate) mod scripted;
 pub mod stateful_autoscaler;
 pub(crate) mod structural;
 #[cfg(test)]
@@ -168,8 +166,9 @@ impl ApiServer {
     }
 
     /// One without a network between: the server is in this process, and its time is not ours.
-    #[cfg(test)]
-    pub(crate) fn over(answers: axum::Router) -> Self {
+    #[cfg(all(any(test, feature = "testing"), feature = "kubernetes"))]
+    #[must_use]
+    pub fn over(answers: axum::Router) -> Self {
         let client = Client::over(answers);
         let link = Mutex::new(Link { client, estranged: 0, anew: None, busy_until: None });
         let deadlines = Deadlines { read: READ_DEADLINE, write: WRITE_DEADLINE, list: LIST_DEADLINE };

@@ -35,5 +35,5 @@ pub mod published;
 pub mod reference;
 pub mod view;
 
-#[cfg(test)]
-mod sieve;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -6,7 +6,7 @@ use super::log::AuditLog;
 use super::read::{EntryBody, entries};
 use super::verify::verify_on;
 use super::*;
-use crate::disk::simulated::{Fault, SimulatedDisk};
+use crate::testing::disk::{Fault, SimulatedDisk};
 use plimsoll_wire::record::{Body, Record};
 use plimsoll_wire::snapshot::Now;
 use plimsoll_wire::{FORMAT_VERSION, Snapshot};

@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// One without a wire between.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn over(answers: axum::Router) -> Self {
         Self(kube_client::Client::new(answers, "default"))
     }

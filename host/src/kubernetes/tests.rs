@@ -1,8 +1,9 @@
 //! The client against an API server that misbehaves in every way of the table.
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
-use super::scripted::{Reply, Scripted};
 use super::*;
+use crate::testing::objects::Reply;
+use crate::testing::scripted::Scripted;
 use serde_json::json;
 
 const PATH: &str = "/apis/apps/v1/namespaces/default/statefulsets/db-x";

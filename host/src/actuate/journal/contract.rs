@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::kubernetes::scaling_plan;
-use crate::kubernetes::scripted::{Objects, Reply, Scripted};
+use crate::testing::objects::{Objects, Reply};
+use crate::testing::scripted::Scripted;
 use plimsoll_core::profile::ETCD_ON_ORDINALS;
 use plimsoll_wire::FORMAT_VERSION;
 use plimsoll_wire::journal::{Intent, Join, PlatformVerb, Verb};

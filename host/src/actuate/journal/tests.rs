@@ -4,7 +4,7 @@
 
 use super::file::file_name;
 use super::*;
-use crate::disk::simulated::{Fault, SimulatedDisk};
+use crate::testing::disk::{Fault, SimulatedDisk};
 use plimsoll_wire::FORMAT_VERSION;
 use plimsoll_wire::journal::Journal;
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 use super::Place;
 use super::client::{Client, Kind, Target};
-use crate::kubernetes::scripted::{Objects, Reply, Scripted};
+use crate::testing::objects::{Objects, Reply};
+use crate::testing::scripted::Scripted;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 

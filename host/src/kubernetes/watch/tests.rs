@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::*;
-use crate::kubernetes::scripted::{Reply, Scripted};
+use crate::testing::objects::Reply;
+use crate::testing::scripted::Scripted;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

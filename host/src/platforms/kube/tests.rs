@@ -8,7 +8,8 @@ mod volumes;
 mod workload;
 
 use super::*;
-use crate::kubernetes::scripted::{Objects, Received, Reply, Scripted};
+use crate::testing::objects::{Objects, Received, Reply};
+use crate::testing::scripted::Scripted;
 use plimsoll_wire::snapshot::OperationKind;
 
 const WORKLOAD: &str = "/apis/apps/v1/namespaces/shop/statefulsets/db-main";

@@ -6,7 +6,7 @@ use super::daemon::{BOUNDS, INTERVAL_MS};
 use super::evidence::{Evidence, What};
 use super::oracle::judge;
 use super::runs::{case, run, runtime};
-use crate::kubernetes::Write;
+use plimsoll::kubernetes::Write;
 use plimsoll_wire::journal::{Intent, SystemVerb, Verb};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

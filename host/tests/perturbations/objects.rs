@@ -6,7 +6,7 @@ use plimsoll_wire::journal::{Join, PlatformVerb, Verb};
 use serde_json::{Value, json};
 
 impl Cluster {
-    pub(super) fn reconcile(&mut self) {
+    pub(crate) fn reconcile(&mut self) {
         let object = self.store.get(WORKLOAD).cloned().unwrap();
         let wanted = u32::try_from(object["spec"]["replicas"].as_u64().unwrap()).unwrap();
         for ordinal in 0..wanted {
@@ -44,7 +44,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn create_pod(&mut self, ordinal: u32) {
+    pub(crate) fn create_pod(&mut self, ordinal: u32) {
         let claim = format!("/api/v1/namespaces/shop/persistentvolumeclaims/data-{}", slot(ordinal));
         if self.store.get(&claim).is_none() {
             self.store.put(&claim, json!({ "metadata": { "name": format!("data-{}", slot(ordinal)) } }));
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// What the kubelets report.
-    pub(super) fn show_pods(&mut self) {
+    pub(crate) fn show_pods(&mut self) {
         let report = self.sim.world().platform().report();
         for place in report.slots.value().unwrap() {
             let path = format!("/api/v1/namespaces/shop/pods/{}", place.slot);
@@ -70,7 +70,7 @@ impl Cluster {
     }
 
     /// Its process was so fast that nobody saw it gone: another pod with the same data.
-    pub(super) fn replace_highest_pod(&mut self) {
+    pub(crate) fn replace_highest_pod(&mut self) {
         let Some(ordinal) = (0..7).rev().find(|ordinal| self.store.get(&pod_path(*ordinal)).is_some()) else {
             return;
         };
@@ -79,7 +79,7 @@ impl Cluster {
         self.show_pods();
     }
 
-    pub(super) fn edit_and_back(&mut self) {
+    pub(crate) fn edit_and_back(&mut self) {
         let now = self.store.get(WORKLOAD).cloned().unwrap();
         let generation = now["metadata"]["generation"].as_u64().unwrap();
         let mut next = now;
@@ -89,15 +89,15 @@ impl Cluster {
     }
 }
 
-pub(super) fn slot(ordinal: u32) -> String {
+pub(crate) fn slot(ordinal: u32) -> String {
     format!("db-{ordinal}")
 }
 
-pub(super) fn pod_path(ordinal: u32) -> String {
+pub(crate) fn pod_path(ordinal: u32) -> String {
     format!("/api/v1/namespaces/shop/pods/{}", slot(ordinal))
 }
 
-pub(super) fn workload(replicas: u32) -> Value {
+pub(crate) fn workload(replicas: u32) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": { "name": "db", "namespace": "shop", "uid": "workload", "generation": 1 },
@@ -112,7 +112,7 @@ pub(super) fn workload(replicas: u32) -> Value {
     })
 }
 
-pub(super) fn pod(ordinal: u32) -> Value {
+pub(crate) fn pod(ordinal: u32) -> Value {
     let owner = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "workload", "controller": true,
     });

@@ -1,36 +1,35 @@
-//! An API server for tests: on loopback, spoken to over real connections, answering as a test scripts it or as a
-//! store with compare-and-set does.
+//! The objects of an API server with the checks of the real one, and its replies as they go over the wire.
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
-use super::{Access, ApiServer};
 use axum::body::{Body, Bytes};
-use http_body_util::BodyExt as _;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::Response;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 /// One request as it came.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Received {
-    pub(crate) method: String,
+pub struct Received {
+    /// `GET`, `PUT`, ...
+    pub method: String,
     /// With the query.
-    pub(crate) path: String,
-    pub(crate) kind: String,
-    pub(crate) body: Value,
+    pub path: String,
+    /// The content type; empty where there is none.
+    pub kind: String,
+    /// The body; null where it is no JSON.
+    pub body: Value,
 }
 
 /// What is answered.
 #[derive(Clone, Debug)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// A status with a document.
     Json(u16, Value),
     /// A pause is asked for, in seconds.
     Later(u64),
+    /// A status with a text.
     Text(u16, &'static str),
     /// No answer ever.
     Hang,
@@ -43,7 +42,9 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn status(code: u16, message: &str) -> Self {
+    /// A status as the API server says it.
+    #[must_use]
+    pub fn status(code: u16, message: &str) -> Self {
         Self::Json(
             code,
             json!({ "kind": "Status", "code": code, "message": message, "details": { "name": "x" } }),
@@ -51,120 +52,11 @@ impl Reply {
     }
 }
 
-type Script = Arc<dyn Fn(&Received) -> Reply + Send + Sync>;
-
-pub(crate) struct Scripted {
-    home: tempfile::TempDir,
-    calls: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<Script>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Scripted {
-    pub(crate) async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        crate::tls::install_provider();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("kubeconfig"), kubeconfig(port, "one")).unwrap();
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Arc::new(script)));
-        let task = tokio::spawn(serve(listener, calls.clone(), script.clone()));
-        Self { home, calls, script, task }
-    }
-
-    /// Answers one after the other; the last one again and again.
-    pub(crate) async fn answering(replies: Vec<Reply>) -> Self {
-        let next = Mutex::new(0_usize);
-        Self::start(move |_| {
-            let mut next = next.lock().unwrap();
-            let reply = replies.get(*next).or(replies.last()).unwrap().clone();
-            *next += 1;
-            reply
-        })
-        .await
-    }
-
-    pub(crate) fn script(&self, script: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
-        *self.script.lock().unwrap() = Arc::new(script);
-    }
-
-    pub(crate) fn access(&self) -> Access {
-        Access { kubeconfig: Some(self.home.path().join("kubeconfig")), context: None }
-    }
-
-    pub(crate) async fn client(&self) -> ApiServer {
-        ApiServer::open(self.access()).await.unwrap()
-    }
-
-    pub(crate) fn calls(&self) -> Vec<Received> {
-        self.calls.lock().unwrap().clone()
-    }
-
-    /// Methods and paths of all calls so far.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.calls().iter().map(|call| format!("{} {}", call.method, call.path)).collect()
-    }
-}
-
-fn kubeconfig(port: u16, token: &str) -> String {
-    json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{ "name": "test", "cluster": { "server": format!("http://127.0.0.1:{port}") } }],
-        "users": [{ "name": "test", "user": { "token": token } }],
-        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-    })
-    .to_string()
-}
-
-async fn serve(
-    listener: tokio::net::TcpListener,
-    calls: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<Script>>,
-) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (calls, script) = (calls.clone(), script.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, calls.clone(), script.clone()));
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-async fn answer(
-    request: Request<hyper::body::Incoming>,
-    calls: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<Script>>,
-) -> Result<Response<Body>, io::Error> {
-    let (head, body) = request.into_parts();
-    let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let kind = head.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
-    let path = head.uri.to_string();
-    let body = serde_json::from_slice(&bytes).unwrap_or_default();
-    let received = Received { method: head.method.to_string(), path, kind, body };
-    calls.lock().unwrap().push(received.clone());
-    let script = script.lock().unwrap().clone();
-    match script(&received) {
-        Reply::Hang => std::future::pending().await,
-        reply @ (Reply::Json(..)
-        | Reply::Later(_)
-        | Reply::Text(..)
-        | Reply::Reset
-        | Reply::Torn(..)
-        | Reply::Endless) => respond(reply),
-    }
-}
-
 /// A reply as it goes over the wire; one that never comes is not for here.
-pub(crate) fn respond(reply: Reply) -> Result<Response<Body>, io::Error> {
+///
+/// # Errors
+/// Where the connection is to be cut.
+pub fn respond(reply: Reply) -> Result<Response<Body>, io::Error> {
     let build = |status: u16, body: Body| Ok(Response::builder().status(status).body(body).unwrap());
     match reply {
         Reply::Json(status, value) => build(status, Body::from(value.to_string())),
@@ -203,15 +95,15 @@ impl hyper::body::Body for Pieces {
 }
 
 /// Objects with what the real server checks: resourceVersion and uid of a write, `status` and `scale` apart.
-#[derive(Clone, Default)]
-pub(crate) struct Objects {
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
     objects: BTreeMap<String, Value>,
     version: u64,
 }
 
 impl Objects {
     /// Puts an object there as somebody else would, with a new uid where it has none, and the namespace of its path.
-    pub(crate) fn put(&mut self, path: &str, mut object: Value) {
+    pub fn put(&mut self, path: &str, mut object: Value) {
         self.version += 1;
         let uid =
             object["metadata"]["uid"].as_str().map_or_else(|| format!("uid-{}", self.version), str::to_owned);
@@ -224,15 +116,19 @@ impl Objects {
         self.objects.insert(path.to_owned(), object);
     }
 
-    pub(crate) fn get(&self, path: &str) -> Option<&Value> {
+    /// An object by its path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Value> {
         self.objects.get(path)
     }
 
-    pub(crate) fn remove(&mut self, path: &str) {
+    /// Takes an object away, whoever owns it.
+    pub fn remove(&mut self, path: &str) {
         self.objects.remove(path);
     }
 
-    pub(crate) fn answer(&mut self, call: &Received) -> Reply {
+    /// Does what a request asks for, and says what the server would say.
+    pub fn answer(&mut self, call: &Received) -> Reply {
         let whole = call.path.split('?').next().unwrap_or_default();
         let (path, part) = match whole.rsplit_once('/') {
             Some((path, part @ ("status" | "scale"))) => (path, part),

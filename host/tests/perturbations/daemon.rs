@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 use super::cluster::{Cluster, server};
-use crate::actuate::Permit;
-use crate::actuate::journal::{Entry, JournalError, KubernetesJournals, Revision};
-use crate::kubernetes::Scalable;
-use crate::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
+use plimsoll::actuate::Permit;
+use plimsoll::actuate::journal::{Entry, JournalError, KubernetesJournals, Revision};
+use plimsoll::kubernetes::Scalable;
+use plimsoll::platforms::kube::{ACT_DEADLINE, Kube, KubeConfig};
 use plimsoll_core::combine::OnError;
 use plimsoll_core::cycle::{Effect, Evaluated, Event, PolicyRef, Spec, State, StoreError, step};
 use plimsoll_core::observation::Observation;
@@ -22,15 +22,15 @@ use std::sync::{Arc, Mutex};
 
 const SECOND: u64 = 1_000;
 /// How often a decision is due.
-pub(super) const INTERVAL_MS: u64 = 30 * SECOND;
+pub(crate) const INTERVAL_MS: u64 = 30 * SECOND;
 /// The owner's bounds.
-pub(super) const BOUNDS: (u32, u32) = (3, 5);
+pub(crate) const BOUNDS: (u32, u32) = (3, 5);
 /// How long a read takes, and how long a write.
 const CALL_MS: u64 = 20;
 /// How long until a daemon that died is back.
 const RESTART_MS: u64 = 3 * SECOND;
 
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     cluster: Arc<Mutex<Cluster>>,
     state: State,
     pending: Option<Effect>,
@@ -76,7 +76,7 @@ fn spec() -> Spec {
 
 impl Daemon {
     /// One that has just been started: nothing but what is stored is known.
-    pub(super) fn start(cluster: &Arc<Mutex<Cluster>>, wish: u32) -> Self {
+    pub(crate) fn start(cluster: &Arc<Mutex<Cluster>>, wish: u32) -> Self {
         let server = Arc::new(server(cluster));
         let endpoints = BTreeMap::from([
             ("client".to_owned(), "http://{ip}:2379".to_owned()),
@@ -103,7 +103,7 @@ impl Daemon {
     }
 
     /// One event: the answer that is waited for, else the next tick. A crash on the way ends this life.
-    pub(super) async fn once(&mut self) {
+    pub(crate) async fn once(&mut self) {
         let event = match self.pending.take() {
             None => {
                 let mut cluster = self.cluster.lock().unwrap();

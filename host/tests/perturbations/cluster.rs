@@ -5,11 +5,11 @@
 use super::evidence::{Entry, Evidence, What, Write, number};
 use super::objects::workload;
 use super::perturbation::{Case, Perturbation};
-use crate::kubernetes::ApiServer;
-use crate::kubernetes::scripted::{Objects, Received, Reply, respond};
 use axum::Router;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
+use plimsoll::kubernetes::ApiServer;
+use plimsoll::testing::objects::{Objects, Received, Reply, respond};
 use plimsoll_core::observation::SystemReport;
 use plimsoll_sim::faults::FaultSetup;
 use plimsoll_sim::load::{Load, Shape};
@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-pub(super) const WORKLOAD: &str = "/apis/apps/v1/namespaces/shop/statefulsets/db";
-pub(super) const PLAN: &str = "/apis/plimsoll.dev/v1alpha1/namespaces/shop/scalingplans/db-main";
+pub(crate) const WORKLOAD: &str = "/apis/apps/v1/namespaces/shop/statefulsets/db";
+pub(crate) const PLAN: &str = "/apis/plimsoll.dev/v1alpha1/namespaces/shop/scalingplans/db-main";
 /// For how long views are old, and after how long a late write arrives: longer than the daemon rests after trouble,
 /// shorter than a plan takes.
 const FAULT_MS: u64 = 7_000;
@@ -33,12 +33,12 @@ const CONTROLLER_MS: u64 = 500;
 /// For how long signals are bad: long enough for several decisions.
 const BAD_SIGNALS_MS: u64 = 120_000;
 
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     case: Case,
-    pub(super) store: Objects,
+    pub(crate) store: Objects,
     /// What there was before the last write.
     before: Objects,
-    pub(super) sim: Sim,
+    pub(crate) sim: Sim,
     log: Vec<Entry>,
     writes: usize,
     life: u32,
@@ -58,7 +58,7 @@ struct Fate {
 }
 
 impl Cluster {
-    pub(super) fn new(case: Case) -> Self {
+    pub(crate) fn new(case: Case) -> Self {
         let platform = PlatformSetup {
             slots: 7,
             running: usize::try_from(case.from).unwrap(),
@@ -105,17 +105,17 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         self.sim.now()
     }
 
     /// Woken when the daemon dies.
-    pub(super) fn crash(&self) -> Arc<Notify> {
+    pub(crate) fn crash(&self) -> Arc<Notify> {
         self.crash.clone()
     }
 
     /// The daemon is started.
-    pub(super) fn born(&mut self) {
+    pub(crate) fn born(&mut self) {
         self.life += 1;
     }
 
@@ -123,16 +123,16 @@ impl Cluster {
         self.log.push(Entry { at_ms: self.sim.now_ms(), life: self.life, what });
     }
 
-    pub(super) fn decided(&mut self, reason: String) {
+    pub(crate) fn decided(&mut self, reason: String) {
         self.note(What::Decided(reason));
     }
 
-    pub(super) fn writes(&self) -> usize {
+    pub(crate) fn writes(&self) -> usize {
         self.writes
     }
 
     /// Lets time pass, and the controller work where there is something to do.
-    pub(super) fn advance(&mut self, to_ms: u64) {
+    pub(crate) fn advance(&mut self, to_ms: u64) {
         while self.sim.now_ms() < to_ms {
             let controller_ms = self.controller_ms.unwrap_or(u64::MAX);
             let late_ms = self.late.as_ref().map_or(u64::MAX, |(at_ms, ..)| *at_ms);
@@ -148,7 +148,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn touch(&mut self) {
+    pub(crate) fn touch(&mut self) {
         self.controller_ms.get_or_insert(self.sim.now_ms() + CONTROLLER_MS);
     }
 
@@ -295,7 +295,7 @@ impl Cluster {
     // The data system.
 
     /// A call to the group; none when the daemon died at it.
-    pub(super) fn call(&mut self, intent: &Intent, epoch: u64) -> Option<Outcome> {
+    pub(crate) fn call(&mut self, intent: &Intent, epoch: u64) -> Option<Outcome> {
         self.writes += 1;
         let unknown = || Some(Outcome::Unknown { message: "no answer within the deadline".to_owned() });
         let fault = self.fault();
@@ -338,7 +338,7 @@ impl Cluster {
     }
 
     /// What the group says of itself, and the signals.
-    pub(super) fn system(&mut self, direct: bool) -> (SystemReport, BTreeMap<String, Signal>) {
+    pub(crate) fn system(&mut self, direct: bool) -> (SystemReport, BTreeMap<String, Signal>) {
         let seen = self.sim.observe(direct);
         let mut signals = seen.signals;
         if !self.signals_are_good() {
@@ -358,12 +358,12 @@ impl Cluster {
     // The end.
 
     /// The journal as it is stored.
-    pub(super) fn journal(&self) -> Option<Journal> {
+    pub(crate) fn journal(&self) -> Option<Journal> {
         serde_json::from_value(self.store.get(PLAN)?["status"]["journal"].clone()).ok()
     }
 
     /// Whether the group has the size, and no plan is left.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         let rests = self.journal().is_some_and(|journal| journal.plan.is_none());
         rests && self.replicas() == self.case.to && self.voters() == self.case.to
     }
@@ -381,7 +381,7 @@ impl Cluster {
         u32::try_from(votes.count()).unwrap()
     }
 
-    pub(super) fn evidence(&self, bounds: (u32, u32), interval_ms: u64) -> Evidence {
+    pub(crate) fn evidence(&self, bounds: (u32, u32), interval_ms: u64) -> Evidence {
         Evidence {
             log: self.log.clone(),
             harms: self.sim.oracle().findings().to_vec(),
@@ -398,7 +398,7 @@ impl Cluster {
 }
 
 /// The server as the daemon knows it: without a wire between them, so that no real time passes.
-pub(super) fn server(cluster: &Arc<Mutex<Cluster>>) -> ApiServer {
+pub(crate) fn server(cluster: &Arc<Mutex<Cluster>>) -> ApiServer {
     let cluster = cluster.clone();
     let handler = move |request: axum::extract::Request| {
         let cluster = cluster.clone();

@@ -3,7 +3,7 @@
 //! What it keeps at a crash: of a file, what was synced, and of the rest every prefix and every subset of its
 //! 512-byte sectors; of the names, what was synced and any subset of the later changes, in their order.
 
-use super::{Disk, DiskFile, Stat, folder_of};
+use crate::disk::{Disk, DiskFile, Stat, folder_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};

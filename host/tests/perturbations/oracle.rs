@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A rule that was broken: its id, and how.
-pub(super) type Broken = (&'static str, String);
+pub(crate) type Broken = (&'static str, String);
 
 /// The annotation that fences.
 const EPOCH: &str = "plimsoll.dev/epoch";
@@ -16,7 +16,7 @@ const EPOCH: &str = "plimsoll.dev/epoch";
 const PATIENCE: u64 = 3;
 
 /// Everything that was broken.
-pub(super) fn judge(evidence: &Evidence) -> Vec<Broken> {
+pub(crate) fn judge(evidence: &Evidence) -> Vec<Broken> {
     let mut broken = harms(evidence);
     broken.extend(deletes_nothing(evidence));
     broken.extend(fresh_and_bound(evidence));

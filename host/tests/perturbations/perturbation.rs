@@ -4,7 +4,7 @@ use plimsoll_wire::snapshot::SignalState;
 
 /// What is done to the daemon at one of its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Perturbation {
+pub(crate) enum Perturbation {
     /// Sieve: the daemon dies, and the write is not sent.
     CrashBefore,
     /// Sieve: the write is carried out, and the daemon dies before it hears of it.
@@ -30,7 +30,7 @@ pub(super) enum Perturbation {
 }
 
 impl Perturbation {
-    pub(super) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::StaleView,
@@ -47,11 +47,11 @@ impl Perturbation {
 
 /// One run: from a size to a size, and what goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Case {
-    pub(super) from: u32,
-    pub(super) to: u32,
+pub(crate) struct Case {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
     /// What is done, and at which write, counted from 1.
-    pub(super) fault: Option<(Perturbation, usize)>,
+    pub(crate) fault: Option<(Perturbation, usize)>,
     /// What signals are at first.
-    pub(super) signals: SignalState,
+    pub(crate) signals: SignalState,
 }

@@ -16,7 +16,7 @@ const PATIENCE_MS: u64 = 1_800_000;
 const REST_MS: u64 = 4 * INTERVAL_MS;
 
 /// A run to its end, and how many writes there were.
-pub(super) async fn run(case: Case) -> (Evidence, usize) {
+pub(crate) async fn run(case: Case) -> (Evidence, usize) {
     let cluster = Arc::new(Mutex::new(Cluster::new(case)));
     let begin_ms = cluster.lock().unwrap().now().mono_ms;
     let mut daemon = Daemon::start(&cluster, case.to);
@@ -35,11 +35,11 @@ pub(super) async fn run(case: Case) -> (Evidence, usize) {
     }
 }
 
-pub(super) fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-pub(super) fn case(from: u32, to: u32, fault: Option<(Perturbation, usize)>) -> Case {
+pub(crate) fn case(from: u32, to: u32, fault: Option<(Perturbation, usize)>) -> Case {
     Case { from, to, fault, signals: SignalState::Ok }
 }
 
