@@ -5,10 +5,12 @@
 //! leader, the same rule, and facts on the same word. What else differs among them (an age, a lag) is told as the worst of
 //! all. What is odd keeps a row of its own, so that people read its name.
 
+mod cover;
+
 use plimsoll_wire::Safety;
 use plimsoll_wire::fact::{Authority, Fact, Gap};
 use plimsoll_wire::snapshot::{
-    GROUPS_LEFT_OUT, Group, GroupKind, GroupModel, Placement, PlacementState, Snapshot,
+    GROUPS_LEFT_OUT, Group, GroupKind, GroupModel, Member, Placement, PlacementState, Snapshot,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -30,8 +32,8 @@ pub struct Folding<'a> {
     pub safety: &'a Safety,
     /// Names that operations in flight are about.
     pub busy: BTreeSet<&'a str>,
-    /// How many members there are.
-    pub members: usize,
+    /// All members.
+    pub members: &'a [Member],
 }
 
 /// Groups as a snapshot has them.
@@ -39,7 +41,9 @@ pub struct Folding<'a> {
 pub struct Folded {
     /// In order of their names.
     pub rows: Vec<Group>,
-    /// How many groups are in no row.
+    /// How many groups have no row, and no rule could tell them from the rows that speak for them.
+    pub covered: u32,
+    /// How many groups have no row, and nothing speaks for them.
     pub left_out: u32,
 }
 
@@ -64,25 +68,15 @@ pub fn fold(mut groups: Vec<Group>, folding: &Folding) -> Folded {
         }
     }
     classes.sort_by(|one, other| (other.count, &one.id).cmp(&(one.count, &other.id)));
-    let left_out = keep(&mut rows, classes, MOST_ROWS.max(folding.members));
+    // Rows that are apart count too: they take room from the classes.
+    let most = MOST_ROWS.max(folding.members.len());
+    let apart: usize = rows.iter().map(copies_of).sum();
+    let fits = |copies: usize| copies.saturating_add(apart) <= most.saturating_mul(COPIES_A_ROW);
+    let chosen = cover::choose(&classes, folding, most.saturating_sub(rows.len()), fits);
+    let (covered, left_out) = (chosen.covered, chosen.left_out);
+    rows.extend(chosen.rows);
     rows.sort_by(|one, other| one.id.cmp(&other.id));
-    Folded { rows, left_out }
-}
-
-/// Adds classes, in this order, as long as there is room. Returns how many groups found none.
-fn keep(rows: &mut Vec<Group>, classes: Vec<Group>, most_rows: usize) -> u32 {
-    let most_copies = most_rows.saturating_mul(COPIES_A_ROW);
-    let mut copies: usize = rows.iter().map(copies_of).sum();
-    let mut left_out = 0_u32;
-    for class in classes {
-        copies = copies.saturating_add(copies_of(&class));
-        if rows.len() < most_rows && copies <= most_copies {
-            rows.push(class);
-        } else {
-            left_out = left_out.saturating_add(class.count.get());
-        }
-    }
-    left_out
+    Folded { rows, covered, left_out }
 }
 
 fn copies_of(group: &Group) -> usize {
@@ -131,20 +125,28 @@ fn is_at_minimum(group: &Group, copies: &[Placement]) -> bool {
 /// What groups that are alike have in common.
 #[derive(PartialEq, Eq, Hash)]
 struct Class<'a> {
-    rule: (GroupKind, GroupModel, Seen<'a, u32>, Seen<'a, u32>),
-    /// Whether the owner accepts that it is unavailable (RED-3).
-    accepted: bool,
+    rule: Rule<'a>,
     placements: Seen<'a, Vec<Copy<'a>>>,
     leader: Seen<'a, &'a str>,
     config: Seen<'a, ()>,
     flags: (Seen<'a, bool>, Seen<'a, bool>),
 }
 
+/// The rule by which a group is judged, and whether the owner accepts that it is unavailable (RED-3).
+type Rule<'a> = (GroupKind, GroupModel, Seen<'a, u32>, Seen<'a, u32>, bool);
+
+fn rule<'a>(group: &'a Group, folding: &Folding) -> Rule<'a> {
+    let safety = folding.safety;
+    let number = |fact| seen(fact, safety, |value: &u32| *value);
+    let accepted = safety.accept_unavailable.iter().any(|name| **name == *group.id);
+    (group.kind, group.model, number(&group.target_copies), number(&group.min_ack), accepted)
+}
+
 /// A copy, without what is a measure only.
 type Copy<'a> = (&'a str, u32, PlacementState, Seen<'a, ()>, Seen<'a, ()>);
 
 /// A fact as far as rules tell two of them apart.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Seen<'a, V> {
     Known { authority: Authority, observer: &'a str, epoch: &'a str, old: (bool, bool), value: V },
     Unknown(&'a Gap, &'a str),
@@ -164,11 +166,9 @@ impl<'a> Class<'a> {
             copies.sort_by_key(|(member, ..)| *member);
             copies
         };
-        let number = |fact| seen(fact, safety, |value: &u32| *value);
         let flag = |fact| seen(fact, safety, |value: &bool| *value);
         Self {
-            rule: (group.kind, group.model, number(&group.target_copies), number(&group.min_ack)),
-            accepted: safety.accept_unavailable.iter().any(|name| **name == *group.id),
+            rule: rule(group, folding),
             placements: seen(&group.placements, safety, copies),
             leader: seen(&group.leader, safety, |leader| &**leader),
             config: seen(&group.config_version, safety, |_| ()),
@@ -194,6 +194,11 @@ fn seen<'a, T, V>(fact: &'a Fact<T>, safety: &Safety, value: impl FnOnce(&'a T) 
 /// Counts another group of a class, and keeps of both what is worse.
 fn absorb(row: &mut Group, other: &Group) {
     row.count = row.count.checked_add(other.count.get()).unwrap_or(NonZeroU32::MAX);
+    worse_of(row, other);
+}
+
+/// Keeps of two groups what is worse.
+fn worse_of(row: &mut Group, other: &Group) {
     worse(&mut row.target_copies, &other.target_copies, |_, _| {});
     worse(&mut row.min_ack, &other.min_ack, |_, _| {});
     worse(&mut row.leader, &other.leader, |_, _| {});

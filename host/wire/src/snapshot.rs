@@ -372,7 +372,11 @@ pub struct Vacancy {
     pub marker: Fact<Marker>,
 }
 
-/// How many groups the snapshot has no row for, among its further facts; absent where every group is in one.
+/// How many groups have no row because others speak for them, among the further facts: sound groups whose members are all in
+/// rows of the same rule. No rule that asks about one member could tell them apart.
+pub const GROUPS_COVERED: &str = "groupsCovered";
+
+/// How many groups the snapshot says nothing of, among its further facts; absent where there is none. They bar a removal.
 pub const GROUPS_LEFT_OUT: &str = "groupsLeftOut";
 
 /// A unit of agreement or placement, or several that are alike: with the same members, states, leader and rule.

@@ -42,13 +42,25 @@ fn degraded(id: &str, members: &[&str]) -> Group {
 }
 
 fn folded(groups: Vec<Group>) -> Folded {
+    on(groups, &[])
+}
+
+/// The groups of members that are all alive.
+fn on(groups: Vec<Group>, members: &[Member]) -> Folded {
     let safety = Safety::default();
-    fold(groups, &Folding { safety: &safety, busy: BTreeSet::new(), members: 12 })
+    fold(groups, &Folding { safety: &safety, busy: BTreeSet::new(), members })
+}
+
+fn living(count: usize) -> Vec<Member> {
+    let saved = include_str!("../../../../tests/scenarios/base/sharded-at-rest.json");
+    let snapshot: Snapshot = serde_json::from_str(saved).unwrap();
+    let member = snapshot.members.value().unwrap()[0].clone();
+    (0..count).map(|at| Member { id: known(Arc::from(format!("n-{at}"))), ..member.clone() }).collect()
 }
 
 /// How many groups there are in rows and in none.
 fn all_told(folded: &Folded) -> u32 {
-    folded.left_out + folded.rows.iter().map(|row| row.count.get()).sum::<u32>()
+    folded.left_out + folded.covered + folded.rows.iter().map(|row| row.count.get()).sum::<u32>()
 }
 
 #[test]
@@ -123,4 +135,51 @@ fn what_has_no_room_is_counted_and_the_control_group_always_has_room() {
     let folded = folded(groups);
     assert_eq!((folded.rows.len(), all_told(&folded)), (MOST_ROWS, 1_001));
     assert_eq!(&*folded.rows.last().unwrap().id, "zzz");
+}
+
+/// Ten thousand groups of three, each on members of its own choice: far more kinds than rows.
+fn scattered(members: &[Member]) -> Vec<Group> {
+    let name = |at: usize| &**members[at % members.len()].id.value().unwrap();
+    let of = |at: usize| {
+        let first = at * 7 + at / 30;
+        [name(first), name(first + 1 + at % 5), name(first + 7 + at % 11)]
+    };
+    (0..10_000).map(|at| group(&format!("p-{at:05}"), &of(at))).collect()
+}
+
+#[test]
+fn with_random_placement_every_member_has_a_row_in_which_it_leads_and_one_in_which_it_follows() {
+    let members = living(30);
+    let folded = on(scattered(&members), &members);
+    assert_eq!((folded.left_out, all_told(&folded)), (0, 10_000));
+    assert!(folded.covered > 0 && folded.rows.len() <= MOST_ROWS, "{} rows", folded.rows.len());
+    for member in &members {
+        let id = member.id.value().unwrap();
+        let holds = |leads: bool| {
+            folded
+                .rows
+                .iter()
+                .any(|row| copy_on(row, id).is_some() && (row.leader.value() == Some(id)) == leads)
+        };
+        assert!(holds(true) && holds(false), "{id}");
+    }
+}
+
+#[test]
+fn nobody_speaks_for_a_group_on_a_dead_member_or_for_one_that_is_not_whole() {
+    let mut members = living(30);
+    members[4].alive = known(false);
+    let groups = scattered(&members);
+    let of_dead = |group: &Group| copy_on(group, "n-4").is_some();
+    let dead = groups.iter().filter(|group| of_dead(group)).count();
+    let folded = on(groups, &members);
+    let rows: usize = folded.rows.iter().filter(|row| of_dead(row)).map(|row| row.count.get() as usize).sum();
+    assert_eq!(rows + folded.left_out as usize, dead, "each has a row, or bars a removal");
+    let members = living(30);
+    let odd = scattered(&members).into_iter().map(|group| {
+        let copies = group.placements.value().unwrap();
+        let names: Vec<&str> = copies.iter().map(|copy| &*copy.member).collect();
+        degraded(&group.id, &names)
+    });
+    assert_eq!(on(odd.collect(), &members).covered, 0);
 }

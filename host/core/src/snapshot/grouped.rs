@@ -6,7 +6,7 @@ use crate::groups::{Folding, fold};
 use crate::observation::{Reading, SystemGroup, SystemPlacement};
 use plimsoll_wire::Safety;
 use plimsoll_wire::fact::Fact;
-use plimsoll_wire::snapshot::{GROUPS_LEFT_OUT, Group, Member, Operation, Placement};
+use plimsoll_wire::snapshot::{GROUPS_COVERED, GROUPS_LEFT_OUT, Group, Member, Operation, Placement};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -28,10 +28,13 @@ impl Pass<'_> {
         let folding = Folding {
             safety,
             busy: busy.iter().map(|operation| &*operation.scope).collect(),
-            members: members.value().map_or(0, Vec::len),
+            members: members.value().map_or(&[], Vec::as_slice),
         };
         let folded = fold(groups, &folding);
         let known = self.plain(&told.as_unit());
+        if folded.covered > 0 {
+            facts.insert(GROUPS_COVERED.to_owned(), known.clone().map(|()| json!(folded.covered)));
+        }
         if folded.left_out > 0 {
             facts.insert(GROUPS_LEFT_OUT.to_owned(), known.clone().map(|()| json!(folded.left_out)));
         }

@@ -28,7 +28,7 @@ fn folded(snapshot: &Snapshot) -> Snapshot {
     let folding = Folding {
         safety: &snapshot.safety,
         busy: operations.iter().map(|operation| &*operation.scope).collect(),
-        members: snapshot.members.value().map_or(0, Vec::len),
+        members: snapshot.members.value().map_or(&[], Vec::as_slice),
     };
     if let Fact::Known(groups) = &mut next.groups {
         let folded = fold(std::mem::take(&mut groups.value), &folding);
