@@ -4,6 +4,7 @@ use super::approval::{self, Approval};
 use super::ends::{end, finished, leaves_nothing_half_done};
 use super::{Action, State, headway, rest, since, stamp, takeover};
 use crate::change::Change;
+use crate::explain::describe;
 use crate::invariant::ident;
 use crate::judge::{Judged, judge};
 use crate::plan;
@@ -203,7 +204,7 @@ fn attempt(
     if since(&plan.progressed, now) > state.spec.safety.stall_ms {
         let why = format!(
             "Stalled: to {} has been tried before, and nothing came of it{}",
-            verb.kind(),
+            describe(&verb),
             last(state)
         );
         hold(state, now, "Stalled", &why, None);
@@ -212,13 +213,21 @@ fn attempt(
     true
 }
 
-/// What came of an effect, in words that begin with whose they are; nothing of one that was accepted.
+/// What came of an effect, in words that begin with whose they are and name the member: it may be another one than the one
+/// whose turn it is. Nothing of one that was accepted.
 fn tried(verb: &Verb, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Refused { message } => format!("the system refused to {}: {message}", verb.kind()),
-        Outcome::Unknown { message } => format!("whether it came to {} is not known: {message}", verb.kind()),
+        Outcome::Refused { message } => refusal(verb, message),
+        Outcome::Unknown { message } => {
+            format!("whether this was done is not known: {}: {message}", describe(verb))
+        }
         Outcome::Applied => String::new(),
     }
+}
+
+fn refusal(verb: &Verb, message: &str) -> String {
+    let who = if verb.is_platform() { "platform" } else { "system" };
+    format!("the {who} refused to {}: {message}", describe(verb))
 }
 
 /// Why nothing is done, and what was heard when something was tried last in this unit: a wait alone says nothing of what
@@ -268,7 +277,7 @@ fn applied_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
     if applied != verb || now.mono_ms.saturating_sub(*at_ms) >= a_while_ms(state) {
         return false;
     }
-    waits(state, now, format!("{} was accepted and is not to be seen yet", verb.kind()));
+    waits(state, now, format!("it was accepted, and is not to be seen yet: {}", describe(verb)));
     true
 }
 
@@ -282,7 +291,7 @@ fn refused_lately(state: &mut State, now: &Now, verb: &Verb) -> bool {
         state.attempt.refused_at = None;
         return false;
     }
-    let why = format!("the system refused to {}: {message}", verb.kind());
+    let why = refusal(verb, message);
     waits(state, now, why);
     true
 }

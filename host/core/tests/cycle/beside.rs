@@ -1,13 +1,13 @@
 //! Members that give their data away beside the one whose turn it is: what is done to them, and that none is left behind.
 
 use crate::desk::{Desk, HOUR, MINUTE, hasty, spec};
-use plimsoll_core::cycle::Order;
+use plimsoll_core::cycle::{Effect, Event, Order};
 use plimsoll_core::explain::explain;
 use plimsoll_core::observation::{Observation, Reading, SystemMember};
 use plimsoll_core::profile::{SIM_TOGETHER, one_way, step};
 use plimsoll_wire::Safety;
 use plimsoll_wire::fact::Gap;
-use plimsoll_wire::journal::{PlanStatus, SystemVerb, Verb};
+use plimsoll_wire::journal::{Outcome, PlanStatus, SystemVerb, Verb};
 use plimsoll_wire::profile::{Phase, Profile};
 use plimsoll_wire::record::Body;
 use plimsoll_wire::snapshot::{Lifecycle, Mode, PlacementState};
@@ -142,6 +142,57 @@ fn a_member_that_dies_beside_keeps_no_other_from_serving_again() {
     assert_eq!((status, size), (PlanStatus::Aborted, 8), "{why}");
     assert_eq!(count(&desk, "uncordon"), 3, "{:?}", desk.kinds());
     no_harm(&desk);
+}
+
+/// The member whose drain comes beside the one whose turn it is; the drain waits to be answered.
+fn about_to_drain_beside(desk: &mut Desk) -> Arc<str> {
+    let of_another = |desk: &Desk| {
+        let turn = desk.plan()?.subject.as_ref()?.id.clone()?;
+        let Some(Effect::Act { intent, .. }) = &desk.pending else { return None };
+        match &intent.verb {
+            Verb::System(SystemVerb::Drain { member }) if *member != turn => Some(member.clone()),
+            Verb::System(_) | Verb::Platform(_) => None,
+        }
+    };
+    desk.until("a drain beside", |desk| of_another(desk).is_some());
+    of_another(desk).unwrap()
+}
+
+#[test]
+fn a_refusal_beside_names_the_member_that_it_is_of() {
+    let mut desk = eight(&SIM_TOGETHER);
+    let member = about_to_drain_beside(&mut desk);
+    let Some(Effect::Act { request, .. }) = desk.pending.take() else { unreachable!("it is about to") };
+    desk.feed(Event::Acted { request, outcome: Outcome::Refused { message: "not now".to_owned() } });
+    let told = format!("the system refused to drain member {member}: not now");
+    assert!(desk.status().waiting_for.contains(&told), "{:?}", desk.status().waiting_for);
+}
+
+/// From now on the system is seen as it is now, whatever becomes of it.
+fn nothing_moves(desk: &mut Desk) {
+    let now = desk.sim.observe(true).system;
+    desk.lens = Some(Box::new(move |seen: &mut Observation| seen.system = now.clone()));
+}
+
+#[test]
+fn an_effect_beside_that_comes_to_nothing_is_told_with_its_member() {
+    let mut desk = eight(&SIM_TOGETHER);
+    desk.configure(|spec| spec.safety.stall_ms = 10 * MINUTE);
+    let member = about_to_drain_beside(&mut desk);
+    nothing_moves(&mut desk);
+    let end_ms = desk.sim.now_ms() + HOUR;
+    while desk.plan().is_none_or(|plan| plan.status != PlanStatus::Held) {
+        assert!(desk.sim.now_ms() < end_ms, "it never stalls: {:?}", desk.status().waiting_for);
+        match desk.pending.take_if(|effect| matches!(effect, Effect::Act { .. })) {
+            // Each is accepted, and nothing ever comes of it.
+            Some(Effect::Act { request, .. }) => {
+                desk.feed(Event::Acted { request, outcome: Outcome::Applied });
+            }
+            Some(_) | None => desk.once(),
+        }
+    }
+    let why = desk.plan().unwrap().why.clone();
+    assert!(why.starts_with("Stalled: ") && why.contains(&format!("drain member {member}")), "{why}");
 }
 
 fn restarted(desk: &mut Desk, slot: &'static str) {
