@@ -30,6 +30,7 @@ if [ "$what" = test ]; then
     need prometheus-postgres-exporter prometheus-postgres-exporter
     # A cluster is made of its servers by the tests; `redis-cli` comes with it.
     need redis-server redis-server
+    need prometheus-redis-exporter prometheus-redis-exporter
     need prometheus prometheus
     need jq jq
     need openssl openssl

@@ -12,6 +12,8 @@ pub mod etcd;
 mod metered;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod sim;
 
 use crate::actuate::{Alike, Pending, Permit};
@@ -34,6 +36,8 @@ pub static KINDS: &[&Kind] = &[
     &etcd::KIND,
     #[cfg(feature = "postgres")]
     &postgres::KIND,
+    #[cfg(feature = "redis")]
+    &redis::KIND,
     &sim::QUORUM,
     &sim::SHARDED,
     &sim::TOGETHER,
@@ -45,6 +49,8 @@ pub(crate) static LEFT_OUT: &[&str] = &[
     "etcd",
     #[cfg(not(feature = "postgres"))]
     "postgres",
+    #[cfg(not(feature = "redis"))]
+    "redis",
 ];
 
 /// The driver of one target's system.

@@ -21,6 +21,7 @@ pub mod outage;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod redis;
 pub mod requests;
 pub mod watch;
 pub mod witnesses;

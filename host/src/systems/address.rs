@@ -11,6 +11,14 @@ pub(super) struct Endpoint {
     pub(super) server_name: Option<String>,
 }
 
+impl Endpoint {
+    /// Whether nothing on the way to it leaves this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
 /// How the addresses of one kind of system are written.
 #[derive(Debug)]
 pub(super) struct Addresses {

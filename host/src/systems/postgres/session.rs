@@ -215,7 +215,7 @@ async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, toki
         None => settings.user(&access.settings.role),
         Some(login) => {
             anyhow::ensure!(
-                tls.is_some() || is_loopback(&at.host),
+                tls.is_some() || at.is_loopback(),
                 "`passwordFile` needs `caFile`: without TLS, whoever answers at {} could ask for the password in the clear",
                 at.host
             );
@@ -237,8 +237,4 @@ async fn connect(access: &Access, at: &Endpoint) -> anyhow::Result<(Client, toki
     settings.ssl_mode(SslMode::Disable);
     let (client, connection) = settings.connect_raw(stream, NoTls).await.map_err(plain)?;
     Ok((client, tokio::spawn(async move { drop(connection.await) })))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -1,0 +1,144 @@
+//! The driver with a rig for its platform.
+
+use plimsoll::actuate::Permit;
+use plimsoll::systems::System as _;
+use plimsoll::systems::connection::Connection;
+use plimsoll::systems::redis::{Redis, RedisSettings};
+use plimsoll_core::observation::{PlatformReport, SystemMember, SystemReport};
+use plimsoll_tests::process::wait_until;
+use plimsoll_tests::redis::{PATIENCE, Rig};
+use plimsoll_wire::journal::{Outcome, SystemVerb};
+use plimsoll_wire::snapshot::{Endpoints, Hosted, Lifecycle};
+use std::time::Duration;
+
+pub(crate) struct Subject {
+    pub(crate) rig: Rig,
+    pub(crate) driver: Redis,
+}
+
+impl Subject {
+    pub(crate) fn start(shards: usize) -> anyhow::Result<Self> {
+        Ok(Self::with(Rig::start(shards, 10)?, Connection::default()))
+    }
+
+    pub(crate) fn with(rig: Rig, connection: Connection) -> Self {
+        // A busy machine takes its time.
+        let connection = Connection { deadline: Duration::from_secs(10), ..connection };
+        Self { rig, driver: Redis::new(connection, RedisSettings::default()) }
+    }
+
+    pub(crate) fn platform(&self) -> anyhow::Result<PlatformReport> {
+        Ok(self.rig.list()?.report())
+    }
+
+    pub(crate) async fn observe(&self) -> anyhow::Result<SystemReport> {
+        Ok(self.driver.observe(&self.platform()?).await)
+    }
+
+    /// Observes until a report is as wanted.
+    pub(crate) async fn observe_until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&SystemReport) -> bool,
+    ) -> anyhow::Result<SystemReport> {
+        wait_until(what, PATIENCE, async || {
+            let report = self.observe().await?;
+            anyhow::ensure!(wanted(&report), "{report:#?}");
+            Ok(report)
+        })
+        .await
+    }
+
+    pub(crate) async fn act(&self, verb: SystemVerb) -> anyhow::Result<Outcome> {
+        let permit = Permit {
+            target: "test/redis".into(),
+            plan: "plan-1".into(),
+            intent: "intent-1".into(),
+            epoch: 1,
+            deadline: Duration::from_secs(60),
+            membership: None,
+        };
+        Ok(self.driver.act(&permit, &verb, &self.platform()?).await)
+    }
+
+    /// Gives a verb again and again, as a plan does, until the report is as wanted.
+    pub(crate) async fn until(
+        &self,
+        verb: SystemVerb,
+        wanted: impl Fn(&SystemReport) -> bool,
+    ) -> anyhow::Result<SystemReport> {
+        wait_until(verb.kind(), PATIENCE, async || {
+            let report = self.observe().await?;
+            if wanted(&report) {
+                return Ok(report);
+            }
+            let outcome = self.act(verb.clone()).await?;
+            anyhow::bail!("{outcome:?} {report:#?}")
+        })
+        .await
+    }
+
+    pub(crate) async fn applied(&self, verb: SystemVerb) -> anyhow::Result<()> {
+        match self.act(verb.clone()).await? {
+            Outcome::Applied => Ok(()),
+            Outcome::Refused { message } | Outcome::Unknown { message } => {
+                anyhow::bail!("{}: {message}", verb.kind())
+            }
+        }
+    }
+
+    pub(crate) async fn refused(&self, verb: SystemVerb) -> anyhow::Result<String> {
+        match self.act(verb.clone()).await? {
+            Outcome::Refused { message } => Ok(message),
+            other @ (Outcome::Applied | Outcome::Unknown { .. }) => {
+                anyhow::bail!("{} was not refused: {other:?}", verb.kind())
+            }
+        }
+    }
+
+    /// Starts a node in a slot and lets it in, as a plan does.
+    pub(crate) async fn come(&self, slot: &str) -> anyhow::Result<String> {
+        self.rig.add(slot)?;
+        self.until(admit(slot), |report| lifecycle(report, slot) == Some(Lifecycle::Serving)).await?;
+        self.rig.id(slot).await
+    }
+
+    /// Moves slots onto members until nothing is due to any.
+    pub(crate) async fn fill(&self, onto: &[&str]) -> anyhow::Result<SystemReport> {
+        let onto = onto.iter().map(|id| (*id).into()).collect();
+        self.until(SystemVerb::Spread { onto }, |report| {
+            report.members.value().is_some_and(|all| {
+                all.iter().all(|one| one.hosted.value().is_some_and(|hosted| hosted.due + hosted.moving == 0))
+            })
+        })
+        .await
+    }
+}
+
+pub(crate) fn admit(slot: &str) -> SystemVerb {
+    SystemVerb::Admit { slot: slot.into(), endpoints: Endpoints::new() }
+}
+
+pub(crate) fn drain(id: &str) -> SystemVerb {
+    SystemVerb::Drain { member: id.into() }
+}
+
+pub(crate) fn cordon(id: &str) -> SystemVerb {
+    SystemVerb::Cordon { member: id.into() }
+}
+
+pub(crate) fn deregister(id: &str) -> SystemVerb {
+    SystemVerb::Deregister { member: id.into() }
+}
+
+pub(crate) fn member<'a>(report: &'a SystemReport, slot: &str) -> Option<&'a SystemMember> {
+    report.members.value()?.iter().find(|one| one.slot.as_deref() == Some(slot))
+}
+
+pub(crate) fn lifecycle(report: &SystemReport, slot: &str) -> Option<Lifecycle> {
+    member(report, slot)?.lifecycle.value().copied()
+}
+
+pub(crate) fn hosted(report: &SystemReport, slot: &str) -> Option<Hosted> {
+    member(report, slot)?.hosted.value().copied()
+}
