@@ -11,8 +11,9 @@ use crate::view::{PolicyView, View};
 use known::{
     BUILD_INFO, CONDITION, CONFIGURATION_PROBLEMS, DECISIONS, EFFECTS, EVALUATIONS, FAILURES, FUEL,
     LAST_DECISION, LEADING, LEASE_TRANSITIONS, LEASE_UNANSWERED, MEMBERS_DECIDED, MEMBERS_GHOST, MEMBERS_MAX,
-    MEMBERS_MIN, MEMBERS_NOW, MEMBERS_WISHED, PAUSED, PLAN_INFO, PLAN_RUNNING, PLANS, POLICIES_READABLE,
-    POLICY_LOADED, POLICY_ROLLED_BACK, POLICY_TROUBLED, REFUSALS, TARGET_INFO, TROUBLES, VIOLATIONS,
+    MEMBERS_MIN, MEMBERS_NOW, MEMBERS_WISHED, PAUSED, PLAN_BYTES_LEFT, PLAN_BYTES_MOVED, PLAN_INFO,
+    PLAN_RUNNING, PLANS, POLICIES_READABLE, POLICY_LOADED, POLICY_ROLLED_BACK, POLICY_TROUBLED, REFUSALS,
+    TARGET_INFO, TROUBLES, VIOLATIONS,
 };
 use plimsoll_core::reason::TROUBLES as TROUBLE_WORDS;
 use plimsoll_wire::journal::{Outcome, PlanStatus};
@@ -220,6 +221,10 @@ fn states(text: &mut Text, view: &View) {
             phase.sample(&labels, 1);
         }
     }
+    let mut left = text.family(PLAN_BYTES_LEFT);
+    each(view, &mut left, |status| status.moving.as_ref().map(|moving| moving.bytes_left));
+    let mut moved = text.family(PLAN_BYTES_MOVED);
+    each(view, &mut moved, |status| status.moving.as_ref().map(|moving| moving.bytes_moved));
     let mut paused = text.family(PAUSED);
     // The document's pause of everything is the condition without a reason; one direction is not the target.
     let in_document =

@@ -195,6 +195,7 @@ impl Builder {
             together: 1,
             leaving: Vec::new(),
             joined: Vec::new(),
+            price: None,
             fingerprint: "cluster-1".to_owned(),
             workload: None,
             base_epoch: "epoch-1".to_owned(),

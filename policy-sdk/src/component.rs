@@ -437,6 +437,7 @@ fn plan(from: wit::PlanState) -> Result<wire::journal::PlanState, serde_json::Er
         unit: from.unit,
         subject: from.subject.map(subject),
         together: from.together,
+        price: from.price.map(|price| wire::journal::Price { bytes: price.bytes, ms: price.ms }),
         leaving: from.leaving.into_iter().map(subject).collect(),
         joined: from.joined.into_iter().map(subject).collect(),
         phase: from.phase,

@@ -1,6 +1,7 @@
 //! A record in sentences.
 
 use crate::count::count;
+use crate::plan::price;
 use plimsoll_wire::journal::{Outcome, PlanStatus, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Record, Verdict, Violation, Wisher};
 use plimsoll_wire::snapshot::Mode;
@@ -43,6 +44,9 @@ pub fn explain(record: &Record) -> Vec<String> {
                 status(plan.status),
                 if plan.why.is_empty() { String::new() } else { format!(": {}", plan.why) }
             )];
+            // Said once, before its first member: afterwards the status tells how far it has come.
+            let price = plan.price.as_ref().filter(|_| plan.subject.is_none() && plan.unit == 0);
+            lines.extend(price.map(|price| format!("It {}.", price::told(price))));
             lines.extend(judgement.iter().flat_map(self::judgement));
             lines
         }

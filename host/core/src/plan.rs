@@ -1,6 +1,7 @@
 //! From an admitted size to ordered steps: who comes, who goes, and which sizes a system may rest at.
 
 pub mod preview;
+pub mod price;
 pub mod progress;
 pub mod together;
 pub mod unit;
@@ -288,6 +289,7 @@ pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
         together: together::most(&snapshot.profile, &snapshot.safety, Direction::between(from, to)),
         leaving: Vec::new(),
         joined: Vec::new(),
+        price: price::of(snapshot, from, to),
         phase: 0,
         point_of_no_return: false,
         undoing: false,

@@ -7,6 +7,7 @@ use crate::daemon::control::Ask;
 use anyhow::{Context, anyhow, bail};
 use plimsoll_core::count::count;
 use plimsoll_core::plan::preview::{Asked, Foresight, Preview, preview};
+use plimsoll_core::plan::price;
 use plimsoll_wire::record::{Verdict, Wisher};
 use plimsoll_wire::snapshot::Mode;
 use plimsoll_wire::status::Status;
@@ -251,6 +252,9 @@ fn steps(plan: &Foresight) -> String {
     let mut text = format!("Plan from {} to {} members", plan.from, plan.to);
     if plan.together > 1 {
         let _ = write!(text, ", up to {} at the same time", plan.together);
+    }
+    if let Some(price) = &plan.price {
+        let _ = write!(text, ", {}", price::told(price));
     }
     text.push_str(if plan.needs_approval { ", after a person's approval:\n" } else { ":\n" });
     let mut rows = Vec::new();

@@ -158,6 +158,20 @@ pub(super) const PLAN_INFO: Metric = gauge(
     "Always 1 while a plan is under way; its labels tell where it stands.",
     "With the status `held`: see `Safe`. With `awaiting-approval`: approve it, or cancel it.",
 );
+pub(super) const PLAN_BYTES_LEFT: Metric = gauge(
+    "plimsoll_target_plan_left_bytes",
+    "bytes",
+    TARGET,
+    "Data that the plan's member still has to give away, or to get. Absent while nothing is to be moved.",
+    "When it does not fall for long: see what the plan waits for, and the system's own view of the move.",
+);
+pub(super) const PLAN_BYTES_MOVED: Metric = gauge(
+    "plimsoll_target_plan_moved_bytes",
+    "bytes",
+    TARGET,
+    "Data that the plan's member has given away, or got, since this daemon has watched it.",
+    "Compare it with what is left.",
+);
 pub(super) const PAUSED: Metric = gauge(
     "plimsoll_target_paused",
     SWITCH,
@@ -272,7 +286,7 @@ pub(super) const DROPPED: Metric = gauge(
 );
 
 /// All of them, in the order in which they are served.
-pub const METRICS: [Metric; 31] = [
+pub const METRICS: [Metric; 33] = [
     BUILD_INFO,
     CONFIGURATION_PROBLEMS,
     LEADING,
@@ -288,6 +302,8 @@ pub const METRICS: [Metric; 31] = [
     CONDITION,
     PLAN_RUNNING,
     PLAN_INFO,
+    PLAN_BYTES_LEFT,
+    PLAN_BYTES_MOVED,
     PAUSED,
     LAST_DECISION,
     VIOLATIONS,

@@ -86,6 +86,9 @@ pub struct PlanState {
     /// Those that have come since the data was last spread, in the order in which they came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Subject>,
+    /// What it was expected to move when it was made; absent where nothing moves, or nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// Index of the phase in the profile's list; a hint, the world decides.
     pub phase: u32,
     /// Whether the unit has passed what the system cannot take back.
@@ -141,6 +144,18 @@ fn is_one(together: &u32) -> bool {
 
 fn of_members(legs: &[Leg]) -> Option<(u32, u32)> {
     legs.iter().find_map(Leg::of_members)
+}
+
+/// What a plan is expected to move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    /// How much data, in bytes.
+    pub bytes: u64,
+    /// For how long, in milliseconds; absent where the system does not tell how fast it moves data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
 }
 
 /// Where a plan stands.

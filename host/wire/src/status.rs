@@ -37,6 +37,9 @@ pub struct Status {
     /// The phase of that plan, in the profile's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub phase: String,
+    /// How far the data that the unit under way moves has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     /// What the plan waits for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub waiting_for: String,
@@ -63,6 +66,25 @@ pub struct Status {
     pub follows: Option<String>,
     /// Conditions, in the words of Kubernetes.
     pub conditions: Vec<Condition>,
+}
+
+/// How far data on the move has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Moving {
+    /// Copies that are still to be moved.
+    pub copies_left: u64,
+    /// Bytes that are still to be moved.
+    pub bytes_left: u64,
+    /// Bytes that were moved while this daemon has watched.
+    pub bytes_moved: u64,
+    /// Bytes a second meanwhile; absent before anything has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+    /// How long the rest takes at that rate, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// A size that somebody wishes through the target's `scale` (`decisions.md` D24). It stands until it is taken away.

@@ -124,6 +124,7 @@ fn note_plan(sieve: &mut Sieve, plan: &PlanState) {
         why,
         started,
         progressed,
+        price: _,
     } = plan;
     note!(sieve, legs, leg, fingerprint, base_epoch, module, members, victims, status, unit, subject, phase);
     note!(sieve, workload, together, leaving, joined);

@@ -2,11 +2,10 @@
 //! plan stays in one step for hours.
 
 use super::{State, stamp};
-use crate::case::is_same;
-use crate::change::Direction;
-use crate::plan;
+use crate::plan::price::left;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::snapshot::{Now, Snapshot};
+use plimsoll_wire::status::Moving;
 use std::sync::Arc;
 
 /// The least that was ever left to be moved in a unit. Load comes and goes with the clients; only a new least counts.
@@ -16,13 +15,50 @@ pub(super) struct Least {
     unit: (Arc<str>, u32),
     copies: u64,
     bytes: u64,
+    /// When the daemon began to watch the unit, and how many bytes were left then.
+    since_ms: u64,
+    first: u64,
+    /// When the least was seen.
+    at_ms: u64,
+}
+
+impl Least {
+    /// How far the unit has come; none where nothing is left to be moved.
+    fn moving(&self) -> Option<Moving> {
+        let moved = self.first.saturating_sub(self.bytes);
+        if self.copies == 0 && self.bytes == 0 {
+            return None;
+        }
+        let took_ms = self.at_ms.saturating_sub(self.since_ms);
+        let rate =
+            u128::from(moved).saturating_mul(1_000).checked_div(u128::from(took_ms)).filter(|rate| *rate > 0);
+        let left_ms = rate.map(|rate| u128::from(self.bytes) * 1_000 / rate);
+        Some(Moving {
+            copies_left: self.copies,
+            bytes_left: self.bytes,
+            bytes_moved: moved,
+            bytes_per_s: rate.and_then(|rate| u64::try_from(rate).ok()),
+            left_ms: left_ms.and_then(|ms| u64::try_from(ms).ok()),
+        })
+    }
+}
+
+/// How far the data of a plan's unit has come.
+pub(super) fn moving(state: &State, plan: &PlanState) -> Option<Moving> {
+    let least = state
+        .attempt
+        .least
+        .as_ref()
+        .filter(|least| (&least.unit.0, least.unit.1) == (&plan.id, plan.unit))?;
+    least.moving()
 }
 
 /// Notes what is left. Where it is less than ever, the plan has made progress, and what was accepted before is to be seen.
 pub(super) fn note(state: &mut State, now: &Now, snapshot: &Snapshot) {
     let Some(plan) = state.durable.plan() else { return };
     let Some((copies, bytes)) = left(snapshot, plan) else { return };
-    let seen = Least { unit: (plan.id.clone(), plan.unit), copies, bytes };
+    let (since_ms, at_ms) = (now.mono_ms, now.mono_ms);
+    let seen = Least { unit: (plan.id.clone(), plan.unit), copies, bytes, since_ms, first: bytes, at_ms };
     let Some(before) = state.attempt.least.as_ref().filter(|before| before.unit == seen.unit) else {
         state.attempt.least = Some(seen);
         return;
@@ -30,7 +66,8 @@ pub(super) fn note(state: &mut State, now: &Now, snapshot: &Snapshot) {
     if copies >= before.copies && bytes >= before.bytes {
         return;
     }
-    let least = Least { copies: copies.min(before.copies), bytes: bytes.min(before.bytes), ..seen };
+    let least =
+        Least { copies: copies.min(before.copies), bytes: bytes.min(before.bytes), at_ms, ..before.clone() };
     state.attempt.least = Some(least);
     state.attempt.applied_at = None;
     if let Some(plan) = state.durable.plan_mut() {
@@ -40,27 +77,4 @@ pub(super) fn note(state: &mut State, now: &Now, snapshot: &Snapshot) {
             plan.why.clear();
         }
     }
-}
-
-/// Copies and bytes that are still to leave those that go, or to reach those that came; none where that is not known.
-fn left(snapshot: &Snapshot, plan: &PlanState) -> Option<(u64, u64)> {
-    let rows = snapshot.members.value()?;
-    let goes = plan::direction(plan) == Some(Direction::In);
-    let leaving = || plan.subject.iter().chain(&plan.leaving);
-    let mut sum = (0_u64, 0_u64);
-    for row in rows.iter().filter(|row| !goes || leaving().any(|one| is_same(one, row))) {
-        let Some(hosted) = row.hosted.value() else {
-            if row.id.value().is_some() {
-                return None;
-            }
-            continue;
-        };
-        if goes {
-            sum.0 = sum.0.saturating_add(hosted.copies);
-            sum.1 = sum.1.saturating_add(row.load_bytes.value().copied().unwrap_or(0));
-        } else {
-            sum.0 = sum.0.saturating_add(hosted.due).saturating_add(hosted.moving);
-        }
-    }
-    Some(sum)
 }

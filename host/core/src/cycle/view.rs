@@ -1,13 +1,22 @@
 //! The status of a target, for people and programs.
 
-use super::{State, advance, role};
+use super::{State, advance, headway, role};
 use crate::explain::describe;
+use crate::plan::price;
 use crate::{plan, reason, workload};
 use plimsoll_wire::Fact;
 use plimsoll_wire::journal::{PlanState, PlanStatus};
 use plimsoll_wire::record::Verdict;
 use plimsoll_wire::size::Sizes;
-use plimsoll_wire::status::{Condition, Status};
+use plimsoll_wire::status::{Condition, Moving, Status};
+
+/// What a plan waits for, and how far the data that it moves has come.
+fn with_progress(waits: String, moving: Option<&Moving>) -> String {
+    match moving {
+        Some(moving) if !waits.is_empty() => format!("{waits}; {}", price::progress(moving)),
+        Some(_) | None => waits,
+    }
+}
 
 impl State {
     /// What this target is doing and why.
@@ -15,6 +24,7 @@ impl State {
     pub fn status(&self) -> Status {
         let journal = self.durable.shown();
         let plan = journal.and_then(|journal| journal.plan.clone());
+        let moving = plan.as_ref().and_then(|plan| headway::moving(self, plan));
         Status {
             target: self.spec.key.clone(),
             system: self.spec.profile.system.to_string(),
@@ -25,7 +35,8 @@ impl State {
             ghost: journal.map_or_else(Sizes::default, |journal| journal.memory.ghost),
             last_decision: self.last.clone(),
             phase: plan.as_ref().map_or("", |plan| advance::phase_name(self, plan)).to_owned(),
-            waiting_for: self.waits_for(plan.as_ref()),
+            waiting_for: with_progress(self.waits_for(plan.as_ref()), moving.as_ref()),
+            moving,
             approval: plan
                 .as_ref()
                 .filter(|plan| plan.status == PlanStatus::AwaitingApproval)

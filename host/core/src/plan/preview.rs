@@ -5,9 +5,9 @@
 
 use crate::change::{Change, Direction, Moment};
 use crate::judge::{Judged, judge};
-use crate::plan::{self, together};
+use crate::plan::{self, price, together};
 use crate::step::{self, Ahead};
-use plimsoll_wire::journal::Subject;
+use plimsoll_wire::journal::{Price, Subject};
 use plimsoll_wire::record::{Judgement, Verdict, Wisher};
 use plimsoll_wire::snapshot::{Mode, Snapshot};
 use serde::Serialize;
@@ -55,6 +55,9 @@ pub struct Foresight {
     /// How many come, or give their data away, at the same time.
     #[serde(skip_serializing_if = "is_one")]
     pub together: u32,
+    /// What it is expected to move; absent where nothing moves, or nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// Whether it would wait for a person.
     pub needs_approval: bool,
     /// One after the other; of very many the first ones.
@@ -179,6 +182,7 @@ pub fn foresee(snapshot: &Snapshot, from: u32, to: u32) -> Foresight {
         from,
         to,
         together,
+        price: price::of(snapshot, from, to),
         needs_approval: goes && snapshot.safety.approve_scale_in,
         units: units.collect(),
         units_left_out: count - shown,

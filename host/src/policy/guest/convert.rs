@@ -336,6 +336,7 @@ fn plan(from: &PlanState) -> typed::PlanState {
         unit: from.unit,
         subject: from.subject.as_ref().map(subject),
         together: from.together,
+        price: from.price.as_ref().map(|price| typed::Price { bytes: price.bytes, ms: price.ms }),
         leaving: each(&from.leaving, subject),
         joined: each(&from.joined, subject),
         phase: from.phase,

@@ -27,6 +27,7 @@ fn plan(from: u32, to: u32, phase: u32) -> PlanState {
         together: 1,
         leaving: Vec::new(),
         joined: Vec::new(),
+        price: None,
         fingerprint: "c".to_owned(),
         workload: None,
         base_epoch: "e".to_owned(),
