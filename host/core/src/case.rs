@@ -3,6 +3,7 @@
 use crate::change::{Change, Direction, Moment};
 use crate::plan;
 use crate::quorum::Standing;
+use crate::snapshot::is_same;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, PlatformVerb, Subject, Verb};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
@@ -203,14 +204,5 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn is_subject(&self, member: &Member) -> bool {
         self.subject().is_some_and(|subject| is_same(subject, member))
-    }
-}
-
-/// Whether a subject is this member: by id where both have one, else by slot.
-#[must_use]
-pub fn is_same(subject: &Subject, member: &Member) -> bool {
-    match (&subject.id, member.id.value()) {
-        (Some(wanted), Some(id)) => wanted == id,
-        (Some(_) | None, _) => member.slot.as_deref() == Some(&*subject.slot),
     }
 }

@@ -4,6 +4,7 @@
 mod advance;
 mod again;
 mod approval;
+mod close;
 mod command;
 mod context;
 mod decide;
@@ -14,6 +15,7 @@ mod ghost;
 mod heads;
 mod headway;
 mod ledger;
+mod note;
 mod queue;
 mod rest;
 mod role;

@@ -24,6 +24,7 @@ pub mod judge;
 pub mod lease;
 pub mod quorum;
 
+pub mod course;
 pub mod plan;
 pub mod step;
 

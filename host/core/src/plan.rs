@@ -6,6 +6,8 @@ pub mod progress;
 pub mod together;
 pub mod unit;
 
+pub use crate::course::{direction, turns, unit_sizes};
+
 use crate::change::Direction;
 use crate::snapshot::{is_empty, is_unlisted, order};
 use crate::step;
@@ -247,28 +249,6 @@ pub fn phase_name(plan: &PlanState, profile: &Profile) -> &'static str {
     }
 }
 
-/// Whether members come or go in a plan.
-#[must_use]
-pub fn direction(plan: &PlanState) -> Option<Direction> {
-    Direction::between(plan.from(), plan.to())
-}
-
-/// Members before and after the unit that is under way.
-#[must_use]
-pub fn unit_sizes(plan: &PlanState) -> (u32, u32) {
-    match Direction::between(plan.from(), plan.to()) {
-        Some(Direction::Out) => {
-            let before = plan.from().saturating_add(plan.unit);
-            (before, before.saturating_add(1))
-        }
-        Some(Direction::In) => {
-            let before = plan.from().saturating_sub(plan.unit);
-            (before, before.saturating_sub(1))
-        }
-        None => (plan.from(), plan.to()),
-    }
-}
-
 /// A plan at its beginning; none where nobody knows of which cluster it would be: EVID-1 says so.
 #[must_use]
 pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
@@ -297,13 +277,6 @@ pub fn begun(snapshot: &Snapshot, from: u32, to: u32) -> Option<PlanState> {
         started: Stamp::default(),
         progressed: Stamp::default(),
     })
-}
-
-/// How many members come or go in a plan, one after the other. A unit of several members is several turns, and only whole
-/// units are places to rest.
-#[must_use]
-pub fn turns(plan: &PlanState) -> u32 {
-    plan.from().abs_diff(plan.to())
 }
 
 #[cfg(test)]

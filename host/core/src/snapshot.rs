@@ -8,10 +8,10 @@ mod sorted;
 pub(crate) use self::aged::fresh;
 use self::compact::Compact;
 pub(crate) use self::sorted::sorted;
+use crate::course::unit_sizes;
 use crate::observation::{Observation, PlatformReport, Reading, Slot, Source, SystemMember, VacantSlot};
-use crate::plan::unit_sizes;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
-use plimsoll_wire::journal::{JOIN, PlanState};
+use plimsoll_wire::journal::{JOIN, PlanState, Subject};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::size::Observed;
 use plimsoll_wire::snapshot::{
@@ -410,4 +410,13 @@ pub fn is_serving(member: &Member) -> bool {
     member.alive.value() == Some(&true)
         && member.running.value() == Some(&true)
         && member.lifecycle.value() == Some(&Lifecycle::Serving)
+}
+
+/// Whether a subject is this member: by id where both have one, else by slot.
+#[must_use]
+pub fn is_same(subject: &Subject, member: &Member) -> bool {
+    match (&subject.id, member.id.value()) {
+        (Some(wanted), Some(id)) => wanted == id,
+        (Some(_) | None, _) => member.slot.as_deref() == Some(&*subject.slot),
+    }
 }

@@ -11,10 +11,10 @@ mod settle;
 
 pub(crate) use lead::goes_to_one_that_stays;
 
-use crate::case::is_same;
+use crate::course;
 use crate::explain::describe;
-use crate::plan;
 use crate::quorum::member;
+use crate::snapshot::is_same;
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
 use plimsoll_wire::profile::{Phase, Profile};
 use plimsoll_wire::snapshot::{Member, Snapshot};
@@ -232,7 +232,7 @@ impl<'a> Look<'a> {
 
     /// How many members there are before and after the unit.
     pub(crate) fn sizes(&self) -> (u32, u32) {
-        plan::unit_sizes(self.plan)
+        course::unit_sizes(self.plan)
     }
 }
 

@@ -1,7 +1,9 @@
 //! A running plan: one look at the world, and at most one effect.
 
 use super::approval::{self, Approval};
-use super::ends::{end, finished, leaves_nothing_half_done};
+use super::close::end;
+use super::ends::{finished, leaves_nothing_half_done};
+use super::note::{note_plan, update};
 use super::{Action, State, headway, rest, since, stamp, takeover};
 use crate::change::Change;
 use crate::explain::describe;
@@ -145,25 +147,6 @@ fn of_all<'a>(
 ) -> Approval {
     let mut told = subjects.map(|one| approval::covers(state, now, snapshot, plan, one));
     told.find(|one| *one != Approval::Given).unwrap_or(Approval::Given)
-}
-
-pub(super) fn update(state: &mut State, change: impl FnOnce(&mut PlanState)) {
-    if let Some(plan) = state.durable.plan_mut() {
-        change(plan);
-    }
-}
-
-/// Writes the plan down, in the journal and in the log.
-pub(super) fn note_plan(state: &mut State, now: &Now, judgement: Option<Judgement>) {
-    let Some(plan) = state.durable.plan().cloned() else { return };
-    let phase = phase_name(state, &plan);
-    let record = state.record(now, Body::Plan { plan, phase: phase.to_owned(), judgement });
-    state.queue.push([Action::Store, Action::Record(record, None)]);
-}
-
-/// The phase that a plan is in, in the profile's words.
-pub(super) fn phase_name(state: &State, plan: &PlanState) -> &'static str {
-    plan::phase_name(plan, &state.spec.profile)
 }
 
 /// One effect, if the judge lets it pass; says whether it is looked after. Of one on a member beside the subject, a refusal

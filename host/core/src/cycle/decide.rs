@@ -1,6 +1,6 @@
 //! A decision: wishes become one, the judge checks it, and what is admitted becomes a plan.
 
-use super::{Action, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, rest, stamp};
+use super::{Action, Evaluated, PolicyRef, SAVE_REST_MS, State, advance, again, ghost, note, rest, stamp};
 use crate::change::{Change, Direction};
 use crate::combine::{OnError, combine};
 use crate::judge::{Judged, judge};
@@ -8,7 +8,7 @@ use crate::plan;
 use crate::profile;
 use crate::reason::{self, Word};
 use plimsoll_wire::Safety;
-use plimsoll_wire::journal::{Changed, PlanState, PlanStatus, WishHeld};
+use plimsoll_wire::journal::{PlanState, PlanStatus, WishHeld};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::proposal::{Answer, Reason, Sizes};
 use plimsoll_wire::record::{Body, Decision, Judgement, PolicyAnswer, Verdict, Wish, Wisher};
@@ -16,8 +16,6 @@ use plimsoll_wire::snapshot::{Mode, Now, Snapshot};
 use plimsoll_wire::status::{LastDecision, OutsideWish};
 use std::sync::Arc;
 
-/// How many changes are remembered.
-const CHANGES: usize = 32;
 /// The word of a policy's failure to stay within what can be wished.
 const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
 
@@ -334,14 +332,7 @@ pub(super) fn permitted(state: &mut State, now: &Now, granted: bool) {
     }
     journal.plan = Some(plan);
     state.due.look_ms = now.mono_ms;
-    advance::note_plan(state, now, None);
-}
-
-/// Remembers a change, the oldest goes.
-pub(super) fn remember(changes: &mut Vec<Changed>, change: Changed) {
-    changes.push(change);
-    let surplus = changes.len().saturating_sub(CHANGES);
-    changes.drain(..surplus);
+    note::note_plan(state, now, None);
 }
 
 /// Whether a wish points back to where a plan came from, or beyond.

@@ -1,6 +1,7 @@
 //! Dry run: what there would be by now is remembered, so that waits and budgets go on as if it were so (D9).
 
-use super::{Action, State, decide, stamp};
+use super::ledger::remember;
+use super::{Action, State, stamp};
 use crate::plan;
 use plimsoll_wire::journal::Changed;
 use plimsoll_wire::size::{Leg, Sizes};
@@ -13,10 +14,7 @@ pub(super) fn pretend(state: &mut State, now: &Now, size: Option<u32>, from: Opt
     (memory.ghost, memory.ghost_of) = (Sizes::of_members(to), size.into());
     memory.wish = None;
     memory.asked.take_if(|asked| asked.sizes.members == Some(to));
-    decide::remember(
-        &mut memory.changes,
-        Changed { leg: Leg::members(from, to), began: stamp(now), at: stamp(now) },
-    );
+    remember(&mut memory.changes, Changed { leg: Leg::members(from, to), began: stamp(now), at: stamp(now) });
     state.queue.push([Action::Store]);
 }
 

@@ -1,7 +1,10 @@
 //! What is durable of a target: its journal, and what the stores said when it was last read and written.
 
 use super::{heads, journal_digest};
-use plimsoll_wire::journal::{Journal, Memory, PlanState};
+use plimsoll_wire::journal::{Changed, Journal, Memory, PlanState};
+
+/// How many changes are remembered.
+const CHANGES: usize = 32;
 
 /// The journal, once it was read, and where it stands beside what is stored.
 #[derive(Clone, Debug, Default)]
@@ -72,4 +75,11 @@ impl Ledger {
     pub(super) fn forget_stale(&mut self) {
         self.stale = None;
     }
+}
+
+/// Remembers a change, the oldest goes.
+pub(super) fn remember(changes: &mut Vec<Changed>, change: Changed) {
+    changes.push(change);
+    let surplus = changes.len().saturating_sub(CHANGES);
+    changes.drain(..surplus);
 }

@@ -1,9 +1,9 @@
 //! Where a plan that is given up comes to rest: at a legal size, back where that can be, onward where not
 //! (`decisions.md` D6).
 
-use super::advance::{note_plan, update};
 use super::approval::{self, Approval};
-use super::ends::end;
+use super::close::end;
+use super::note::{note_plan, update};
 use super::{State, stamp};
 use crate::change::Change;
 use crate::judge::{Judged, judge};

@@ -1,6 +1,6 @@
 //! The status of a target, for people and programs.
 
-use super::{State, advance, headway, role};
+use super::{State, headway, note, role};
 use crate::explain::describe;
 use crate::plan::price;
 use crate::{plan, reason, workload};
@@ -34,7 +34,7 @@ impl State {
             sizes: self.seen.snapshot.as_deref().and_then(plan::current_size).into(),
             ghost: journal.map_or_else(Sizes::default, |journal| journal.memory.ghost),
             last_decision: self.last.clone(),
-            phase: plan.as_ref().map_or("", |plan| advance::phase_name(self, plan)).to_owned(),
+            phase: plan.as_ref().map_or("", |plan| note::phase_name(self, plan)).to_owned(),
             waiting_for: with_progress(self.waits_for(plan.as_ref()), moving.as_ref()),
             moving,
             approval: plan
@@ -95,7 +95,7 @@ impl State {
         let intent = journal.and_then(|journal| journal.intent.as_ref());
         match intent.filter(|intent| intent.plan == plan.id && intent.outcome.is_none()) {
             Some(intent) => format!("an answer to: {}", describe(&intent.verb)),
-            None => format!("the next look at the world, in {}", advance::phase_name(self, plan)),
+            None => format!("the next look at the world, in {}", note::phase_name(self, plan)),
         }
     }
 
@@ -151,7 +151,7 @@ impl State {
         all.push(condition(
             "Moving",
             moving,
-            plan.map_or("", |plan| advance::phase_name(self, plan)),
+            plan.map_or("", |plan| note::phase_name(self, plan)),
             &self.waits_for(plan),
         ));
         let waits = plan.is_some_and(|plan| plan.status == PlanStatus::AwaitingApproval);

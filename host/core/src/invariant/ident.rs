@@ -1,7 +1,8 @@
 //! Identity and control: what is acted on is what was checked, by one hand.
 
 use super::{ALWAYS, EFFECTS, Finding, Invariant, Severity, listed, mutex};
-use crate::case::{Case, is_same};
+use crate::case::Case;
+use crate::snapshot::is_same;
 use crate::snapshot::order;
 use crate::step;
 use crate::workload;

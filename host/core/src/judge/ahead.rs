@@ -5,12 +5,13 @@
 //! ([`crate::invariant::BY_OWN_STEPS`]).
 
 use super::examine;
-use crate::case::{Case, is_same};
+use crate::case::Case;
 use crate::change::{Change, Direction};
 use crate::invariant::{BY_OWN_STEPS, Invariant, quorum};
 use crate::plan;
 use crate::plan::progress::steps;
 use crate::plan::together;
+use crate::snapshot::is_same;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, Subject};
 use plimsoll_wire::record::Violation;

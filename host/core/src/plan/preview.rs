@@ -231,5 +231,5 @@ fn check(step: &step::Step, ahead: &Ahead) -> Moment {
 
 fn leads_now(snapshot: &Snapshot, subject: &Subject) -> bool {
     let members = snapshot.members.value().map_or(&[][..], Vec::as_slice);
-    members.iter().any(|member| crate::case::is_same(subject, member) && plan::leads(snapshot, member))
+    members.iter().any(|member| crate::snapshot::is_same(subject, member) && plan::leads(snapshot, member))
 }

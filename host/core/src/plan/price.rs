@@ -1,9 +1,9 @@
 //! What a plan is expected to move before it ends, and what it has moved so far.
 
-use crate::case::is_same;
 use crate::change::Direction;
 use crate::count::{bytes, count, span};
 use crate::plan;
+use crate::snapshot::is_same;
 use crate::step::{REBALANCE, SPREAD};
 use plimsoll_wire::journal::{PlanState, Price, Subject};
 use plimsoll_wire::snapshot::{Member, Snapshot};

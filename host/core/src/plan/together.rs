@@ -5,9 +5,9 @@
 //! by side, and are removed one after the other.
 
 use super::progress::{Next, forward, steps, undo};
-use crate::case::is_same;
 use crate::change::Direction;
 use crate::plan;
+use crate::snapshot::is_same;
 use crate::step::{self, DRAIN, Look};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{PlanState, PlanStatus, Subject, Verb};

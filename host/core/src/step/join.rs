@@ -4,8 +4,8 @@ use super::{
     ADMIT, CATCH_UP, Foretold, Look, Met, PROMOTE, REBALANCE, REGISTER, SPREAD, START, Step, Undo, WAITS,
     waiting,
 };
-use crate::case::is_same;
 use crate::groups;
+use crate::snapshot::is_same;
 use crate::snapshot::is_serving;
 use crate::workload;
 use plimsoll_wire::fact::Fact;

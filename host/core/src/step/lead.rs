@@ -1,9 +1,9 @@
 //! The step by which leadership leaves a member.
 
 use super::{Foretold, Look, MOVE_LEADERS, Met, Step, WAITS, waiting};
-use crate::case::is_same;
 use crate::groups::{self, called};
 use crate::quorum::member;
+use crate::snapshot::is_same;
 use crate::snapshot::is_serving;
 use plimsoll_wire::journal::{SystemVerb, Verb};
 use plimsoll_wire::snapshot::{Group, Member};

@@ -1,8 +1,8 @@
 //! Steps that wait for the whole, and pay what is owed.
 
 use super::{BARRIER, Foretold, Look, Met, PAY_DEBTS, SETTLE, Step, Undo, WAITS, waiting};
-use crate::case::is_same;
 use crate::groups::called;
+use crate::snapshot::is_same;
 use crate::snapshot::is_serving;
 use plimsoll_wire::fact::Fact;
 use plimsoll_wire::journal::{SystemVerb, Verb};
