@@ -12,11 +12,10 @@ mod promql;
 mod series;
 mod taken;
 
-pub use definition::{Aggregation, BatchBy, Problem, Question, SignalDefinition};
+pub use definition::{Aggregation, BatchBy, Problem, Question, SeriesWatch, SignalDefinition};
 pub use judge::{Answer, Failure, Reply, judge_answer};
 pub use lint::lint;
 pub use prometheus::{CollectError, Credentials, MAX_DEADLINE, Prometheus, SourceConfig};
-pub use series::SeriesWatch;
 pub use taken::TakenAway;
 
 use crate::causes;

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod files;
+mod key;
 mod load;
 mod object;
 mod reload;
@@ -15,11 +16,12 @@ mod watch;
 
 pub use daemon::{DaemonConfig, Kubernetes, Log, LogFormat, LogLevel, Namespaces, Platform, Source, System};
 pub use files::Files;
+pub use key::TargetKey;
 pub use load::{Broken, LoadedTargets, load_daemon, load_targets};
 pub use object::{Objects, Unseen};
 pub use reload::{Change, Configuration, Reloaded, merge, reload};
 pub use safety::{Bounds, Kind, LIMITS, Limit, safety_reference};
-pub use target::{Origin, Pause, Pauses, PolicyConfig, SignalConfig, Stops, TargetConfig, TargetKey};
+pub use target::{Origin, Pause, Pauses, PolicyConfig, SignalConfig, Stops, TargetConfig};
 pub use watch::Watch;
 
 #[cfg(test)]

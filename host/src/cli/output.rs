@@ -82,7 +82,7 @@ pub(super) fn json<T: Serialize>(document: &T) -> anyhow::Result<String> {
 pub(super) fn spelled(text: &str) -> String {
     let mut spelled = String::with_capacity(text.len());
     for character in text.chars() {
-        if character != '\n' && is_hidden(character) {
+        if character != '\n' && yaml::is_hidden(character) {
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {
                 // Writing to a string cannot fail.
@@ -93,13 +93,6 @@ pub(super) fn spelled(text: &str) -> String {
         }
     }
     spelled
-}
-
-/// Whether a terminal obeys a character, or shows others differently because of it.
-pub(super) fn is_hidden(character: char) -> bool {
-    let mut bytes = [0; 4];
-    let text: &str = character.encode_utf8(&mut bytes);
-    one_line(text, CELL_BYTES) != text
 }
 
 /// A text on one printable line.

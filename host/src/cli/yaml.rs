@@ -1,6 +1,6 @@
 //! Prints JSON values as YAML. Strings are plain only where no reader could take them for anything else.
 
-use super::output::is_hidden;
+use crate::policy::fault::one_line;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -112,6 +112,13 @@ fn string(text: &str) -> String {
 
 /// What readers of YAML 1.1 or 1.2 take for something else than a string.
 const RESERVED: [&str; 11] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf", "nan"];
+
+/// Whether a terminal obeys a character, or shows others differently because of it.
+pub(super) fn is_hidden(character: char) -> bool {
+    let mut bytes = [0; 4];
+    let text: &str = character.encode_utf8(&mut bytes);
+    one_line(text, text.len()) != text
+}
 
 #[cfg(test)]
 mod tests {

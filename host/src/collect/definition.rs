@@ -1,6 +1,5 @@
 //! What a signal is: the question put to a source and the terms on which its answer counts.
 
-use super::series::SeriesWatch;
 use std::fmt;
 
 /// How a window becomes points, at most. More than a policy can use, and more than a snapshot should carry.
@@ -226,6 +225,31 @@ fn is_label(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// How many series are to be behind a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesWatch {
+    /// PromQL that counts them; worked out of the signal's own query where it is not given.
+    pub query: Option<String>,
+    /// How many there have to be; 0 asks for none. Without it as many as there were at most.
+    pub expect: Option<u32>,
+    /// For how long it is remembered how many there were, in milliseconds.
+    pub forget_ms: u64,
+}
+
+impl Default for SeriesWatch {
+    fn default() -> Self {
+        Self { query: None, expect: None, forget_ms: 60 * 60 * 1_000 }
+    }
+}
+
+impl SeriesWatch {
+    /// Whether the owner says how many there are.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        self.query.is_some() || self.expect.is_some()
+    }
 }
 
 #[cfg(test)]

@@ -19,31 +19,6 @@ const MAX_SPAN_MS: u64 = 24 * 60 * 60 * 1_000;
 /// A member may be gone a while before its source has noticed: the usual scrape interval.
 const NOTICED_MS: i64 = 60_000;
 
-/// How many series are to be behind a signal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeriesWatch {
-    /// PromQL that counts them; worked out of the signal's own query where it is not given.
-    pub query: Option<String>,
-    /// How many there have to be; 0 asks for none. Without it as many as there were at most.
-    pub expect: Option<u32>,
-    /// For how long it is remembered how many there were, in milliseconds.
-    pub forget_ms: u64,
-}
-
-impl Default for SeriesWatch {
-    fn default() -> Self {
-        Self { query: None, expect: None, forget_ms: 60 * 60 * 1_000 }
-    }
-}
-
-impl SeriesWatch {
-    /// Whether the owner says how many there are.
-    #[must_use]
-    pub fn is_declared(&self) -> bool {
-        self.query.is_some() || self.expect.is_some()
-    }
-}
-
 /// What is to be asked about the series behind a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Count {
@@ -140,7 +115,7 @@ pub(super) fn missed_from_ms(definition: &SignalDefinition, now_ms: i64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::{Aggregation, BatchBy};
+    use crate::collect::{Aggregation, BatchBy, SeriesWatch};
 
     fn signal(query: &str) -> SignalDefinition {
         SignalDefinition { max_age_ms: 10_000, ..SignalDefinition::new("load", "main", query) }

@@ -10,7 +10,7 @@ mod reach;
 pub(super) use document::read;
 pub use kubernetes::Kubernetes;
 
-use super::target::TargetKey;
+use super::key::TargetKey;
 use crate::audit::AuditConfig;
 use crate::collect::SourceConfig;
 use crate::platforms;

@@ -2,7 +2,7 @@
 //! the beginning of a file that is being written must not be taken for the whole. A target ends only after its document
 //! has been gone for a while.
 
-use super::target::TargetKey;
+use super::key::TargetKey;
 use plimsoll_wire::snapshot::Now;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

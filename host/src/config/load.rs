@@ -2,8 +2,9 @@
 
 use super::daemon::{self, DaemonConfig};
 use super::files::{Pass, Rest};
+use super::key::TargetKey;
 use super::object::{self, Objects, Unseen};
-use super::target::{self, Origin, Stops, TargetConfig, TargetKey};
+use super::target::{self, Origin, Stops, TargetConfig};
 use crate::yaml::problem::{At, Problem, Problems, Sink, quote};
 use crate::yaml::tree::{self, Document, MAX_FILE_BYTES};
 use rustix::fs::{Mode, OFlags};

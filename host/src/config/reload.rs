@@ -3,9 +3,10 @@
 
 use super::daemon::{DaemonConfig, Kubernetes};
 use super::files::{Files, Pass, Rest, SETTLE_MS};
+use super::key::TargetKey;
 use super::load::{Broken, LoadedTargets, load_all, load_daemon};
 use super::object::Objects;
-use super::target::{Origin, Pause, Stops, TargetConfig, TargetKey};
+use super::target::{Origin, Pause, Stops, TargetConfig};
 use crate::platforms::Workload;
 use crate::yaml::problem::{Problem, Problems};
 use plimsoll_wire::snapshot::{Mode, Now};

@@ -15,30 +15,15 @@ pub use sketch::Stops;
 pub(super) use sketch::identity;
 
 use super::daemon::{Platform, System};
+use super::key::TargetKey;
 use plimsoll_core::cycle::PolicyRef;
 use plimsoll_wire::safety::Safety;
 use plimsoll_wire::snapshot::{Behavior, Mode};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The kind of a target's document.
 pub(super) const KIND: &str = "StatefulAutoscaler";
-
-/// What a target is called.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetKey {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name, unique in the namespace.
-    pub name: String,
-}
-
-impl fmt::Display for TargetKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// One target's configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
