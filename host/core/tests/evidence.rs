@@ -60,7 +60,8 @@ fn what_cannot_all_be_true_at_once_holds_and_is_named() {
     let mut foreign = first("/groups/value/0/placements/value");
     foreign[0]["member"] = json!("m-9999");
     let groups = json!([first("/groups/value/0"), first("/groups/value/0")]);
-    let moving = json!({ "copies": 1, "leaders": 0, "moving": 5, "openWrites": 0, "failedMoves": 3 });
+    let moving =
+        json!({ "copies": 1, "leaders": 0, "moving": 5, "openWrites": 0, "failedMoves": 3, "due": 0 });
     let cases: Vec<Case> = vec![
         (
             "quorum-at-rest",

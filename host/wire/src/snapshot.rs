@@ -48,7 +48,6 @@ pub struct Snapshot {
     /// Units of agreement or placement, those that are alike in one row; see [`GROUPS_LEFT_OUT`].
     pub groups: Fact<Vec<Group>>,
     /// How the data is divided among owners, as all members see it; not applicable where it is not divided.
-    #[serde(default = "undivided", skip_serializing_if = "is_undivided")]
     pub shards: Fact<ShardMap>,
     /// Operations in flight, ours and others'.
     pub operations: Fact<Vec<Operation>>,
@@ -69,14 +68,6 @@ pub struct Snapshot {
     /// What this policy itself returned last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-}
-
-fn undivided() -> Fact<ShardMap> {
-    Fact::NotApplicable
-}
-
-fn is_undivided(shards: &Fact<ShardMap>) -> bool {
-    *shards == Fact::NotApplicable
 }
 
 /// Addresses by purpose, such as `client` and `peer`.
@@ -334,13 +325,7 @@ pub struct Hosted {
     /// Moves from it that failed.
     pub failed_moves: u64,
     /// Copies that it would get if everything were spread evenly, beyond what is on its way: 0 where nothing is owed to it.
-    #[serde(default, skip_serializing_if = "is_nothing")]
     pub due: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_nothing(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Whose data is on a volume.

@@ -29,7 +29,9 @@ fn bad(at: &str, now: &Value) -> Vec<Value> {
         "generation" => vec![json!({ "spec": 2, "observed": 1 })],
         "marker" => vec![json!({ "fingerprint": "old", "memberId": "gone", "tombstoned": true })],
         "hosted" => {
-            vec![json!({ "copies": 9, "leaders": 3, "moving": 1, "openWrites": 1, "failedMoves": 1 })]
+            vec![
+                json!({ "copies": 9, "leaders": 3, "moving": 1, "openWrites": 1, "failedMoves": 1, "due": 0 }),
+            ]
         }
         "diskUsedBytes" | "loadBytes" | "growthBytesPerS" | "lag" => vec![json!(1_u64 << 50)],
         "diskCapacityBytes" | "drainBytesPerS" | "progressPermille" => vec![json!(0), json!(1)],
