@@ -323,7 +323,7 @@ fn issue(state: &mut State, request: u64, action: Action) -> Effect {
         Action::Evaluate => Effect::Evaluate { request, asks: decide::asks(state) },
         Action::Store => {
             let expected = state.durable.revision;
-            Effect::Store { request, expected, journal: Box::new(state.durable.to_write()) }
+            Effect::Store { request, expected, journal: Box::new(state.durable.for_store()) }
         }
         Action::Record(record, snapshot) => Effect::Record { request, record, snapshot },
         Action::Stamp => Effect::Stamp { request, epoch: state.durable.epoch() },

@@ -54,7 +54,7 @@ impl Ledger {
     }
 
     /// The journal as it is to be written now, with the newest record that it knows of.
-    pub(super) fn to_write(&mut self) -> Journal {
+    pub(super) fn for_store(&mut self) -> Journal {
         let mut journal = self.journal.clone().unwrap_or_default();
         heads::note(&mut journal, &self.audit_head);
         self.saved = journal_digest(&journal);
