@@ -17,7 +17,7 @@ timed='-Z unstable-options --report-time'
 
 logs=$(mktemp -d "${TMPDIR:-/tmp}/plimsoll-tests.XXXXXX")
 # A group of its own, so that all of it ends with us.
-setsid $tests --test 'k*' -- $timed >"$logs/clusters" 2>&1 &
+setsid $tests --test 'k[!a]*' -- $timed >"$logs/clusters" 2>&1 &
 clusters=$!
 trap 'kill -- -$clusters 2>/dev/null || true; rm -rf "$logs"' EXIT
 trap 'exit 130' INT TERM
@@ -34,7 +34,7 @@ status=0
 # shellcheck disable=SC2086  # lists of arguments
 {
     row computing nice -n 5 $tests --lib --bins --test '[!ekp]*' --test 'p[!o]*' --test 'po[!s]*' -- $timed
-    row servers $tests --test 'e*' --test 'pos*' -- $timed
+    row servers $tests --test 'e*' --test 'ka*' --test 'pos*' -- $timed
     row documents $tests --doc
 }
 

@@ -31,6 +31,9 @@ if [ "$what" = test ]; then
     # A cluster is made of its servers by the tests; `redis-cli` comes with it.
     need redis-server redis-server
     need prometheus-redis-exporter prometheus-redis-exporter
+    # Kafka has no package of Debian's: scripts/kafka.sh fetches its jars with Maven.
+    need java openjdk-17-jre-headless
+    need mvn maven
     need prometheus prometheus
     need jq jq
     need openssl openssl

@@ -3,11 +3,13 @@
 //!
 //! One more system is a folder here and a line in [`KINDS`]: documents, schema, assembly and `set-aside` walk that table.
 
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "redis"))]
 mod address;
 pub mod connection;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod metered;
 #[cfg(feature = "postgres")]
@@ -34,6 +36,8 @@ use std::time::Duration;
 pub static KINDS: &[&Kind] = &[
     #[cfg(feature = "etcd")]
     &etcd::KIND,
+    #[cfg(feature = "kafka")]
+    &kafka::KIND,
     #[cfg(feature = "postgres")]
     &postgres::KIND,
     #[cfg(feature = "redis")]
@@ -47,6 +51,8 @@ pub static KINDS: &[&Kind] = &[
 pub(crate) static LEFT_OUT: &[&str] = &[
     #[cfg(not(feature = "etcd"))]
     "etcd",
+    #[cfg(not(feature = "kafka"))]
+    "kafka",
     #[cfg(not(feature = "postgres"))]
     "postgres",
     #[cfg(not(feature = "redis"))]

@@ -12,6 +12,7 @@ pub mod failover;
 pub mod fixture;
 pub mod guest;
 pub mod installed;
+pub mod kafka;
 pub mod kube;
 pub mod library;
 pub mod load;
