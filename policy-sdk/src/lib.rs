@@ -35,10 +35,12 @@
 //! `wasm32-unknown-unknown` and wrapped, or for `wasm32-wasip2`) and, with a `src/main.rs` that calls the
 //! generated `run`, a WASI program (`wasm32-wasip1`). `policies/README.md` shows both.
 
+pub mod behavior;
 pub mod build;
 #[cfg(all(target_family = "wasm", not(target_env = "p1")))]
 #[doc(hidden)]
 pub mod component;
+pub mod figures;
 mod log;
 pub mod program;
 pub mod settings;
@@ -46,7 +48,9 @@ pub mod settings;
 pub use log::{Level, log};
 pub use plimsoll_wire::proposal::Reason;
 pub use plimsoll_wire::size::{Bounds, Dimension, Leg, Sizes};
-pub use plimsoll_wire::{Answer, FORMAT_VERSION, Fact, Gap, Proposal, Refusal, Snapshot, journal, snapshot};
+pub use plimsoll_wire::{
+    Answer, FORMAT_VERSION, Fact, Gap, Proposal, Refusal, Snapshot, journal, lag, snapshot,
+};
 pub use settings::Settings;
 
 /// What every policy does.

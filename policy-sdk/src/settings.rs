@@ -28,7 +28,8 @@ impl<'a> Settings<'a> {
         self.map.and_then(|map| map.get(key)).filter(|value| !value.is_null())
     }
 
-    fn wrong(&mut self, key: &str, expected: &str) {
+    /// Notes what is wrong with a key that the policy checks itself, as the rest of "KEY must be ...".
+    pub fn wrong(&mut self, key: &str, expected: &str) {
         self.problems.push((key.to_owned(), format!("{key} must be {expected}")));
     }
 
@@ -66,6 +67,16 @@ impl<'a> Settings<'a> {
                 1.0
             }
         }
+    }
+
+    /// A number above zero, where there is one.
+    pub fn number(&mut self, key: &'static str) -> Option<f64> {
+        let value = self.value(key)?;
+        let number = value.as_f64().filter(|number| *number > 0.0);
+        if number.is_none() {
+            self.wrong(key, "a number above 0");
+        }
+        number
     }
 
     /// A duration such as `30s`, `5m` or `2h`, from one second to a day, in milliseconds.

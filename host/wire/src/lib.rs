@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod fact;
 pub mod journal;
+pub mod lag;
 pub mod profile;
 pub mod proposal;
 pub mod record;

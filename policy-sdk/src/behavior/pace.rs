@@ -1,21 +1,27 @@
 //! How fast the target may follow: the HPA's `behavior`, with defaults that suit data.
 
-use plimsoll_policy_sdk::journal::PlanStatus;
-use plimsoll_policy_sdk::snapshot::{Change, Rate, RateKind, Rules, Select};
-use plimsoll_policy_sdk::{Fact, Refusal, Snapshot, refusal};
+use crate::journal::PlanStatus;
+use crate::snapshot::{Change, Rate, RateKind, Rules, Select};
+use crate::{Fact, Refusal, Snapshot, refusal};
 
 /// The rules of both directions, and the size that the target is on its way to.
-pub(crate) struct Pace {
-    pub(crate) up: Direction,
-    pub(crate) down: Direction,
+#[derive(Debug)]
+pub struct Pace {
+    /// The rules for growing.
+    pub up: Direction,
+    /// The rules for shrinking.
+    pub down: Direction,
     /// The end of the running plan, else the present size: a wish is compared with this.
-    pub(crate) goal: u32,
+    pub goal: u32,
 }
 
 /// The rules of one direction.
-pub(crate) struct Direction {
-    pub(crate) tolerance: f64,
-    pub(crate) window_ms: u64,
+#[derive(Debug)]
+pub struct Direction {
+    /// Differences from the goal within this part of it are ignored.
+    pub tolerance: f64,
+    /// The most careful wish of this many milliseconds counts.
+    pub window_ms: u64,
     rates: Vec<Rate>,
     select: Select,
 }
@@ -45,7 +51,10 @@ fn down_rates() -> Vec<Rate> {
 }
 
 /// The number of members.
-pub(crate) fn size(input: &Snapshot) -> Result<u32, Refusal> {
+///
+/// # Errors
+/// `UnknownSize` where nobody knows it.
+pub fn size(input: &Snapshot) -> Result<u32, Refusal> {
     match &input.sizes.members {
         Fact::Known(size) => Ok(size.value),
         Fact::Unknown { reason, .. } => {
@@ -57,7 +66,10 @@ pub(crate) fn size(input: &Snapshot) -> Result<u32, Refusal> {
 
 impl Pace {
     /// Reads `behavior` and the running plan.
-    pub(crate) fn of(input: &Snapshot) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// `BadBehavior` with every mistake, and `UnknownSize`.
+    pub fn of(input: &Snapshot) -> Result<Self, Refusal> {
         let behavior = &input.target.behavior;
         let mut problems = Vec::new();
         let up = direction("scaleUp", &behavior.scale_up, UP_WINDOW_S, up_rates, &mut problems);
@@ -69,7 +81,8 @@ impl Pace {
     }
 
     /// The wish as far as the rates let it go; never back past the goal.
-    pub(crate) fn limit(&self, input: &Snapshot, size: u32, wish: u32) -> u32 {
+    #[must_use]
+    pub fn limit(&self, input: &Snapshot, size: u32, wish: u32) -> u32 {
         if wish > self.goal {
             let limit = self.up.limits(input, size, |start, rate| match rate.kind {
                 RateKind::Members => start + u64::from(rate.value),

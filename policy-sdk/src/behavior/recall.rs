@@ -8,7 +8,7 @@
 //! therefore stood in all of it, and two in a row have to agree. Only a silence, more than twice as long as the
 //! evaluations were apart before it, begins the window again: what was wanted in it nobody knows.
 
-use plimsoll_policy_sdk::Snapshot;
+use crate::Snapshot;
 
 /// Which layout the text has.
 const VERSION: &str = "2";
@@ -24,7 +24,7 @@ type Wish = (u64, u32);
 
 /// The wishes that still matter, oldest first.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Recall {
+pub struct Recall {
     /// How far apart the last two evaluations were, in milliseconds; 0 where that is not known.
     usual_ms: u64,
     /// When the last evaluation was, if there was one.
@@ -36,13 +36,15 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    /// Reads the state; one that cannot be read is lost.
-    pub(crate) fn read(input: &Snapshot) -> Self {
-        input.state.as_deref().and_then(|text| parse(text, input)).unwrap_or_default()
+    /// Reads what [`Recall::write`] wrote; what cannot be read is lost.
+    #[must_use]
+    pub fn read(text: Option<&str>, input: &Snapshot) -> Self {
+        text.and_then(|text| parse(text, input)).unwrap_or_default()
     }
 
-    /// The state to keep.
-    pub(crate) fn write(&self, input: &Snapshot) -> String {
+    /// The state to keep, in one line.
+    #[must_use]
+    pub fn write(&self, input: &Snapshot) -> String {
         let (now_ms, boot) = (input.now.mono_ms, &input.now.boot);
         let usual_ms = match self.last_ms {
             // The same moment once more is no evaluation of its own.
@@ -54,13 +56,13 @@ impl Recall {
     }
 
     /// The least that was wanted in the window.
-    pub(crate) fn least(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
+    pub fn least(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
         let otherwise = self.standing(&self.up, now_ms, goal);
         extreme(&mut self.up, now_ms, window_ms, otherwise, wanted, |earlier, later| earlier >= later)
     }
 
     /// The most that was wanted in the window.
-    pub(crate) fn most(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
+    pub fn most(&mut self, now_ms: u64, window_ms: u64, goal: u32, wanted: u32) -> u32 {
         let otherwise = self.standing(&self.down, now_ms, goal);
         extreme(&mut self.down, now_ms, window_ms, otherwise, wanted, |earlier, later| earlier <= later)
     }
