@@ -140,6 +140,7 @@ struct Leaders(BTreeMap<i32, Client>);
 impl Leaders {
     /// The connection to a partition's leader; after a failure it is looked up again.
     async fn of(&mut self, shared: &Shared, partition: i32) -> anyhow::Result<&mut Client> {
+        #[expect(clippy::map_entry, reason = "the connection is awaited in between")]
         if !self.0.contains_key(&partition) {
             let client = find(shared, partition).await?;
             self.0.insert(partition, client);

@@ -100,16 +100,16 @@ fn collides(case: &Case, operation: &Operation) -> bool {
 /// off, or onto, and the plan has come to that step. Some systems cannot keep a mark with a move.
 fn is_its_step(case: &Case, plan: &PlanState, operation: &Operation) -> bool {
     let goes = plan::direction(plan) == Some(Direction::In);
-    let (step, own) = match operation.kind {
-        OperationKind::Drain if goes => (step::DRAIN, &plan.leaving),
-        OperationKind::Reshard if goes => (step::DRAIN, &plan.leaving),
-        OperationKind::Reshard | OperationKind::Rebalance if !goes => (step::SPREAD, &plan.joined),
-        _ => return false,
+    let (step, own, kinds) = if goes {
+        (step::DRAIN, &plan.leaving, [OperationKind::Drain, OperationKind::Reshard])
+    } else {
+        (step::SPREAD, &plan.joined, [OperationKind::Rebalance, OperationKind::Reshard])
     };
     let names = |one: &Subject| one.id.as_deref() == Some(&*operation.scope);
     let concerns = plan.subject.iter().chain(own).any(names);
     let at = step::of(progress::phases(plan, case.profile)).find(|(_, one, _)| one.name == step);
-    operation.owner == UNKNOWN_OWNER && concerns && at.is_some_and(|(index, ..)| plan.phase >= index)
+    let fits = operation.owner == UNKNOWN_OWNER && kinds.contains(&operation.kind) && concerns;
+    fits && at.is_some_and(|(index, ..)| plan.phase >= index)
 }
 
 /// Effects that give a member back to its work: right in any state of the others.

@@ -30,8 +30,8 @@ fn shard(cluster: &Cluster, master: &Member) -> Shard {
     Shard {
         id: master.id.to_owned(),
         slots: master.node.slots.each().collect(),
-        closed: !members.iter().all(|member| ready(member)),
-        free: members.iter().map(|member| free(member)).min().unwrap_or(0),
+        closed: !members.iter().all(ready),
+        free: members.iter().map(free).min().unwrap_or(0),
         weight: data.checked_div(master.node.slots.count()).unwrap_or(0),
     }
 }

@@ -142,17 +142,11 @@ pub(super) async fn read(access: &Access, at: &Endpoint) -> Result<Answers, Stri
 
 /// What a server refuses it has not begun. When the connection ends on the way, nobody knows.
 fn meaning(error: &redis::RedisError) -> Failure {
-    let words = clipped(&match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension => {
-            let code = error.code().unwrap_or("ERR");
-            format!("{code} {}", error.detail().unwrap_or_default())
-        }
-        _ => error.to_string(),
-    });
-    match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension => Failure::Refused(words),
-        _ => Failure::Unknown(words),
+    if !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
+        return Failure::Unknown(clipped(&error.to_string()));
     }
+    let code = error.code().unwrap_or("ERR");
+    Failure::Refused(clipped(&format!("{code} {}", error.detail().unwrap_or_default())))
 }
 
 /// A message, cut to what the journal keeps.

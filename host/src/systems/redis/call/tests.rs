@@ -8,10 +8,11 @@ fn given(fixture: &Fixture, verb: &SystemVerb) -> Decision {
 }
 
 fn refused(fixture: &Fixture, verb: &SystemVerb) -> String {
-    match given(fixture, verb) {
-        Decision::Settled(Outcome::Refused { message }) => message,
-        other => panic!("not refused: {other:?}"),
-    }
+    let decision = given(fixture, verb);
+    let Decision::Settled(Outcome::Refused { message }) = decision else {
+        panic!("not refused: {decision:?}")
+    };
+    message
 }
 
 fn admit(place: u16) -> SystemVerb {
