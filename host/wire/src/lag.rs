@@ -2,8 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The name of the fact, a list of [`ConsumerLag`].
+/// The name of the fact, a [`Consumers`].
 pub const CONSUMER_LAG: &str = "consumerLag";
+
+/// How far all groups of consumers are behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Consumers {
+    /// Each group on each topic.
+    pub groups: Vec<ConsumerLag>,
+    /// How many groups were not looked at, since there are too many.
+    pub left_out: u32,
+    /// How many groups are in no row, since where a partition of theirs ends is not known.
+    pub unknown: u32,
+}
 
 /// One group of consumers on one topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,18 +27,8 @@ pub struct ConsumerLag {
     pub topic: String,
     /// How many partitions the topic has: more consumers than these have nothing to do.
     pub partitions: u32,
-    /// How many consumers the group has now.
-    pub consumers: u32,
     /// The sum of the partitions' newest offsets: how many records were ever written.
     pub written: u64,
     /// The sum of the offsets that the group has committed. A partition that it never committed counts from its oldest record.
     pub committed: u64,
-}
-
-impl ConsumerLag {
-    /// How many records wait.
-    #[must_use]
-    pub fn waiting(&self) -> u64 {
-        self.written.saturating_sub(self.committed)
-    }
 }

@@ -4,7 +4,7 @@ use crate::backlog::{Figures, Flow, Seen, is_busy};
 use crate::capacity::Capacity;
 use plimsoll_policy_sdk::behavior::Pace;
 use plimsoll_policy_sdk::figures::{decimal, usable};
-use plimsoll_policy_sdk::lag::{CONSUMER_LAG, ConsumerLag};
+use plimsoll_policy_sdk::lag::{CONSUMER_LAG, Consumers};
 use plimsoll_policy_sdk::snapshot::{Signal, SignalState};
 use plimsoll_policy_sdk::{Fact, Refusal, Settings, Snapshot, refusal};
 use serde_json::{Value, json};
@@ -200,11 +200,19 @@ fn of_group<'a>(input: &'a Snapshot, group: &str, topic: &str) -> Result<Seen<'a
         }
         Some(Fact::Known(known)) => &known.value,
     };
-    let all: Vec<ConsumerLag> = serde_json::from_value(told.clone()).map_err(|why| {
+    let all: Consumers = serde_json::from_value(told.clone()).map_err(|why| {
         refusal("InvalidMetrics", format!("the offsets of consumers cannot be read: {why}"))
     })?;
-    let own = || all.iter().filter(|one| one.group == group && (topic.is_empty() || one.topic == topic));
+    let own =
+        || all.groups.iter().filter(|one| one.group == group && (topic.is_empty() || one.topic == topic));
     if own().next().is_none() {
+        if all.left_out > 0 || all.unknown > 0 {
+            let why = format!(
+                "nothing is known of group {group}: {} groups were not looked at, of {} the ends of partitions are not known",
+                all.left_out, all.unknown
+            );
+            return Err(refusal("MetricsUnavailable", why));
+        }
         let on = if topic.is_empty() { String::new() } else { format!(" on topic {topic}") };
         return Err(refusal("NoMetrics", format!("no group {group} has committed an offset{on}")));
     }

@@ -41,7 +41,6 @@ impl Queue {
             group: "billing".into(),
             topic: "orders".into(),
             partitions: self.partitions,
-            consumers: self.size,
             written: self.written,
             committed: self.committed,
         };
@@ -53,7 +52,8 @@ impl Queue {
             .state(self.state.clone())
             .later_ms(self.now_ms)
             .build();
-        seen.facts.insert(CONSUMER_LAG.into(), known(json!([own, other])));
+        seen.facts
+            .insert(CONSUMER_LAG.into(), known(json!({"groups": [own, other], "leftOut": 0, "unknown": 0})));
         seen
     }
 
@@ -171,12 +171,17 @@ fn what_is_not_known_is_refused_with_the_word_for_it() {
         "MetricsUnavailable"
     );
     assert_eq!(
-        code(&|seen| drop(seen.facts.insert(CONSUMER_LAG.into(), known(json!([{"group": 3}]))))),
+        code(&|seen| drop(seen.facts.insert(CONSUMER_LAG.into(), known(json!({"groups": [{"group": 3}]}))))),
         "InvalidMetrics"
     );
     assert_eq!(code(&|seen| seen.target.settings = json!({"group": "nobody"})), "NoMetrics");
     assert_eq!(code(&|seen| seen.target.settings = json!({"group": "billing", "lag": "x"})), "BadSettings");
     assert_eq!(code(&|seen| seen.target.settings = json!({"perMember": 0})), "BadSettings");
+    let one_unknown = json!({"groups": [], "leftOut": 0, "unknown": 1});
+    assert_eq!(
+        code(&|seen| drop(seen.facts.insert(CONSUMER_LAG.into(), known(one_unknown.clone())))),
+        "MetricsUnavailable"
+    );
     let mut old = queue.seen();
     let Some(plimsoll_policy_sdk::Fact::Known(fact)) = old.facts.get_mut(CONSUMER_LAG) else { panic!() };
     fact.age_ms = 60_001;
