@@ -4,6 +4,7 @@ use crate::change::{Change, Direction, Moment};
 use crate::plan;
 use crate::quorum::Standing;
 use crate::snapshot::is_same;
+use crate::step;
 use plimsoll_wire::journal::{MembershipEffect, PlanState, PlatformVerb, Subject, Verb};
 use plimsoll_wire::profile::Profile;
 use plimsoll_wire::snapshot::{Group, Member, Snapshot};
@@ -198,6 +199,14 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn leaves_beside(&self, member: &Member) -> bool {
         self.plan().is_some_and(|plan| plan.leaving.iter().any(|one| is_same(one, member)))
+    }
+
+    /// Whether the plan has removed the member that the unit is about from the system, and only its process is left. That it
+    /// held nothing was proved before.
+    #[must_use]
+    pub fn was_removed(&self) -> bool {
+        let asked = self.plan().zip(self.subject());
+        asked.is_some_and(|(plan, subject)| step::was_removed(self.snapshot, plan, subject))
     }
 
     /// Whether a member is what the running unit is about.

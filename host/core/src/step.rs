@@ -11,12 +11,14 @@ mod settle;
 
 pub(crate) use lead::goes_to_one_that_stays;
 
+use crate::change::Direction;
 use crate::course;
 use crate::explain::describe;
 use crate::quorum::member;
 use crate::snapshot::is_same;
+use plimsoll_wire::fact::Authority;
 use plimsoll_wire::journal::{PlanState, Subject, Verb};
-use plimsoll_wire::profile::{Phase, Profile};
+use plimsoll_wire::profile::{Evidence, Phase, Profile};
 use plimsoll_wire::snapshot::{Member, Snapshot};
 use std::sync::Arc;
 
@@ -181,6 +183,20 @@ pub fn shrinks_by(profile: &Profile, name: &str) -> Option<u32> {
     (0..).zip(profile.shrink()).find(|(_, phase)| &*phase.step == name).map(|(index, _)| index)
 }
 
+/// Whether a plan has removed its member, which ran empty, from the system, and only its process is left: the system knows
+/// nobody by that id any more, and nobody tells what the process holds. Before the plan's own removal of it, not to be listed
+/// proves nothing.
+#[must_use]
+pub(crate) fn was_removed(snapshot: &Snapshot, plan: &PlanState, subject: &Subject) -> bool {
+    let profile = &*snapshot.profile;
+    let Some(at) = shrinks_by(profile, DEREGISTER).filter(|_| profile.evidence == Evidence::Empty) else {
+        return false;
+    };
+    let goes = course::direction(plan) == Some(Direction::In) && plan.phase >= at;
+    let (Some(id), Some(list)) = (&subject.id, snapshot.members.known()) else { return false };
+    (plan.undoing || goes) && list.authority >= Authority::Survivors && member(&list.value, id).is_none()
+}
+
 impl Step {
     /// Whether an effect is what this step does.
     #[must_use]
@@ -223,7 +239,8 @@ impl<'a> Look<'a> {
 
     /// Gone is as good as cordoned, empty and deregistered: the steps before a stop stay done after it.
     pub(crate) fn is_gone(&self) -> bool {
-        self.row().is_none() && self.in_slot().is_none()
+        let is_nowhere = self.row().is_none() && self.in_slot().is_none();
+        is_nowhere || was_removed(self.snapshot, self.plan, self.subject)
     }
 
     pub(crate) fn id(&self) -> Option<Arc<str>> {

@@ -99,6 +99,7 @@ fn stay_alive(case: &Case) -> Finding {
     if !case.profile.moves_data()
         || !matches!(case.verb(), Some(Verb::Platform(PlatformVerb::Stop { .. })))
         || !case.removes()
+        || case.was_removed()
     {
         return Finding::Pass;
     }

@@ -146,7 +146,7 @@ fn positive(case: &Case) -> Finding {
         return Finding::Pass;
     }
     let Some(subject) = case.subject() else { return Finding::Pass };
-    if case.profile.moves_data() {
+    if case.profile.moves_data() && !case.was_removed() {
         return match case.members().iter().find(|member| case.is_subject(member)) {
             Some(member) if member.hosted.value().is_some() => Finding::Pass,
             Some(_) | None => Finding::unknown(format!("what {} holds", subject.slot)),
@@ -182,7 +182,7 @@ fn authority(case: &Case) -> Finding {
     if !ends_member(case) {
         return Finding::Pass;
     }
-    if !case.profile.moves_data() {
+    if !case.profile.moves_data() || case.was_removed() {
         return match case.snapshot.members.known().map(|known| known.authority) {
             Some(Authority::Consensus | Authority::Leader | Authority::Survivors) => Finding::Pass,
             Some(Authority::Platform | Authority::Own | Authority::Cache) => Finding::broken(
@@ -215,7 +215,7 @@ fn settled(case: &Case) -> Finding {
     if ends_member(case) && is_replaceable(case) {
         return replaceable::settled(case);
     }
-    if !ends_member(case) || !case.profile.moves_data() {
+    if !ends_member(case) || !case.profile.moves_data() || case.was_removed() {
         return Finding::Pass;
     }
     for member in case.members().iter().filter(|member| case.is_subject(member)) {
@@ -318,7 +318,7 @@ fn generation(case: &Case) -> Finding {
 }
 
 fn open_data(case: &Case) -> Finding {
-    if !ends_member(case) || !case.profile.moves_data() {
+    if !ends_member(case) || !case.profile.moves_data() || case.was_removed() {
         return Finding::Pass;
     }
     for member in case.members().iter().filter(|member| case.is_subject(member)) {
