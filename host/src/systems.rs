@@ -45,6 +45,7 @@ pub static KINDS: &[&Kind] = &[
     &sim::QUORUM,
     &sim::SHARDED,
     &sim::TOGETHER,
+    &sim::SHARDS,
 ];
 
 /// The words for kinds that this program was built without.

@@ -233,6 +233,38 @@ pub fn sim_together() -> Profile {
     Profile { system: "sim-together".into(), together: Together { join: 3, drain: 3 }, ..sim_sharded() }
 }
 
+/// The simulator's cluster of shards, each a primary and a replica, modelled on Redis Cluster.
+#[must_use]
+pub fn sim_shards() -> Profile {
+    let sharded = sim_sharded();
+    let absent = sharded.absent.iter().copied().filter(|topic| *topic != Topic::Shards).collect();
+    Profile {
+        system: "sim-shards".into(),
+        unit: 2,
+        // Three primaries agree on a failover, and each has its replica.
+        min_size: 6,
+        ways: members_come_and_go(
+            vec![
+                step(step::START),
+                step(step::ADMIT),
+                step(step::CATCH_UP),
+                one_way(step::SPREAD),
+                step(step::SETTLE),
+            ],
+            vec![
+                step(step::CORDON),
+                step(step::DRAIN),
+                step(step::VERIFY),
+                one_way(step::DEREGISTER),
+                one_way(step::STOP),
+                step(step::SETTLE),
+            ],
+        ),
+        absent,
+        ..sharded
+    }
+}
+
 /// etcd by the owner's commands.
 pub static ETCD: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&etcd(), &NAMED)));
 
@@ -248,13 +280,16 @@ pub static SIM_SHARDED: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&s
 /// The simulator's sharded world in which several members change at the same time.
 pub static SIM_TOGETHER: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_together(), &SIMULATED)));
 
+/// The simulator's cluster of shards.
+pub static SIM_SHARDS: LazyLock<Arc<Profile>> = LazyLock::new(|| Arc::new(on(&sim_shards(), &SIMULATED)));
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_profiles_that_are_built_in_have_no_flaw() {
-        for profile in [&ETCD, &ETCD_ON_ORDINALS, &SIM_QUORUM, &SIM_SHARDED, &SIM_TOGETHER] {
+        for profile in [&ETCD, &ETCD_ON_ORDINALS, &SIM_QUORUM, &SIM_SHARDED, &SIM_TOGETHER, &SIM_SHARDS] {
             assert_eq!(flaws(profile), Vec::<String>::new(), "{}", profile.system);
         }
     }

@@ -32,6 +32,8 @@ mod pause;
 mod reason;
 #[path = "cycle/role.rs"]
 mod role;
+#[path = "cycle/shards.rs"]
+mod shards;
 #[path = "cycle/together.rs"]
 mod together;
 #[path = "cycle/unit.rs"]

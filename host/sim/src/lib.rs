@@ -40,6 +40,7 @@ pub mod platform;
 pub mod quorum;
 pub mod rng;
 pub mod sharded;
+pub mod shards;
 pub mod sim;
 pub mod trace;
 pub mod world;

@@ -68,6 +68,8 @@ pub struct Standing {
     pub holds: Vec<&'static str>,
     /// The member leads and another voter could.
     pub leads: bool,
+    /// Members that take their data from this one, and know no other.
+    pub followers: usize,
     /// The volume of the slot belongs to a member that was removed.
     pub returning_volume: bool,
 }
@@ -111,6 +113,16 @@ pub enum Harm {
         /// In which slot.
         slot: Arc<str>,
     },
+    /// A member was removed from the membership while another still took its data from it.
+    FollowersStranded {
+        /// In which slot.
+        slot: Arc<str>,
+    },
+    /// Fewer members own data than the system needs to agree on a failover.
+    TooFewOwners {
+        /// How many are left.
+        left: u32,
+    },
     /// N10: the platform was asked for a size that is more than one away.
     SizeJumped {
         /// Before.
@@ -136,6 +148,8 @@ impl Harm {
             Self::ChangesOverlap { .. } => "changes-overlap",
             Self::StoppedWhileHolding { .. } => "stopped-while-holding",
             Self::LeaderRemoved { .. } => "leader-removed",
+            Self::FollowersStranded { .. } => "followers-stranded",
+            Self::TooFewOwners { .. } => "too-few-owners",
             Self::SizeJumped { .. } => "size-jumped",
             Self::VolumeReturned { .. } => "volume-returned",
         }
@@ -193,18 +207,30 @@ impl Oracle {
     /// Something changed at once: margins before and after, in the order of the groups.
     pub(crate) fn changed(&mut self, at_ms: u64, cause: Cause, before: &[Margin], after: &[Margin]) {
         for (group, (before, after)) in before.iter().zip(after).enumerate() {
-            self.heal(group, before);
-            let floor = before.floor.min(before.least());
-            if let Cause::Call(call) = cause
-                && (after.least() < floor || (before.is_sure() && !after.is_sure()))
-            {
-                let exposure = self.exposed.entry(group).or_insert(Exposure { call, until: floor });
-                exposure.until = exposure.until.max(floor);
-            }
-            if after.live < 0 && before.live >= 0 {
-                let harm = Harm::MajorityLost { group: number(group) };
-                self.blame(at_ms, harm, cause, Some(group));
-            }
+            self.shifted(at_ms, cause, group, before, after);
+        }
+    }
+
+    /// The same of one group.
+    pub(crate) fn shifted(
+        &mut self,
+        at_ms: u64,
+        cause: Cause,
+        group: usize,
+        before: &Margin,
+        after: &Margin,
+    ) {
+        self.heal(group, before);
+        let floor = before.floor.min(before.least());
+        if let Cause::Call(call) = cause
+            && (after.least() < floor || (before.is_sure() && !after.is_sure()))
+        {
+            let exposure = self.exposed.entry(group).or_insert(Exposure { call, until: floor });
+            exposure.until = exposure.until.max(floor);
+        }
+        if after.live < 0 && before.live >= 0 {
+            let harm = Harm::MajorityLost { group: number(group) };
+            self.blame(at_ms, harm, cause, Some(group));
         }
     }
 
@@ -219,6 +245,11 @@ impl Oracle {
     /// A disk has overflowed.
     pub(crate) fn overflowed(&mut self, at_ms: u64, slot: &Arc<str>, cause: Cause) {
         self.blame(at_ms, Harm::DiskOverfull { slot: slot.clone() }, cause, None);
+    }
+
+    /// Too few members own data.
+    pub(crate) fn short_of_owners(&mut self, at_ms: u64, left: usize, cause: Cause) {
+        self.blame(at_ms, Harm::TooFewOwners { left: number(left) }, cause, None);
     }
 
     /// A call changed something: the rules about calls, with how things stood before.
@@ -280,6 +311,9 @@ fn subject_harms(verb: &Verb, before: &Standing, subject: &Arc<str>) -> Vec<Harm
     }
     if matches!(verb, Verb::System(SystemVerb::Deregister { .. })) && before.leads {
         harms.push(Harm::LeaderRemoved { slot: slot.clone() });
+    }
+    if matches!(verb, Verb::System(SystemVerb::Deregister { .. })) && before.followers > 0 {
+        harms.push(Harm::FollowersStranded { slot: slot.clone() });
     }
     if matches!(verb, Verb::Platform(PlatformVerb::Start { .. })) && before.returning_volume {
         harms.push(Harm::VolumeReturned { slot });

@@ -344,6 +344,7 @@ impl World for Quorum {
             subject: slot.map(|slot| self.platform.name(slot)),
             leads: id.is_some() && id == self.leader && heirs,
             holds,
+            followers: 0,
             returning_volume: volume.is_some_and(|volume| volume.removed),
         }
     }

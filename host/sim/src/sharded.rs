@@ -477,6 +477,7 @@ impl World for Sharded {
             subject: slot.map(|slot| self.platform.name(slot)),
             holds,
             leads: false,
+            followers: 0,
             returning_volume: volume.is_some_and(|volume| volume.removed),
         }
     }

@@ -7,8 +7,9 @@ use crate::oracle::{Cause, Oracle};
 use crate::platform::State;
 use crate::quorum::{Quorum, QuorumSetup};
 use crate::sharded::{Sharded, ShardedSetup};
+use crate::shards::{Shards, ShardsSetup};
 use crate::trace::Trace;
-use crate::world::{Call, Effect, Mishap, World};
+use crate::world::{Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::Observation;
 use plimsoll_wire::journal::{Outcome, Verb};
 use plimsoll_wire::snapshot::{Now, Sample, Signal, SignalState};
@@ -53,6 +54,8 @@ pub enum WorldSetup {
     Quorum(QuorumSetup),
     /// Shards with copies, which drain and move.
     Sharded(ShardedSetup),
+    /// Slots that primaries with replicas own.
+    Shards(ShardsSetup),
 }
 
 /// One run.
@@ -114,6 +117,7 @@ impl Sim {
         let world: Box<dyn World> = match setup.world {
             WorldSetup::Quorum(quorum) => Box::new(Quorum::new(quorum, setup.seed, ORIGIN_MS)),
             WorldSetup::Sharded(sharded) => Box::new(Sharded::new(sharded, setup.seed, ORIGIN_MS)),
+            WorldSetup::Shards(shards) => Box::new(Shards::new(shards, setup.seed, ORIGIN_MS)),
         };
         let mut sim = Self {
             clients: Clients::new(world.groups()),
@@ -163,10 +167,7 @@ impl Sim {
         let sampled = self.now_ms / self.sample_ms;
         self.now_ms = to_ms;
         self.count_losses(Cause::Nature);
-        for Mishap::Overflow { slot, cause } in mishaps {
-            self.trace.note(to_ms, format_args!("{slot} is past its disk"));
-            self.oracle.overflowed(to_ms, &slot, cause);
-        }
+        mishaps.into_iter().for_each(|mishap| self.file(mishap));
         if to_ms / self.sample_ms != sampled {
             self.sample();
         }
@@ -175,13 +176,41 @@ impl Sim {
         }
     }
 
+    /// Something went wrong by itself.
+    fn file(&mut self, mishap: Mishap) {
+        match mishap {
+            Mishap::Overflow { slot, cause } => {
+                self.trace.note(self.now_ms, format_args!("{slot} is past its disk"));
+                self.oracle.overflowed(self.now_ms, &slot, cause);
+            }
+            Mishap::Shifted { group, cause, before, after } => {
+                self.oracle.shifted(self.now_ms, cause, group, &before, &after);
+            }
+            Mishap::TooFewOwners { left, cause } => {
+                self.trace.note(self.now_ms, format_args!("{left} members own data"));
+                self.oracle.short_of_owners(self.now_ms, left, cause);
+            }
+        }
+    }
+
     fn strike(&mut self) {
         let places = self.world.platform().places().iter().enumerate();
         let used: Vec<usize> =
             places.filter(|(_, place)| place.state != State::Vacant).map(|(slot, _)| slot).collect();
-        let Some(blow) = self.faults.blow(self.now_ms, &used) else { return };
+        if let Some(blow) = self.faults.blow(self.now_ms, &used) {
+            self.suffer(&blow);
+        }
+    }
+
+    /// The process in a slot dies now, and is back after so long, or never: for a story that is told.
+    pub fn crash(&mut self, slot: &str, for_ms: Option<u64>) {
+        let Some(slot) = self.world.platform().find(slot) else { return };
+        self.suffer(&Blow::Crash { slot, until_ms: for_ms.map(|for_ms| self.now_ms + for_ms) });
+    }
+
+    fn suffer(&mut self, blow: &Blow) {
         let before = self.world.margins();
-        self.world.strike(self.now_ms, &blow, &mut self.trace);
+        self.world.strike(self.now_ms, blow, &mut self.trace);
         let after = self.world.margins();
         self.oracle.changed(self.now_ms, Cause::Nature, &before, &after);
         self.count_losses(Cause::Nature);

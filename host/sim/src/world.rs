@@ -123,4 +123,22 @@ pub enum Mishap {
         /// By whose data.
         cause: Cause,
     },
+    /// A group came to be held by others, or by fewer.
+    Shifted {
+        /// Which.
+        group: usize,
+        /// Who moved it.
+        cause: Cause,
+        /// What it could lose before.
+        before: Margin,
+        /// What it can lose now.
+        after: Margin,
+    },
+    /// Fewer members own data than the system needs to agree on a failover.
+    TooFewOwners {
+        /// How many are left.
+        left: usize,
+        /// Who took the last of its data off one.
+        cause: Cause,
+    },
 }

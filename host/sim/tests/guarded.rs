@@ -8,10 +8,11 @@ use plimsoll_core::cycle::{PolicyRef, Spec};
 use plimsoll_core::profile;
 use plimsoll_sim::faults::{Class, FaultSetup};
 use plimsoll_sim::load::{Load, Shape};
-use plimsoll_sim::pilot::{Pilot, Policy, Tally};
+use plimsoll_sim::pilot::{Pilot, Policy, Tally, Unguarded};
 use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
+use plimsoll_sim::shards::ShardsSetup;
 use plimsoll_sim::sim::{Setup, Sim, Summary, WorldSetup};
 use plimsoll_wire::Safety;
 use plimsoll_wire::profile::Profile;
@@ -86,9 +87,11 @@ enum Kind {
     Sharded,
     /// Sharded, and three members may come or go together.
     Together,
+    /// Slots that primaries with replicas own.
+    Shards,
 }
 
-const KINDS: [Kind; 3] = [Kind::Quorum, Kind::Sharded, Kind::Together];
+const KINDS: [Kind; 4] = [Kind::Quorum, Kind::Sharded, Kind::Together, Kind::Shards];
 
 impl Kind {
     fn spec(self) -> Spec {
@@ -96,6 +99,7 @@ impl Kind {
             Self::Quorum => spec(&profile::SIM_QUORUM, 7),
             Self::Sharded => spec(&profile::SIM_SHARDED, 9),
             Self::Together => spec(&profile::SIM_TOGETHER, 9),
+            Self::Shards => spec(&profile::SIM_SHARDS, 12),
         }
     }
 
@@ -108,17 +112,20 @@ impl Kind {
             }
             Self::Sharded => WorldSetup::Sharded(ShardedSetup::default()),
             Self::Together => WorldSetup::Sharded(ShardedSetup { together: 3, ..ShardedSetup::default() }),
+            Self::Shards => WorldSetup::Shards(ShardsSetup::default()),
         }
     }
 }
 
 fn setup(seed: u64, kind: Kind) -> Setup {
     let world = kind.world(seed);
+    // A cluster of shards begins at its least size.
+    let base = if kind == Kind::Shards { 1_800 } else { 0 };
     let shape = match seed % 3 {
-        0 => Shape::Daily { low: 900, high: 3_600, period_ms: DAY },
-        1 => Shape::Daily { low: 900, high: 3_600, period_ms: DAY / 4 },
+        0 => Shape::Daily { low: base + 900, high: base + 3_600, period_ms: DAY },
+        1 => Shape::Daily { low: base + 900, high: base + 3_600, period_ms: DAY / 4 },
         _ => Shape::Sum(vec![
-            Shape::Constant(1_500),
+            Shape::Constant(base + 1_500),
             Shape::Spikes { height: 2_000, every_ms: 5 * HOUR, width_ms: HOUR },
         ]),
     };
@@ -224,12 +231,18 @@ fn nothing_goes_wrong_where_members_come_and_go_together_because_of_us() {
     nothing_goes_wrong(Kind::Together);
 }
 
+#[test]
+fn nothing_goes_wrong_where_shards_come_and_go_because_of_us() {
+    nothing_goes_wrong(Kind::Shards);
+}
+
 /// A group that is asked to shrink and grow again, without faults: the size at each end, and effects so far.
 fn out_and_in(kind: Kind, kill_at: Option<u64>) -> (u32, u32, u64, Summary, String) {
     let mut setup = setup(0, kind);
     setup.faults = FaultSetup::None;
     let busy = Shape::Spikes { height: 1_400, every_ms: 12 * HOUR, width_ms: 6 * HOUR };
-    setup.load = Load::new(Shape::Sum(vec![Shape::Constant(1_600), busy]));
+    let base = if kind == Kind::Shards { 3_500 } else { 1_600 };
+    setup.load = Load::new(Shape::Sum(vec![Shape::Constant(base), busy]));
     let mut sim = Sim::new(setup);
     if let Some(effect) = kill_at {
         sim.kill_at(effect);
@@ -284,6 +297,27 @@ fn a_profile_that_promises_what_the_system_cannot_is_found_out() {
     let until_ms = sim.now_ms() + DAY;
     pilot.run(&mut sim, until_ms);
     assert!(sim.summary().ours.contains_key("changes-overlap"), "{:?}", sim.summary().ours);
+}
+
+/// What stops the highest places as they are is caught where those own slots.
+#[test]
+fn without_the_guard_shards_are_stopped_with_their_slots() {
+    let (mut harms, mut lost) = (BTreeMap::new(), 0);
+    for seed in 0..6 {
+        let mut sim = Sim::new(setup(seed, Kind::Shards));
+        let end_ms = sim.now_ms() + DAY;
+        Unguarded::new(Kind::Shards.spec(), greedy()).run(&mut sim, end_ms);
+        let summary = sim.summary();
+        lost += summary.lost_by_us;
+        for (kind, count) in summary.ours {
+            *harms.entry(kind).or_insert(0) += count;
+        }
+    }
+    println!("without the guard, shards: lost by us {lost}; {harms:?}");
+    assert!(lost > 0, "{harms:?}");
+    for kind in ["acknowledged-writes-lost", "majority-lost", "stopped-while-holding"] {
+        assert!(harms.contains_key(kind), "no {kind}: {harms:?}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
+use plimsoll_sim::shards::ShardsSetup;
 use plimsoll_sim::sim::{Answer, ORIGIN_MS, Setup, WorldSetup};
 use plimsoll_wire::journal::{Outcome, PlatformVerb, Verb};
 use plimsoll_wire::snapshot::{Now, Signal};
@@ -240,6 +241,12 @@ fn new_world(system: &str, seed: u64) -> io::Result<plimsoll_sim::sim::Sim> {
             setup.bytes_per_s *= HASTE;
             hasten(&mut setup.platform);
             (WorldSetup::Sharded(setup), 1_000, 6_000)
+        }
+        "sim-shards" => {
+            let mut setup = ShardsSetup::default();
+            setup.bytes_per_s *= HASTE;
+            hasten(&mut setup.platform);
+            (WorldSetup::Shards(setup), 1_000, 6_000)
         }
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no world for {system}"))),
     };

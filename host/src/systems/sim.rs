@@ -33,6 +33,13 @@ pub(super) static TOGETHER: Kind = kind(
     "Simulated: like `sim-sharded`, and three members may come or go at the same time.",
 );
 
+/// Shards of a primary and a replica, among which slots are divided.
+pub(super) static SHARDS: Kind = kind(
+    "sim-shards",
+    profile::sim_shards,
+    "Simulated: slots divided among shards of a primary and a replica, like a Redis Cluster. Nothing is installed or touched.",
+);
+
 const fn kind(word: &'static str, profile: fn() -> Profile, about: &'static str) -> Kind {
     Kind {
         word,

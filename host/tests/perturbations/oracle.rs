@@ -41,8 +41,14 @@ fn writes(evidence: &Evidence) -> impl Iterator<Item = (&Entry, &Write)> {
 /// N2, N3, N4, N10 and D22, as the simulated group saw them: all of it is ours, nobody else acted.
 fn harms(evidence: &Evidence) -> Vec<Broken> {
     let one = |harm: &Harm| match harm {
-        Harm::StoppedWhileHolding { .. } | Harm::LeaderRemoved { .. } | Harm::VolumeReturned { .. } => "N2",
-        Harm::AcknowledgedWritesLost { .. } | Harm::MajorityLost { .. } | Harm::DiskOverfull { .. } => "N3",
+        Harm::StoppedWhileHolding { .. }
+        | Harm::LeaderRemoved { .. }
+        | Harm::FollowersStranded { .. }
+        | Harm::VolumeReturned { .. } => "N2",
+        Harm::AcknowledgedWritesLost { .. }
+        | Harm::MajorityLost { .. }
+        | Harm::TooFewOwners { .. }
+        | Harm::DiskOverfull { .. } => "N3",
         Harm::ChangesOverlap { .. } => "N4",
         Harm::SizeJumped { .. } => "N10",
     };

@@ -13,10 +13,11 @@ use plimsoll_sim::load::{Load, Shape};
 use plimsoll_sim::platform::PlatformSetup;
 use plimsoll_sim::quorum::QuorumSetup;
 use plimsoll_sim::sharded::ShardedSetup;
+use plimsoll_sim::shards::ShardsSetup;
 use plimsoll_sim::sim::{Setup, Sim, WorldSetup};
 use plimsoll_wire::Safety;
 use plimsoll_wire::journal::{Intent, Journal, PlanState, PlanStatus, Verb};
-use plimsoll_wire::profile::Profile;
+use plimsoll_wire::profile::{Profile, Topic};
 use plimsoll_wire::proposal::{Answer, Proposal, Reason, Refusal, Sizes};
 use plimsoll_wire::record::{Body, Decision, Record};
 use plimsoll_wire::snapshot::{Behavior, Mode, Now};
@@ -116,6 +117,10 @@ fn world(profile: &Profile, running: usize) -> WorldSetup {
         let setup = QuorumSetup { platform, data_bytes: 500_000_000, ..QuorumSetup::default() };
         return WorldSetup::Quorum(setup);
     }
+    if !profile.lacks(Topic::Shards) {
+        let setup = ShardsSetup { platform, slots: 48, slot_bytes: 300_000_000, ..ShardsSetup::default() };
+        return WorldSetup::Shards(setup);
+    }
     WorldSetup::Sharded(ShardedSetup {
         platform,
         shards: 6,
@@ -128,9 +133,15 @@ fn world(profile: &Profile, running: usize) -> WorldSetup {
 impl Desk {
     /// A healthy group of so many members, up for a day, and a policy that wishes for what there is.
     pub(crate) fn new(members: u32, spec: Spec) -> Self {
+        let world = world(&spec.profile, usize::try_from(members).unwrap());
+        Self::within(world, members, spec)
+    }
+
+    /// The same in a world of the test's own.
+    pub(crate) fn within(world: WorldSetup, members: u32, spec: Spec) -> Self {
         let sim = Sim::new(Setup {
             seed: 11,
-            world: world(&spec.profile, usize::try_from(members).unwrap()),
+            world,
             load: Load::new(Shape::Constant(600)),
             faults: FaultSetup::None,
             sample_ms: 15 * SECOND,
@@ -171,6 +182,11 @@ impl Desk {
     /// A sharded store, with hardly any waits.
     pub(crate) fn sharded(members: u32) -> Self {
         Self::new(members, spec(&profile::SIM_SHARDED, hasty()))
+    }
+
+    /// A cluster of shards, with hardly any waits.
+    pub(crate) fn shards(members: u32) -> Self {
+        Self::new(members, Spec { max: 9, ..spec(&profile::SIM_SHARDS, hasty()) })
     }
 
     pub(crate) fn now(&self) -> Now {

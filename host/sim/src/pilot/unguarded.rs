@@ -12,7 +12,8 @@ use super::Policy;
 use crate::sim::Sim;
 use plimsoll_core::cycle::Spec;
 use plimsoll_core::observation::{Observation, Slot};
-use plimsoll_core::snapshot::{Context, Tracker};
+use plimsoll_core::snapshot::{Context, Tracker, is_unlisted};
+use plimsoll_core::step;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
 use plimsoll_wire::journal::{Join, Outcome, PlatformVerb, SystemVerb, Verb};
 use plimsoll_wire::proposal::Answer;
@@ -68,6 +69,7 @@ impl Unguarded {
                 sim.act(&Verb::System(SystemVerb::Promote { member: member.clone() }), "unguarded");
             }
         }
+        Self::let_in(sim, &snapshot);
         let Some(policy) = self.spec.policies.first() else { return };
         let Answer::Proposal(proposal) = (self.policy)(policy, &snapshot) else { return };
         let Some(wished) = proposal.sizes.members else { return };
@@ -96,6 +98,24 @@ impl Unguarded {
         }
         let mut running = slots.iter().filter(|slot| slot.running);
         running.any(|slot| sim.recover(&slot.slot).outcome == Outcome::Applied)
+    }
+
+    /// Scripts beside the workload let in what runs and is no member yet, and give it its share of the slots.
+    fn let_in(sim: &mut Sim, snapshot: &Snapshot) {
+        let steps = |name: &str| snapshot.profile.grow().iter().any(|phase| &*phase.step == name);
+        if steps(step::ADMIT) {
+            for row in members(snapshot).iter().filter(|row| is_unlisted(row)) {
+                let Some(slot) = row.slot.clone() else { continue };
+                let verb = SystemVerb::Admit { slot, endpoints: row.endpoints.clone() };
+                sim.act(&Verb::System(verb), "unguarded");
+            }
+        }
+        let is_due = |row: &&Member| row.hosted.value().is_some_and(|hosted| hosted.due > 0);
+        let onto: Vec<Arc<str>> =
+            members(snapshot).iter().filter(is_due).filter_map(|row| row.id.value().cloned()).collect();
+        if steps(step::SPREAD) && !onto.is_empty() {
+            sim.act(&Verb::System(SystemVerb::Spread { onto }), "unguarded");
+        }
     }
 
     fn remember(&mut self, from: u32, to: u32, at_ms: u64) {
@@ -150,7 +170,7 @@ impl Unguarded {
             let join = Some(Join { existing: true, ..Join::default() });
             sim.act(&Verb::Platform(PlatformVerb::Start { slot, size_after, join }), "unguarded");
         }
-        if self.spec.profile.moves_data() {
+        if self.spec.profile.grow().iter().any(|phase| &*phase.step == step::REBALANCE) {
             sim.act(&Verb::System(SystemVerb::Rebalance), "unguarded");
         }
     }

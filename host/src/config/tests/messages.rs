@@ -123,7 +123,7 @@ const TARGET_SLIPS: &[Slip] = &[
         "name: playground",
         &[
             "orders.yaml:6: spec.targetRef.kind: platform `playground` of the daemon's file is of the kind `Sim` (write `kind: Sim` or name another platform)",
-            "orders.yaml:7: spec.system.kind: `etcd` does not run on the platform `playground` (platforms of the kind `sim` and `sim-quorum`, `sim-sharded`, `sim-together` go together, and with nothing else)",
+            "orders.yaml:7: spec.system.kind: `etcd` does not run on the platform `playground` (platforms of the kind `sim` and `sim-quorum`, `sim-sharded`, `sim-together`, `sim-shards` go together, and with nothing else)",
         ],
     ),
     (
