@@ -116,6 +116,64 @@ impl Rig {
         self.ask(slot, &["CLUSTER", "MYID"]).await
     }
 
+    /// Writes so many keys of so many bytes into one slot.
+    ///
+    /// # Errors
+    /// When the slot's owner does not take them.
+    pub async fn fill(&self, slot: u16, keys: u32, bytes: usize) -> anyhow::Result<()> {
+        let tag = (0_u32..).map(|number| format!("large{number}")).find(|tag| slot_of(tag) == slot);
+        let (tag, value) = (tag.context("a tag")?, "x".repeat(bytes));
+        let owner = self.owner(slot).await?.context("an owner")?;
+        let mut connection = connect(owner).await?;
+        for first in (0..keys).step_by(100) {
+            let mut pipeline = ::redis::pipe();
+            for number in first..keys.min(first + 100) {
+                pipeline.add_command(command(&["SET", &format!("{{{tag}}}{number}"), &value])).ignore();
+            }
+            pipeline.query_async::<()>(&mut connection).await?;
+        }
+        Ok(())
+    }
+
+    /// The port of the node that owns a slot by its own view.
+    async fn owner(&self, slot: u16) -> anyhow::Result<Option<u16>> {
+        for (place, port) in &self.slots {
+            let Ok(nodes) = self.ask::<String>(place, &["CLUSTER", "NODES"]).await else { continue };
+            let own = nodes.lines().find(|line| line.contains("myself")).unwrap_or_default();
+            if own.split(' ').skip(8).filter(|part| !part.starts_with('[')).any(|range| has(range, slot)) {
+                return Ok(Some(*port));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many keys a slot has at its owner.
+    ///
+    /// # Errors
+    /// When the owner does not answer.
+    pub async fn keys(&self, slot: u16) -> anyhow::Result<u64> {
+        let owner = self.owner(slot).await?.context("an owner")?;
+        let mut connection = connect(owner).await?;
+        Ok(command(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]).query_async(&mut connection).await?)
+    }
+
+    /// Whether some keys of a slot have moved, and some have not.
+    ///
+    /// # Errors
+    /// When a node does not answer.
+    pub async fn is_half_way(&self, slot: u16) -> anyhow::Result<bool> {
+        let mut holders = 0;
+        for (place, _) in &self.slots {
+            let Ok(nodes) = self.ask::<String>(place, &["CLUSTER", "NODES"]).await else { continue };
+            let own = nodes.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
+            if own.contains(&format!("[{slot}-")) {
+                let keys: u64 = self.ask(place, &["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]).await?;
+                holders += u32::from(keys > 0);
+            }
+        }
+        Ok(holders == 2)
+    }
+
     /// What the `list` command says now.
     ///
     /// # Errors
@@ -154,6 +212,23 @@ impl Rig {
     /// When it does not start.
     pub fn restart(&self, slot: &str) -> anyhow::Result<()> {
         self.command.run(&["start", slot], None).map(drop)
+    }
+
+    /// A further port that nobody else takes.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub fn take_port(&mut self) -> anyhow::Result<u16> {
+        self.ports.take()
+    }
+
+    /// The process of a slot's node.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn process(&self, slot: &str) -> anyhow::Result<u32> {
+        let text = std::fs::read_to_string(self.home().join("slots").join(slot).join("pid"))?;
+        Ok(text.trim().parse()?)
     }
 
     /// Starts the Prometheus of the example and waits until it answers.
@@ -259,6 +334,18 @@ pub async fn slots_by_view(port: u16) -> anyhow::Result<BTreeMap<String, usize>>
         }
     }
     Ok(found)
+}
+
+/// The slot of a key without braces: CRC16 as XMODEM has it.
+fn slot_of(key: &str) -> u16 {
+    let step = |crc: u16, _: u8| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+    key.bytes().fold(0, |crc, byte| (0..8).fold(crc ^ (u16::from(byte) << 8), step)) % 16_384
+}
+
+fn has(range: &str, slot: u16) -> bool {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().ok();
+    number(first).is_some_and(|first| first <= slot) && number(last).is_some_and(|last| slot <= last)
 }
 
 fn width(range: &str) -> usize {

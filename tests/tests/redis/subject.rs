@@ -4,7 +4,7 @@ use plimsoll::actuate::Permit;
 use plimsoll::systems::System as _;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::redis::{Redis, RedisSettings};
-use plimsoll_core::observation::{PlatformReport, SystemMember, SystemReport};
+use plimsoll_core::observation::{PlatformReport, Reading, SystemMember, SystemReport};
 use plimsoll_tests::process::wait_until;
 use plimsoll_tests::redis::{PATIENCE, Rig};
 use plimsoll_wire::journal::{Outcome, SystemVerb};
@@ -14,21 +14,27 @@ use std::time::Duration;
 pub(crate) struct Subject {
     pub(crate) rig: Rig,
     pub(crate) driver: Redis,
+    /// Ports at which the daemon reaches the first nodes, where those are not the ones that they reach each other at.
+    pub(crate) clients: Vec<u16>,
 }
 
 impl Subject {
     pub(crate) fn start(shards: usize) -> anyhow::Result<Self> {
-        Ok(Self::with(Rig::start(shards, 10)?, Connection::default()))
+        Ok(Self::with(Rig::start(shards, 8)?, Connection::default()))
     }
 
     pub(crate) fn with(rig: Rig, connection: Connection) -> Self {
         // A busy machine takes its time.
         let connection = Connection { deadline: Duration::from_secs(10), ..connection };
-        Self { rig, driver: Redis::new(connection, RedisSettings::default()) }
+        Self { rig, driver: Redis::new(connection, RedisSettings::default()), clients: Vec::new() }
     }
 
     pub(crate) fn platform(&self) -> anyhow::Result<PlatformReport> {
-        Ok(self.rig.list()?.report())
+        let mut listing = self.rig.list()?;
+        for (entry, port) in listing.members.iter_mut().zip(&self.clients) {
+            entry.endpoints.insert("client".to_owned(), format!("127.0.0.1:{port}"));
+        }
+        Ok(listing.report())
     }
 
     pub(crate) async fn observe(&self) -> anyhow::Result<SystemReport> {
@@ -127,8 +133,20 @@ pub(crate) fn cordon(id: &str) -> SystemVerb {
     SystemVerb::Cordon { member: id.into() }
 }
 
+pub(crate) fn uncordon(id: &str) -> SystemVerb {
+    SystemVerb::Uncordon { member: id.into() }
+}
+
 pub(crate) fn deregister(id: &str) -> SystemVerb {
     SystemVerb::Deregister { member: id.into() }
+}
+
+/// Why something is not known.
+pub(crate) fn detail<T>(reading: &Reading<T>) -> String {
+    match reading {
+        Reading::Gap { detail, .. } => detail.clone(),
+        Reading::Value { .. } | Reading::NotApplicable => "it is told".to_owned(),
+    }
 }
 
 pub(crate) fn member<'a>(report: &'a SystemReport, slot: &str) -> Option<&'a SystemMember> {

@@ -274,6 +274,10 @@ impl Calls<'_> {
     /// Every node that stays forgets it, or none is asked to.
     fn deregister(&self, id: &str) -> Decided {
         let Some(member) = self.cluster.member(id) else { return Ok(DONE) };
+        if let Some(silent) = self.cluster.members.iter().find(|one| one.id != id && one.reading.is_err()) {
+            // Failed or not, it would tell the others of the member again once it is back.
+            return Err(format!("{} does not answer, and would bring {} back", silent.name(), member.name()));
+        }
         if let Some(replica) = self.cluster.replicas(id).next() {
             return Err(format!("{} replicates {}: it goes first", replica.name(), member.name()));
         }

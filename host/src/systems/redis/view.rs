@@ -162,6 +162,9 @@ pub(super) fn conclude<'a>(survey: &'a Survey, platform: &PlatformReport) -> Res
             return Err(Doubt::new(Gap::Conflicting, detail));
         }
     }
+    if heard.is_empty() {
+        return Err(Doubt::new(Gap::Error, nobody(survey)));
+    }
     let serving = serving(&heard)?;
     let members = members(&serving, survey);
     let views: BTreeSet<_> = serving.iter().map(|one| shape(&one.answers.view.nodes)).collect();
@@ -171,6 +174,15 @@ pub(super) fn conclude<'a>(survey: &'a Survey, platform: &PlatformReport) -> Res
         .map(|one| (one.answer.place.clone(), stranger(one, &members)))
         .collect();
     Ok(Cluster { views: u32::try_from(views.len()).unwrap_or(u32::MAX), members, strangers })
+}
+
+/// Why nobody answers, by the first few.
+fn nobody(survey: &Survey) -> String {
+    let why = |answer: &Answer| Some(format!("{}: {}", answer.place, answer.reading.as_ref().err()?));
+    let mut told: Vec<String> = survey.answers.iter().filter_map(why).collect();
+    told.sort();
+    told.truncate(3);
+    if told.is_empty() { "no node runs".to_owned() } else { format!("no node answers: {}", told.join("; ")) }
 }
 
 /// An answer that is one.
@@ -193,9 +205,6 @@ impl<'a> Heard<'a> {
 /// The nodes that form the cluster: they know one another, and own slots. Where two such sets own slots, two clusters run in the
 /// platform's places.
 fn serving<'a>(heard: &[Heard<'a>]) -> Result<Vec<Heard<'a>>, Doubt> {
-    if heard.is_empty() {
-        return Err(Doubt::new(Gap::Error, "no node answers"));
-    }
     let mut found: Vec<Vec<Heard<'a>>> = Vec::new();
     let mut left: Vec<Heard<'a>> = heard.to_vec();
     while let Some(first) = left.first().copied() {

@@ -177,6 +177,8 @@ fn everybody_forgets_a_member_or_nobody_is_asked() {
     assert!(matches!(given(&fixture, &deregister(7)), Decision::Forget { .. }));
     fixture.silence(2);
     assert!(refused(&fixture, &deregister(7)).contains("the views of p2 are missing"));
+    fixture.all_of(2, |node| node.failed = true);
+    assert!(refused(&fixture, &deregister(7)).contains("p2 does not answer, and would bring p7 back"));
 }
 
 #[test]
