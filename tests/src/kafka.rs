@@ -4,6 +4,8 @@
 pub mod client;
 pub mod load;
 
+use crate::daemon::{Daemon, gate};
+use crate::document::{self, Document};
 use crate::example::{Listing, MemberCommand};
 use crate::process::{Ports, is_running, signal};
 use anyhow::Context as _;
@@ -15,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Long enough for a broker to start on a busy machine; a wait ends as soon as it can.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The target's key in the daemon that a rig prepares.
+pub const TARGET: &str = "default/kafka";
 
 /// A cluster with its folder and its ports. Everything ends with it.
 #[derive(Debug)]
@@ -128,6 +133,45 @@ impl Rig {
     /// When it does not start.
     pub fn restart(&self, slot: &str) -> anyhow::Result<()> {
         self.command.run(&["start", slot], None).map(drop)
+    }
+
+    /// A daemon for this cluster, between three and four brokers, that follows what a producer counts; nothing is started.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn daemon(&self, prometheus: &str) -> anyhow::Result<Daemon> {
+        let home = self.home().join("plimsoll");
+        std::fs::create_dir_all(&home)?;
+        let platform =
+            self.command.platform(Some(&gate::put(&home)?), &[("list", 30), ("add", 180), ("remove", 90)]);
+        let file = format!(
+            "apiVersion: plimsoll.dev/v1alpha1
+kind: DaemonConfig
+interval: 2s
+http: {{enabled: false}}
+sources:
+  main: {{kind: prometheus, url: \"{prometheus}\", deadline: 2s}}
+platforms:
+  local:
+{platform}systems:
+  local: {{kind: kafka, deadline: 10s, throttle: 2Mi}}
+"
+        );
+        let daemon = Daemon::in_folder(&home, &file, TARGET)?;
+        let document = Document {
+            named: "name: kafka",
+            target: "apiVersion: plimsoll.dev/v1alpha1, kind: Exec, name: local",
+            system: "kind: kafka, ref: local",
+            bounds: (3, 4),
+            mode: "enforce",
+        };
+        let settings = "{signal: records, target: 60, type: AverageValue, window: 8s}";
+        let policy =
+            document::following("records", "rate(records_total[8s])", "target-utilization", settings);
+        // The disk is the test machine's, and full of other things.
+        let safety = document::hasty(["headroom: 5%"]);
+        daemon.write_target("kafka", &document.with(&(policy + &safety)))?;
+        Ok(daemon)
     }
 
     /// Ends the process of a slot, if it has one.

@@ -8,6 +8,9 @@
 mod alarm;
 mod call;
 mod conduct;
+#[cfg(test)]
+mod fixture;
+mod lag;
 mod order;
 mod planner;
 mod profile;

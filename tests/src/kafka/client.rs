@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::offset_commit_request::{
@@ -13,9 +14,9 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    GroupId, IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse, OffsetCommitRequest,
-    ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+    AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, DescribeConfigsRequest, FetchRequest,
+    FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion as _, Request, StrBytes};
 use kafka_protocol::records::{
@@ -221,6 +222,24 @@ impl Client {
             anyhow::ensure!(one.error_code == 0, "{} {:?}", one.error_code, one.error_message);
         }
         Ok(())
+    }
+
+    /// The keys of all settings of the broker that is connected to, and by default of all, that somebody has set while it ran.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn settings(&mut self, broker: i32) -> anyhow::Result<Vec<String>> {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(text(&broker.to_string()))
+            .with_configuration_keys(None);
+        let answer = self.ask(&DescribeConfigsRequest::default().with_resources(vec![resource]), 4).await?;
+        let one = answer.results.first().context("no answer")?;
+        anyhow::ensure!(one.error_code == 0, "{} {:?}", one.error_code, one.error_message);
+        // Of a broker, and of all by default.
+        let is_dynamic = |source: i8| matches!(source, 2 | 3);
+        let set = one.configs.iter().filter(|config| is_dynamic(config.config_source));
+        Ok(set.map(|config| config.name.as_str().to_owned()).collect())
     }
 
     /// The address of the broker that keeps a group's offsets.

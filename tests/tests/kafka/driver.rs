@@ -4,7 +4,7 @@ use crate::subject::{Subject, cordon, debts, drain, group, hosted, is_whole, mem
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::kafka::KafkaSettings;
 use plimsoll_tests::kafka::Rig;
-use plimsoll_tests::kafka::load::Load;
+use plimsoll_tests::kafka::load::{GROUP, Load};
 use plimsoll_wire::fact::Authority;
 use plimsoll_wire::journal::SystemVerb;
 use plimsoll_wire::snapshot::{GroupKind, GroupModel, Lifecycle, Operation, OperationKind};
@@ -25,6 +25,12 @@ async fn a_broker_comes_gets_its_share_and_goes_with_every_record_kept() -> anyh
     assert_eq!((one.model, one.kind), (GroupModel::AckSet, GroupKind::Data));
     assert_eq!((one.target_copies.value(), one.min_ack.value()), (Some(&3), Some(&2)));
     assert_eq!(group(&report, "__consumer_offsets-0").map(|one| one.kind), Some(GroupKind::System));
+    let behind = subject.observe_until("the consumer's lag is told", |report| {
+        let lag = report.facts.get("consumerLag").and_then(|told| told.value());
+        let first = lag.and_then(|lag| lag.pointer("/groups/0")).cloned().unwrap_or_default();
+        first["group"] == GROUP && first["topic"] == "orders" && first["partitions"] == 6
+    });
+    behind.await?;
     let map = report.shards.value().expect("a map");
     assert_eq!((map.count, map.covered, map.open, map.owners), (12, 12, 0, 3));
     let first = member(&report, "1").expect("a broker");

@@ -3,7 +3,7 @@
 use super::reading::{Key, Moving, Partition};
 use super::survey::Survey;
 use super::view::{CORDONED, Cluster, Doubt, conclude};
-use super::{alarm, planner};
+use super::{alarm, lag, planner};
 use plimsoll_core::observation::{
     PlatformReport, Reading, Source, SystemGroup, SystemMember, SystemPlacement, SystemReport,
 };
@@ -26,6 +26,7 @@ const ALL: &str = "all";
 /// The names of our own facts.
 const CONTROLLERS: &str = "controllers";
 const REASSIGNMENTS: &str = "reassignments";
+const LAG: &str = "consumerLag";
 
 /// Puts the answers together.
 pub(super) fn assemble(survey: &Survey, platform: &PlatformReport) -> SystemReport {
@@ -46,7 +47,7 @@ fn without(why: &Doubt) -> SystemReport {
         operations: gap(why),
         debts: gap(why),
         join: Reading::NotApplicable,
-        facts: [ALARMS, CONTROLLERS, REASSIGNMENTS].map(|name| (name.to_owned(), gap(why))).into(),
+        facts: [ALARMS, CONTROLLERS, LAG, REASSIGNMENTS].map(|name| (name.to_owned(), gap(why))).into(),
     }
 }
 
@@ -314,6 +315,13 @@ impl<'a> View<'a> {
         all
     }
 
+    fn lag(&self) -> Reading<Value> {
+        match self.cluster.offsets {
+            Ok(offsets) => self.source.tells(lag::told(offsets)),
+            Err(why) => Reading::gap(Gap::Error, why.clone()),
+        }
+    }
+
     fn facts(&self) -> BTreeMap<String, Reading<Value>> {
         let whole = self.cluster.whole;
         let controllers = json!({
@@ -334,6 +342,7 @@ impl<'a> View<'a> {
             (ALARMS.to_owned(), self.source.tells(json!(alarm::standing(self.cluster)))),
             (CONTROLLERS.to_owned(), self.source.tells(controllers)),
             (REASSIGNMENTS.to_owned(), self.source.tells(moves)),
+            (LAG.to_owned(), self.lag()),
         ])
     }
 }

@@ -1,6 +1,7 @@
 //! Asks all brokers, and the cluster through one of them.
 
 use super::Access;
+use super::lag::{self, Offsets};
 use super::reading::{self, BROKER, Dirs, Key, Moving, Own, Partitions, Quorum, Registered, TOPIC, Topic};
 use super::session::{Failure, Session};
 use crate::systems::address::{Addresses, Endpoint};
@@ -32,6 +33,8 @@ pub(super) struct Survey {
     pub(super) answers: Vec<Answer>,
     /// What one of them told of the whole, or why none did.
     pub(super) whole: Result<Whole, String>,
+    /// How far consumers are, or why nobody knows.
+    pub(super) offsets: Result<Offsets, String>,
 }
 
 /// What one place answered.
@@ -104,7 +107,11 @@ pub(super) async fn survey(
         answers.push(Answer { place: slot.slot, endpoints: slot.endpoints, up, reading });
     }
     let whole = whole(access, &answers).await;
-    Survey { answers, whole }
+    let offsets = match speaker(&answers) {
+        Some((_, broker)) => lag::read(access, &answers, &broker.partitions).await,
+        None => Err("no broker serves".to_owned()),
+    };
+    Survey { answers, whole, offsets }
 }
 
 async fn broker(access: &Access, at: &Endpoint, deadline: Instant) -> Result<Broker, String> {

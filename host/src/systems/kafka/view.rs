@@ -1,5 +1,6 @@
 //! What all brokers say together. Pure, and blind to the order in which they answered.
 
+use super::lag::Offsets;
 use super::planner::{self, Layout, Part};
 use super::reading::{Key, Mark, Moving, Partition, Registered};
 use super::survey::{Answer, Broker, Survey, Whole, known_as, speaker};
@@ -31,6 +32,7 @@ pub(super) struct Cluster<'a> {
     /// For how long each of those that answered has been seen to, at least.
     pub(super) up_ms: u64,
     pub(super) whole: &'a Whole,
+    pub(super) offsets: &'a Result<Offsets, String>,
     /// Those that answer, by id.
     pub(super) seen: BTreeMap<i32, &'a Answer>,
     /// Places of brokers that are known by their addresses alone, since they do not answer.
@@ -77,7 +79,7 @@ pub(super) fn conclude<'a>(survey: &'a Survey, platform: &PlatformReport) -> Res
         Some((row.id, answer))
     });
     let places = places.collect();
-    Ok(Cluster { id: &spoken.cluster, speaker: spoken, up_ms, whole, seen, places })
+    Ok(Cluster { id: &spoken.cluster, speaker: spoken, up_ms, whole, offsets: &survey.offsets, seen, places })
 }
 
 impl<'a> Cluster<'a> {
