@@ -50,6 +50,6 @@ pub fn snapshot(number: u64) -> serde_json::Result<Snapshot> {
         "target": {"key": TARGET, "system": "etcd", "platform": "exec", "mode": "dryrun", "bounds": {"members": {"min": 1, "max": 9}}},
         "profile": plimsoll_wire::profile::Profile::default(),
         "sizes": {"members": gap}, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
-        "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
+        "vacant": gap, "groups": gap, "shards": gap, "operations": gap, "debts": gap,
     }))
 }

@@ -20,7 +20,7 @@ pub fn snapshot() -> Snapshot {
             "observerUpMs": 100_000, "stableMs": 60_000, "reads": 3
         } },
         "fingerprint": absent, "epoch": absent, "generation": absent, "owner": absent, "members": absent,
-        "vacant": absent, "groups": absent, "operations": absent, "debts": absent,
+        "vacant": absent, "groups": absent, "shards": absent, "operations": absent, "debts": absent,
         "signals": { "load": { "state": "ok", "ageMs": 1_000, "samples": [
             { "atMs": 1_799_999_990_000_i64, "value": 0.5 }, { "atMs": 1_800_000_000_000_i64, "value": 0.9 }
         ] } }

@@ -68,7 +68,7 @@ fn snapshot(number: usize) -> Snapshot {
         "target": {"key": "shop/db", "system": "etcd", "platform": "exec", "mode": "dryrun", "bounds": {"members": {"min": 1, "max": 9}}},
         "profile": plimsoll_wire::profile::Profile::default(),
         "sizes": {"members": gap}, "fingerprint": gap, "epoch": gap, "generation": gap, "owner": gap, "members": gap,
-        "vacant": gap, "groups": gap, "operations": gap, "debts": gap,
+        "vacant": gap, "groups": gap, "shards": gap, "operations": gap, "debts": gap,
     }))
     .unwrap()
 }

@@ -217,7 +217,7 @@ mod tests {
         let verb = &schema["properties"]["intent"]["properties"]["verb"];
         assert_eq!(verb["required"], json!(["verb"]));
         let tags = verb["properties"]["verb"]["enum"].as_array();
-        assert_eq!(tags.map(Vec::len), Some(13));
+        assert_eq!(tags.map(Vec::len), Some(15));
         assert_eq!(verb["properties"]["sizeAfter"]["type"], "integer");
         assert_eq!(verb["properties"]["join"]["properties"]["payload"][OPEN], true);
         assert_eq!(verb["properties"]["endpoints"]["additionalProperties"]["type"], "string");

@@ -60,7 +60,7 @@ fn snapshot(target: &TargetConfig, settings: &Value) -> Option<Snapshot> {
         "profile": spec.profile,
         "sizes": { "members": known(target.min_replicas.into()) },
         "fingerprint": unknown, "epoch": unknown, "generation": unknown, "owner": unknown, "members": unknown,
-        "vacant": unknown, "groups": unknown, "operations": unknown, "debts": unknown,
+        "vacant": unknown, "groups": unknown, "shards": unknown, "operations": unknown, "debts": unknown,
         "signals": signals(target),
     });
     serde_json::from_value(document).ok()
