@@ -27,8 +27,8 @@ pub struct ConsumerLag {
     pub topic: String,
     /// How many partitions the topic has: more consumers than these have nothing to do.
     pub partitions: u32,
-    /// The sum of the partitions' newest offsets: how many records were ever written.
+    /// The sum of the newest offsets of these partitions: how many records were ever written.
     pub written: u64,
-    /// The sum of the offsets that the group has committed. A partition that it never committed counts from its oldest record.
+    /// The sum of the offsets that the group has committed, over the partitions in which it ever committed one.
     pub committed: u64,
 }

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     BrokerId, GroupId, ListGroupsRequest, ListOffsetsRequest, OffsetFetchRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use serde_json::{Value, json};
+use plimsoll_wire::lag::{ConsumerLag, Consumers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -133,28 +133,37 @@ async fn ends(session: &mut Session, keys: Vec<Key>) -> Result<BTreeMap<Key, i64
     Ok(found)
 }
 
-/// The lag of each group in each topic. A partition whose end nobody told leaves the lag of its topic unknown: it is left
+/// How many records of a topic were written, and how many of them a group has committed; none where an end is not known.
+type Sum = Option<(u64, u64)>;
+
+/// How far each group is in each topic. A partition whose end nobody told leaves its group on that topic unknown: it is left
 /// out, and counted.
-pub(super) fn told(offsets: &Offsets) -> Value {
-    let mut lags: BTreeMap<(&Arc<str>, &Arc<str>), Option<(u64, u64)>> = BTreeMap::new();
+pub(super) fn told(offsets: &Offsets, partitions: &Partitions) -> Consumers {
+    let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
     for ((group, key), committed) in &offsets.committed {
-        let end = offsets.ends.get(key);
-        let entry = lags.entry((group, &key.0)).or_insert(Some((0, 0)));
-        *entry = match (*entry, end) {
-            (Some((lag, partitions)), Some(end)) => {
-                let behind = u64::try_from(end.saturating_sub(*committed)).unwrap_or(0);
-                Some((lag.saturating_add(behind), partitions.saturating_add(1)))
+        let end = offsets.ends.get(key).and_then(|end| u64::try_from(*end).ok());
+        let entry = sums.entry((group, &key.0)).or_insert(Some((0, 0)));
+        *entry = match (*entry, end, u64::try_from(*committed)) {
+            (Some((written, sum)), Some(end), Ok(committed)) => {
+                Some((written.saturating_add(end), sum.saturating_add(committed.min(end))))
             }
-            (_, _) => None,
+            (_, _, _) => None,
         };
     }
-    let unknown = lags.values().filter(|lag| lag.is_none()).count();
-    let rows = lags.into_iter().filter_map(|((group, topic), lag)| {
-        let (lag, partitions) = lag?;
-        Some(json!({ "group": group, "topic": topic, "lag": lag, "partitions": partitions }))
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let unknown = count(sums.values().filter(|sum| sum.is_none()).count());
+    let rows = sums.into_iter().filter_map(|((group, topic), sum)| {
+        let (written, committed) = sum?;
+        let all = partitions.keys().filter(|(name, _)| name == topic).count();
+        Some(ConsumerLag {
+            group: group.to_string(),
+            topic: topic.to_string(),
+            partitions: count(all),
+            written,
+            committed,
+        })
     });
-    let rows: Vec<Value> = rows.collect();
-    json!({ "groups": rows, "groupsLeftOut": offsets.left_out, "unknown": unknown })
+    Consumers { groups: rows.collect(), left_out: count(offsets.left_out), unknown }
 }
 
 #[cfg(test)]
@@ -171,14 +180,14 @@ mod tests {
             offsets.committed.insert((Arc::from(group), key(topic, number)), committed);
         }
         offsets.ends = BTreeMap::from([(key("orders", 0), 15), (key("orders", 1), 27)]);
-        let wanted = json!({
-            "groups": [
-                { "group": "a", "topic": "orders", "lag": 12, "partitions": 2 },
-                { "group": "b", "topic": "orders", "lag": 0, "partitions": 1 },
-            ],
-            "groupsLeftOut": 3,
-            "unknown": 1,
-        });
-        assert_eq!(told(&offsets), wanted);
+        let row = |group: &str, written, committed| ConsumerLag {
+            group: group.to_owned(),
+            topic: "orders".to_owned(),
+            partitions: 0,
+            written,
+            committed,
+        };
+        let wanted = Consumers { groups: vec![row("a", 42, 30), row("b", 27, 27)], left_out: 3, unknown: 1 };
+        assert_eq!(told(&offsets, &Partitions::default()), wanted);
     }
 }

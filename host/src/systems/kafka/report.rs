@@ -9,6 +9,7 @@ use plimsoll_core::observation::{
 };
 use plimsoll_wire::alarm::ALARMS;
 use plimsoll_wire::fact::{Authority, Fact, Gap, Known};
+use plimsoll_wire::lag::CONSUMER_LAG;
 use plimsoll_wire::shards::{Scheme, ShardMap};
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
@@ -26,7 +27,6 @@ const ALL: &str = "all";
 /// The names of our own facts.
 const CONTROLLERS: &str = "controllers";
 const REASSIGNMENTS: &str = "reassignments";
-const LAG: &str = "consumerLag";
 
 /// Puts the answers together.
 pub(super) fn assemble(survey: &Survey, platform: &PlatformReport) -> SystemReport {
@@ -47,7 +47,9 @@ fn without(why: &Doubt) -> SystemReport {
         operations: gap(why),
         debts: gap(why),
         join: Reading::NotApplicable,
-        facts: [ALARMS, CONTROLLERS, LAG, REASSIGNMENTS].map(|name| (name.to_owned(), gap(why))).into(),
+        facts: [ALARMS, CONTROLLERS, CONSUMER_LAG, REASSIGNMENTS]
+            .map(|name| (name.to_owned(), gap(why)))
+            .into(),
     }
 }
 
@@ -317,7 +319,7 @@ impl<'a> View<'a> {
 
     fn lag(&self) -> Reading<Value> {
         match self.cluster.offsets {
-            Ok(offsets) => self.source.tells(lag::told(offsets)),
+            Ok(offsets) => self.source.tells(json!(lag::told(offsets, &self.cluster.speaker.partitions))),
             Err(why) => Reading::gap(Gap::Error, why.clone()),
         }
     }
@@ -342,7 +344,7 @@ impl<'a> View<'a> {
             (ALARMS.to_owned(), self.source.tells(json!(alarm::standing(self.cluster)))),
             (CONTROLLERS.to_owned(), self.source.tells(controllers)),
             (REASSIGNMENTS.to_owned(), self.source.tells(moves)),
-            (LAG.to_owned(), self.lag()),
+            (CONSUMER_LAG.to_owned(), self.lag()),
         ])
     }
 }
