@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use plimsoll_wire::lag::{ConsumerLag, Consumers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -19,8 +19,9 @@ use tokio::time::Instant;
 const MOST_GROUPS: usize = 64;
 /// As many offsets are kept of one broker's groups.
 const MOST_OFFSETS: usize = 4_096;
-/// Stands for the end of a partition.
+/// Stand for the end of a partition, and for its oldest record.
 const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
 
 /// What groups have committed, each in a partition.
 type Committed = BTreeMap<(Arc<str>, Key), i64>;
@@ -29,7 +30,9 @@ type Committed = BTreeMap<(Arc<str>, Key), i64>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offsets {
     pub(super) committed: Committed,
-    pub(super) ends: BTreeMap<Key, i64>,
+    /// The oldest record and the end of each partition of a topic of which something was committed; none where its leader did
+    /// not tell.
+    pub(super) spans: BTreeMap<Key, Option<(i64, i64)>>,
     /// Groups that were not looked at.
     pub(super) left_out: usize,
 }
@@ -53,21 +56,31 @@ pub(super) async fn read(
         all.committed.extend(told.committed);
         all.left_out += told.left_out;
     }
+    let topics: BTreeSet<&Arc<str>> = all.committed.keys().map(|(_, (topic, _))| topic).collect();
     let mut led: BTreeMap<i32, Vec<Key>> = BTreeMap::new();
-    for (_, key) in all.committed.keys() {
-        if let Some(leader) = partitions.get(key).and_then(|partition| partition.leader) {
-            led.entry(leader).or_default().push(key.clone());
-        }
+    let mut spans = BTreeMap::new();
+    for (key, partition) in partitions.iter().filter(|(key, _)| topics.contains(&key.0)) {
+        spans.insert(key.clone(), None);
+        led.entry(partition.leader.unwrap_or(-1)).or_default().push(key.clone());
     }
+    all.spans = spans;
     let mut asked = tokio::task::JoinSet::new();
     for answer in answers {
         let Ok(broker) = &answer.reading else { continue };
         let Some(keys) = led.remove(&broker.own.id) else { continue };
         let (access, at) = (access.clone(), client(&answer.endpoints)?);
-        asked.spawn(async move { ends(&mut Session::open(&access, &at, deadline).await?, keys).await });
+        asked.spawn(async move {
+            let mut session = Session::open(&access, &at, deadline).await?;
+            let ends = offsets(&mut session, &keys, LATEST).await?;
+            Ok::<_, String>((offsets(&mut session, &keys, EARLIEST).await?, ends))
+        });
     }
     while let Some(done) = asked.join_next().await {
-        all.ends.extend(done.map_err(|error| error.to_string())??);
+        let (starts, ends) = done.map_err(|error| error.to_string())??;
+        for (key, end) in ends {
+            let start = starts.get(&key).copied();
+            all.spans.insert(key, start.map(|start| (start, end)));
+        }
     }
     Ok(all)
 }
@@ -110,12 +123,12 @@ async fn groups(session: &mut Session) -> Result<Offsets, String> {
     Ok(told)
 }
 
-/// Where some partitions end, on the word of their leader.
-async fn ends(session: &mut Session, keys: Vec<Key>) -> Result<BTreeMap<Key, i64>, String> {
+/// The offsets of some partitions at one end, on the word of their leader.
+async fn offsets(session: &mut Session, keys: &[Key], at: i64) -> Result<BTreeMap<Key, i64>, String> {
     let mut topics: BTreeMap<Arc<str>, Vec<ListOffsetsPartition>> = BTreeMap::new();
     for (topic, number) in keys {
-        let partition = ListOffsetsPartition::default().with_partition_index(number).with_timestamp(LATEST);
-        topics.entry(topic).or_default().push(partition);
+        let partition = ListOffsetsPartition::default().with_partition_index(*number).with_timestamp(at);
+        topics.entry(topic.clone()).or_default().push(partition);
     }
     let topics = topics.into_iter().map(|(name, partitions)| {
         let name = TopicName(StrBytes::from(name.to_string()));
@@ -133,37 +146,36 @@ async fn ends(session: &mut Session, keys: Vec<Key>) -> Result<BTreeMap<Key, i64
     Ok(found)
 }
 
-/// How many records of a topic were written, and how many of them a group has committed; none where an end is not known.
-type Sum = Option<(u64, u64)>;
-
-/// How far each group is in each topic. A partition whose end nobody told leaves its group on that topic unknown: it is left
-/// out, and counted.
-pub(super) fn told(offsets: &Offsets, partitions: &Partitions) -> Consumers {
-    let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
-    for ((group, key), committed) in &offsets.committed {
-        let end = offsets.ends.get(key).and_then(|end| u64::try_from(*end).ok());
-        let entry = sums.entry((group, &key.0)).or_insert(Some((0, 0)));
-        *entry = match (*entry, end, u64::try_from(*committed)) {
-            (Some((written, sum)), Some(end), Ok(committed)) => {
-                Some((written.saturating_add(end), sum.saturating_add(committed.min(end))))
-            }
-            (_, _, _) => None,
-        };
+/// How far each group is in each topic. A topic of which one partition is not known is left out, and counted.
+pub(super) fn told(offsets: &Offsets) -> Consumers {
+    let mut groups = Vec::new();
+    let mut unknown = 0_u32;
+    let pairs: BTreeSet<(&Arc<str>, &Arc<str>)> =
+        offsets.committed.keys().map(|(group, (topic, _))| (group, topic)).collect();
+    for (group, topic) in pairs {
+        match of_one(offsets, group, topic) {
+            Some(row) => groups.push(row),
+            None => unknown = unknown.saturating_add(1),
+        }
     }
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let unknown = count(sums.values().filter(|sum| sum.is_none()).count());
-    let rows = sums.into_iter().filter_map(|((group, topic), sum)| {
-        let (written, committed) = sum?;
-        let all = partitions.keys().filter(|(name, _)| name == topic).count();
-        Some(ConsumerLag {
-            group: group.to_string(),
-            topic: topic.to_string(),
-            partitions: count(all),
-            written,
-            committed,
-        })
-    });
-    Consumers { groups: rows.collect(), left_out: count(offsets.left_out), unknown }
+    Consumers { groups, left_out: u32::try_from(offsets.left_out).unwrap_or(u32::MAX), unknown }
+}
+
+/// A partition of which a group never committed anything counts from its oldest record, and so does one whose records were
+/// deleted before they were read.
+fn of_one(offsets: &Offsets, group: &Arc<str>, topic: &Arc<str>) -> Option<ConsumerLag> {
+    let (group_name, topic_name) = (group.to_string(), topic.to_string());
+    let mut row =
+        ConsumerLag { group: group_name, topic: topic_name, partitions: 0, written: 0, committed: 0 };
+    for (key, span) in offsets.spans.iter().filter(|(key, _)| key.0 == *topic) {
+        let (start, end) = (*span)?;
+        let committed = offsets.committed.get(&(group.clone(), key.clone())).copied().unwrap_or(start);
+        let count = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        row.partitions = row.partitions.saturating_add(1);
+        row.written = row.written.saturating_add(count(end));
+        row.committed = row.committed.saturating_add(count(committed.max(start)));
+    }
+    (row.partitions > 0).then_some(row)
 }
 
 #[cfg(test)]
@@ -171,23 +183,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lag_is_summed_by_group_and_topic_and_what_is_not_known_is_left_out() {
+    fn offsets_are_summed_by_group_and_topic_and_what_is_not_known_is_left_out() {
         let key = |topic: &str, number: i32| (Arc::from(topic), number);
         let mut offsets = Offsets { left_out: 3, ..Offsets::default() };
         for (group, topic, number, committed) in
-            [("a", "orders", 0, 10), ("a", "orders", 1, 20), ("a", "late", 0, 1), ("b", "orders", 1, 30)]
+            [("a", "orders", 0, 10), ("a", "orders", 1, 20), ("a", "late", 0, 1), ("b", "orders", 1, 1)]
         {
             offsets.committed.insert((Arc::from(group), key(topic, number)), committed);
         }
-        offsets.ends = BTreeMap::from([(key("orders", 0), 15), (key("orders", 1), 27)]);
-        let row = |group: &str, written, committed| ConsumerLag {
+        offsets.spans = BTreeMap::from([
+            (key("orders", 0), Some((4, 15))),
+            (key("orders", 1), Some((5, 27))),
+            (key("late", 0), None),
+        ]);
+        let row = |group: &str, committed: u64| ConsumerLag {
             group: group.to_owned(),
             topic: "orders".to_owned(),
-            partitions: 0,
-            written,
+            partitions: 2,
+            written: 42,
             committed,
         };
-        let wanted = Consumers { groups: vec![row("a", 42, 30), row("b", 27, 27)], left_out: 3, unknown: 1 };
-        assert_eq!(told(&offsets, &Partitions::default()), wanted);
+        // Group b never committed in partition 0, and what it had not read of partition 1 is deleted.
+        let wanted = Consumers { groups: vec![row("a", 30), row("b", 9)], left_out: 3, unknown: 1 };
+        assert_eq!(told(&offsets), wanted);
     }
 }

@@ -319,7 +319,7 @@ impl<'a> View<'a> {
 
     fn lag(&self) -> Reading<Value> {
         match self.cluster.offsets {
-            Ok(offsets) => self.source.tells(json!(lag::told(offsets, &self.cluster.speaker.partitions))),
+            Ok(offsets) => self.source.tells(json!(lag::told(offsets))),
             Err(why) => Reading::gap(Gap::Error, why.clone()),
         }
     }
