@@ -202,13 +202,8 @@ impl Sim {
         }
     }
 
-    /// The process in a slot dies now, and is back after so long, or never: for a story that is told.
-    pub fn crash(&mut self, slot: &str, for_ms: Option<u64>) {
-        let Some(slot) = self.world.platform().find(slot) else { return };
-        self.suffer(&Blow::Crash { slot, until_ms: for_ms.map(|for_ms| self.now_ms + for_ms) });
-    }
-
-    fn suffer(&mut self, blow: &Blow) {
+    /// Something breaks now: for a story that is told, and not one that is drawn.
+    pub fn suffer(&mut self, blow: &Blow) {
         let before = self.world.margins();
         self.world.strike(self.now_ms, blow, &mut self.trace);
         let after = self.world.margins();

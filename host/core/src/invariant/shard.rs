@@ -114,8 +114,10 @@ fn movable(case: &Case) -> Finding {
             "move the data by hand first; this system cannot be asked to",
         );
     }
-    // A single copy that goes is another matter: RED-3 and RED-4 ask for the others.
-    if !unit::shares(case.snapshot) || case.change.ends() {
+    // A single copy that goes is another matter: RED-3 and RED-4 ask for the others. That a part of a unit is wished for, which
+    // no plan removes, STEP-5 says.
+    let is_part = case.verb().is_none() && !case.to.is_multiple_of(case.profile.unit());
+    if !unit::shares(case.snapshot) || case.change.ends() || is_part {
         return Finding::Pass;
     }
     super::each_group(held.into_iter(), "a whole shard must go", |group| {

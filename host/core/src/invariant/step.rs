@@ -196,11 +196,16 @@ fn refusals(case: &Case) -> Finding {
 
 fn unit(case: &Case) -> Finding {
     let unit = case.profile.unit.max(1);
-    let rest = case.to.abs_diff(case.from) % unit;
-    if rest == 0 {
+    let rest = case.to % unit;
+    if rest == 0 || case.to == case.from {
         return Finding::Pass;
     }
-    let size = if case.to > case.from { case.to - rest } else { case.to.saturating_add(rest) };
+    // Towards the present size, which may itself be between two units.
+    let size = if case.to > case.from {
+        (case.to - rest).max(case.from)
+    } else {
+        case.to.saturating_add(unit - rest).min(case.from)
+    };
     Finding::Clamp { least: size, most: size, detail: format!("a unit is {}", count(unit, "member")) }
 }
 

@@ -84,6 +84,12 @@ impl Shards {
                 aims.push((shard, member.clone()));
             }
         }
+        // An even share of all: a shard that lost some elsewhere gets its own back.
+        for shard in (0..self.shards.len()).filter(|shard| self.due(*shard) > 0) {
+            if let Some(first) = onto.first().filter(|_| aims.iter().all(|(known, _)| *known != shard)) {
+                aims.push((shard, first.clone()));
+            }
+        }
         let due = aims.iter().any(|(shard, _)| self.due(*shard) > 0 || self.open_on(*shard) > 0);
         if due {
             self.set_going(Aim::Onto(aims), call);
