@@ -186,7 +186,7 @@ fn signal<'a>(input: &'a Snapshot, name: &str) -> Result<&'a Signal, Refusal> {
 fn of_group<'a>(input: &'a Snapshot, group: &str, topic: &str) -> Result<Seen<'a>, Refusal> {
     let told = match input.facts.get(CONSUMER_LAG) {
         None | Some(Fact::NotApplicable) => {
-            return Err(refusal("NoMetrics", "this data system tells no offsets of consumers"));
+            return Err(refusal("MetricsUnavailable", "this data system tells no offsets of consumers"));
         }
         Some(Fact::Unknown { reason, detail }) => {
             let why = format!("the offsets of consumers are not known: {} {detail}", reason.kind());

@@ -165,7 +165,8 @@ fn what_is_not_known_is_refused_with_the_word_for_it() {
         change(&mut seen);
         QueueLag::evaluate(&seen).unwrap_err().reason.code
     };
-    assert_eq!(code(&|seen| seen.facts.clear()), "NoMetrics");
+    // No word on the settings: `plimsoll check` asks about a cluster of which nothing else is known.
+    assert_eq!(code(&|seen| seen.facts.clear()), "MetricsUnavailable");
     assert_eq!(
         code(&|seen| drop(seen.facts.insert(CONSUMER_LAG.into(), unknown(Gap::Error)))),
         "MetricsUnavailable"
