@@ -288,7 +288,9 @@ fn name(topic: &str) -> TopicName {
     TopicName(text(topic))
 }
 
+/// A record of now: one of 1970 is older than the broker keeps any, and is deleted unread.
 fn record(offset: i64, value: Bytes) -> Record {
+    let now_ms = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
     Record {
         transactional: false,
         control: false,
@@ -299,7 +301,7 @@ fn record(offset: i64, value: Bytes) -> Record {
         timestamp_type: TimestampType::Creation,
         offset,
         sequence: i32::try_from(offset).unwrap_or(-1),
-        timestamp: 0,
+        timestamp: i64::try_from(now_ms).unwrap_or(i64::MAX),
         key: None,
         value: Some(value),
         headers: Default::default(),
