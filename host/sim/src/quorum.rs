@@ -12,7 +12,7 @@ use crate::oracle::{Margin, Standing};
 use crate::platform::{Platform, PlatformSetup, State, Volume};
 use crate::rng::Rng;
 use crate::trace::Trace;
-use crate::world::{Blow, Call, Effect, Mishap, World};
+use crate::world::{About, Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::SystemReport;
 use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use std::collections::BTreeMap;
@@ -181,24 +181,12 @@ impl Quorum {
     }
 
     fn subject(&self, verb: &Verb) -> Option<usize> {
-        match verb {
-            Verb::System(SystemVerb::Register { slot, .. })
-            | Verb::System(SystemVerb::Admit { slot, .. })
-            | Verb::Platform(PlatformVerb::Start { slot, .. })
-            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
-            Verb::System(SystemVerb::Promote { member })
-            | Verb::System(SystemVerb::Deregister { member }) => {
+        match About::of(verb) {
+            About::Place(slot) => self.platform.find(slot),
+            About::Member(member) => {
                 self.by_name(member).and_then(|id| self.members.get(&id)).map(|peer| peer.slot)
             }
-            Verb::System(SystemVerb::MoveLeader { .. })
-            | Verb::System(SystemVerb::Cordon { .. })
-            | Verb::System(SystemVerb::Uncordon { .. })
-            | Verb::System(SystemVerb::Drain { .. })
-            | Verb::System(SystemVerb::CancelDrain { .. })
-            | Verb::System(SystemVerb::Barrier)
-            | Verb::System(SystemVerb::Rebalance)
-            | Verb::System(SystemVerb::Spread { .. })
-            | Verb::System(SystemVerb::PayDebt { .. }) => None,
+            About::Nobody => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::clients::Clients;
 use crate::oracle::{Cause, Margin, Standing};
 use crate::platform::{Platform, PlatformSetup, State, Volume};
 use crate::trace::Trace;
-use crate::world::{Blow, Call, Effect, Mishap, World};
+use crate::world::{About, Blow, Call, Effect, Mishap, World};
 use plimsoll_core::observation::SystemReport;
 use plimsoll_wire::journal::{PlatformVerb, SystemVerb, Verb};
 use std::sync::Arc;
@@ -327,23 +327,12 @@ impl Shards {
     }
 
     fn subject(&self, verb: &Verb) -> Option<usize> {
-        match verb {
-            Verb::System(SystemVerb::Register { slot, .. })
-            | Verb::System(SystemVerb::Admit { slot, .. })
-            | Verb::Platform(PlatformVerb::Start { slot, .. })
-            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => self.platform.find(slot),
-            Verb::System(SystemVerb::Drain { member }) | Verb::System(SystemVerb::Deregister { member }) => {
+        match About::of(verb) {
+            About::Place(slot) => self.platform.find(slot),
+            About::Member(member) => {
                 self.by_name(member).and_then(|at| self.nodes.get(at)).map(|node| node.place)
             }
-            Verb::System(SystemVerb::Promote { .. })
-            | Verb::System(SystemVerb::MoveLeader { .. })
-            | Verb::System(SystemVerb::Cordon { .. })
-            | Verb::System(SystemVerb::Uncordon { .. })
-            | Verb::System(SystemVerb::CancelDrain { .. })
-            | Verb::System(SystemVerb::Barrier)
-            | Verb::System(SystemVerb::Rebalance)
-            | Verb::System(SystemVerb::Spread { .. })
-            | Verb::System(SystemVerb::PayDebt { .. }) => None,
+            About::Nobody => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::oracle::{Cause, Margin, Standing};
 use crate::platform::Platform;
 use crate::trace::Trace;
 use plimsoll_core::observation::SystemReport;
-use plimsoll_wire::journal::{Outcome, Verb};
+use plimsoll_wire::journal::{Outcome, PlatformVerb, SystemVerb, Verb};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -141,4 +141,37 @@ pub enum Mishap {
         /// Who took the last of its data off one.
         cause: Cause,
     },
+}
+
+/// Whom a verb takes in or out, or empties: by the place, or by the name of the member.
+pub(crate) enum About<'a> {
+    /// What runs, or will run, there.
+    Place(&'a str),
+    /// A member that the system knows.
+    Member(&'a str),
+    /// Nobody, or the whole.
+    Nobody,
+}
+
+impl<'a> About<'a> {
+    /// What a verb is about.
+    pub(crate) fn of(verb: &'a Verb) -> Self {
+        match verb {
+            Verb::System(SystemVerb::Register { slot, .. })
+            | Verb::System(SystemVerb::Admit { slot, .. })
+            | Verb::Platform(PlatformVerb::Start { slot, .. })
+            | Verb::Platform(PlatformVerb::Stop { slot, .. }) => Self::Place(slot),
+            Verb::System(SystemVerb::Promote { member })
+            | Verb::System(SystemVerb::Drain { member })
+            | Verb::System(SystemVerb::Deregister { member }) => Self::Member(member),
+            Verb::System(SystemVerb::MoveLeader { .. })
+            | Verb::System(SystemVerb::Cordon { .. })
+            | Verb::System(SystemVerb::Uncordon { .. })
+            | Verb::System(SystemVerb::CancelDrain { .. })
+            | Verb::System(SystemVerb::Barrier)
+            | Verb::System(SystemVerb::Rebalance)
+            | Verb::System(SystemVerb::Spread { .. })
+            | Verb::System(SystemVerb::PayDebt { .. }) => Self::Nobody,
+        }
+    }
 }

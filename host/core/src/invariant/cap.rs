@@ -3,6 +3,7 @@
 use super::evid::label;
 use super::{ADMISSION, ALWAYS, Finding, Invariant, Severity, listed};
 use crate::case::Case;
+use crate::plan::price::drain_ms;
 use crate::{plan, workload};
 use plimsoll_wire::fact::{Fact, Gap};
 use plimsoll_wire::journal::{SystemVerb, Verb};
@@ -68,15 +69,8 @@ fn is_survivor(case: &Case, row: &Member) -> bool {
 
 /// Seconds until the victims are empty; none where a rate is not known.
 fn drain_seconds(case: &Case) -> Option<u64> {
-    let mut seconds: u64 = 0;
-    for row in case.members().iter().filter(|row| case.is_victim(row)) {
-        let (load, rate) = (row.load_bytes.value()?, row.drain_bytes_per_s.value()?);
-        if *rate == 0 {
-            return (*load == 0).then_some(seconds);
-        }
-        seconds = seconds.saturating_add(load.div_ceil(*rate));
-    }
-    Some(seconds)
+    let mut victims = case.members().iter().filter(|row| case.is_victim(row));
+    victims.try_fold(0_u64, |sum, row| Some(sum.saturating_add(drain_ms(row)?.div_ceil(1_000))))
 }
 
 fn permille(part: u64, of: u32) -> u64 {

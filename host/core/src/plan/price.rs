@@ -58,7 +58,7 @@ pub fn drain_ms(row: &Member) -> Option<u64> {
 }
 
 fn millis(bytes: u64, rate: u64) -> u64 {
-    u64::try_from(u128::from(bytes) * 1_000 / u128::from(rate.max(1))).unwrap_or(u64::MAX)
+    u64::try_from((u128::from(bytes) * 1_000).div_ceil(u128::from(rate.max(1)))).unwrap_or(u64::MAX)
 }
 
 /// A price as the rest of a sentence.

@@ -13,6 +13,7 @@ use plimsoll_wire::lag::CONSUMER_LAG;
 use plimsoll_wire::shards::{Scheme, ShardMap};
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
+    UNKNOWN_OWNER,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,7 +265,7 @@ impl<'a> View<'a> {
             all.push(Operation {
                 id: format!("reassignment of {} partitions, {} first", others.len(), Cluster::name(first)),
                 kind: OperationKind::Rebalance,
-                owner: "unknown".to_owned(),
+                owner: UNKNOWN_OWNER.to_owned(),
                 scope: String::new(),
                 progress_permille: self.progress(&others),
             });

@@ -11,6 +11,7 @@ use plimsoll_wire::fact::{Authority, Fact, Gap};
 use plimsoll_wire::journal::Join;
 use plimsoll_wire::snapshot::{
     Debt, GroupKind, GroupModel, Hosted, Lifecycle, Operation, OperationKind, PlacementState, Role,
+    UNKNOWN_OWNER,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,7 +265,7 @@ impl<'a> View<'a> {
                 found.push(Operation {
                     id: format!("backup/{}/{}", member.name, row.pid),
                     kind: OperationKind::Backup,
-                    owner: "unknown".to_owned(),
+                    owner: UNKNOWN_OWNER.to_owned(),
                     scope: member.name.clone(),
                     progress_permille: Fact::NotApplicable,
                 });
