@@ -5,14 +5,13 @@
 //! at more moments and with 100 MiB. Its successor finishes the same plan.
 
 use anyhow::Context as _;
-use plimsoll_tests::daemon::{Daemon, Misbehaviour};
 use plimsoll_tests::kafka::Rig;
 use plimsoll_tests::kafka::load::Load;
 use plimsoll_tests::moment::Moment;
 use plimsoll_tests::prometheus::{Exporter, PrometheusServer};
-use plimsoll_wire::journal::PlanStatus;
+use plimsoll_tests::pursuit::pursue;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 const MIB: usize = 1024 * 1024;
@@ -57,7 +56,7 @@ async fn follows_the_producer_out_and_in_through_kills_and_loses_no_record() -> 
     let [out, back] = aims();
     for (pace, size, moments) in [(400, 4, out), (100, 3, back)] {
         load.set_pace(pace);
-        pursue(&mut daemon, size, moments).await?;
+        pursue(&mut daemon, size, moments, PATIENCE).await?;
     }
     counter.abort();
     let _ = counter.await;
@@ -73,46 +72,4 @@ async fn follows_the_producer_out_and_in_through_kills_and_loses_no_record() -> 
     assert!(ours.is_empty(), "{ours:?}");
     daemon.kill()?;
     daemon.audit_is_sound()
-}
-
-/// Waits until the target has a size, and kills the daemon at each moment on the way.
-async fn pursue(daemon: &mut Daemon, size: u32, moments: Vec<Moment>) -> anyhow::Result<()> {
-    let before = daemon.journal()?.map_or(0, |journal| journal.history.len());
-    for moment in moments {
-        strike(daemon, moment)?;
-    }
-    let reached = daemon
-        .until(&format!("{size} brokers"), PATIENCE, |status| {
-            status.plan.is_none() && status.sizes.members == Some(size) && status.history.len() > before
-        })
-        .await?;
-    let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.ended_at.members, ended.status), (Some(size), PlanStatus::Done), "{ended:#?}");
-    Ok(())
-}
-
-/// Kills the daemon at a moment, and starts it again.
-fn strike(daemon: &mut Daemon, moment: Moment) -> anyhow::Result<()> {
-    if let Moment::While(_, command) = moment {
-        daemon.misbehave(command, Misbehaviour::Slow)?;
-    }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let journal = daemon.journal()?;
-        let at_work = match moment {
-            Moment::While(_, command) => daemon.is_in(command),
-            Moment::Before(_) | Moment::After(_) | Moment::In(..) => true,
-        };
-        if at_work && journal.as_ref().is_some_and(|journal| moment.is(journal)) {
-            break;
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{moment:?} was missed: {journal:#?}\n{}", daemon.tail());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    daemon.kill()?;
-    println!("killed {moment:?}");
-    if let Moment::While(_, command) = moment {
-        daemon.behave(command)?;
-    }
-    daemon.start()
 }

@@ -4,14 +4,12 @@
 //! On the way the daemon is killed (`SIGKILL`): once in each direction, with `PLIMSOLL_LONG=1` in more phases. Its successor
 //! finishes the same plan.
 
-use anyhow::Context as _;
-use plimsoll_tests::daemon::{Daemon, Misbehaviour};
 use plimsoll_tests::moment::Moment;
 use plimsoll_tests::postgres::load::Load;
 use plimsoll_tests::postgres::watch::Watch;
 use plimsoll_tests::postgres::{Rig, Wishes};
-use plimsoll_wire::journal::PlanStatus;
-use std::time::{Duration, Instant};
+use plimsoll_tests::pursuit::pursue;
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(400);
 
@@ -49,7 +47,7 @@ async fn follows_the_reads_out_and_in_through_kills_and_loses_no_commit() -> any
     let [out, back] = aims();
     for (reads, size, moments) in [(300, 4, out), (30, 2, back), (300, 4, Vec::new())] {
         load.set_reads(reads);
-        pursue(&mut daemon, size, moments).await?;
+        pursue(&mut daemon, size, moments, PATIENCE).await?;
     }
     let found = watch.finish().await?;
     println!("{} polls; sets {:?}; {:#?}", found.polls, found.sets, found.violations);
@@ -66,46 +64,4 @@ async fn follows_the_reads_out_and_in_through_kills_and_loses_no_commit() -> any
     assert_eq!(rig.ask("p1", slots).await?, "p2 true, p3 true, p4 true");
     daemon.kill()?;
     daemon.audit_is_sound()
-}
-
-/// Waits until the target has a size, and kills the daemon at each moment on the way.
-async fn pursue(daemon: &mut Daemon, size: u32, moments: Vec<Moment>) -> anyhow::Result<()> {
-    let before = daemon.journal()?.map_or(0, |journal| journal.history.len());
-    for moment in moments {
-        strike(daemon, moment).await?;
-    }
-    let reached = daemon
-        .until(&format!("{size} members"), PATIENCE, |status| {
-            status.plan.is_none() && status.sizes.members == Some(size) && status.history.len() > before
-        })
-        .await?;
-    let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.ended_at.members, ended.status), (Some(size), PlanStatus::Done), "{ended:#?}");
-    Ok(())
-}
-
-/// Kills the daemon at a moment, and starts it again.
-async fn strike(daemon: &mut Daemon, moment: Moment) -> anyhow::Result<()> {
-    if let Moment::While(_, command) = moment {
-        daemon.misbehave(command, Misbehaviour::Slow)?;
-    }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let journal = daemon.journal()?;
-        let at_work = match moment {
-            Moment::While(_, command) => daemon.is_in(command),
-            Moment::Before(_) | Moment::After(_) | Moment::In(..) => true,
-        };
-        if at_work && journal.as_ref().is_some_and(|journal| moment.is(journal)) {
-            break;
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{moment:?} was missed: {journal:#?}\n{}", daemon.tail());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    daemon.kill()?;
-    println!("killed {moment:?}");
-    if let Moment::While(_, command) = moment {
-        daemon.behave(command)?;
-    }
-    daemon.start()
 }

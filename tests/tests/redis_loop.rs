@@ -4,12 +4,11 @@
 //! On the way the daemon is killed (`SIGKILL`) while the keys of one slot are being moved, once in each direction; with
 //! `PLIMSOLL_LONG=1` in more phases. Its successor finds the slot open, finishes it, and finishes the same plan.
 
-use anyhow::Context as _;
-use plimsoll_tests::daemon::{Daemon, Misbehaviour};
+use plimsoll_tests::daemon::Daemon;
 use plimsoll_tests::moment::Moment;
+use plimsoll_tests::pursuit::{ended, kill_at, reaches};
 use plimsoll_tests::redis::load::Load;
 use plimsoll_tests::redis::{Rig, Wishes, slots_by_view};
-use plimsoll_wire::journal::PlanStatus;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -75,7 +74,7 @@ async fn follows_the_reads_out_and_in_through_kills_and_loses_no_confirmed_write
     let [out, back] = aims();
     for (reads, size, strikes) in [(155, 8, out), (60, 6, back)] {
         load.set_reads(reads);
-        pursue(&rig, &mut daemon, size, strikes).await?;
+        follow(&rig, &mut daemon, size, strikes).await?;
         for slot in ["p1", "p4", "p6"] {
             let owned = slots_by_view(rig.port(slot)?).await?;
             let shards = usize::try_from(size)? / 2;
@@ -94,48 +93,31 @@ async fn follows_the_reads_out_and_in_through_kills_and_loses_no_confirmed_write
 }
 
 /// Waits until the target has a size, and kills the daemon at each moment on the way.
-async fn pursue(rig: &Rig, daemon: &mut Daemon, size: u32, strikes: Vec<Strike>) -> anyhow::Result<()> {
-    let before = daemon.journal()?.map_or(0, |journal| journal.history.len());
+async fn follow(rig: &Rig, daemon: &mut Daemon, size: u32, strikes: Vec<Strike>) -> anyhow::Result<()> {
+    let before = ended(daemon)?;
     for strike in strikes {
-        hit(rig, daemon, strike).await?;
+        match strike {
+            Strike::At(moment) => kill_at(daemon, moment, PATIENCE).await?,
+            Strike::InSlot(verb) => kill_half_way(rig, daemon, verb).await?,
+        }
     }
-    let reached = daemon
-        .until(&format!("{size} members"), PATIENCE, |status| {
-            status.plan.is_none() && status.sizes.members == Some(size) && status.history.len() > before
-        })
-        .await?;
-    let ended = reached.history.last().context("no ended plan")?;
-    assert_eq!((ended.ended_at.members, ended.status), (Some(size), PlanStatus::Done), "{ended:#?}");
-    Ok(())
+    reaches(daemon, size, before, PATIENCE).await
 }
 
-/// Kills the daemon at a moment, and starts it again.
-async fn hit(rig: &Rig, daemon: &mut Daemon, strike: Strike) -> anyhow::Result<()> {
-    if let Strike::At(Moment::While(_, command)) = strike {
-        daemon.misbehave(command, Misbehaviour::Slow)?;
-    }
+/// Kills the daemon while a verb moves the keys of the large slot, and starts it again.
+async fn kill_half_way(rig: &Rig, daemon: &mut Daemon, verb: &'static str) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let journal = daemon.journal()?;
-        let is = |moment: Moment| journal.as_ref().is_some_and(|journal| moment.is(journal));
-        let now = match strike {
-            Strike::At(moment @ Moment::While(_, command)) => is(moment) && daemon.is_in(command),
-            Strike::At(moment @ (Moment::Before(_) | Moment::After(_) | Moment::In(..))) => is(moment),
-            Strike::InSlot(verb) => is(Moment::Before(verb)) && rig.is_half_way(LARGE).await?,
-        };
-        if now {
+        let begun = journal.as_ref().is_some_and(|journal| Moment::Before(verb).is(journal));
+        if begun && rig.is_half_way(LARGE).await? {
             break;
         }
-        anyhow::ensure!(Instant::now() < deadline, "{strike:?} was missed: {journal:#?}\n{}", daemon.tail());
+        anyhow::ensure!(Instant::now() < deadline, "{verb} was missed: {journal:#?}\n{}", daemon.tail());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     daemon.kill()?;
-    println!("killed {strike:?}");
-    if let Strike::InSlot(_) = strike {
-        anyhow::ensure!(rig.is_half_way(LARGE).await?, "the slot was finished in that very moment");
-    }
-    if let Strike::At(Moment::While(_, command)) = strike {
-        daemon.behave(command)?;
-    }
+    println!("killed half way through {verb}");
+    anyhow::ensure!(rig.is_half_way(LARGE).await?, "the slot was finished in that very moment");
     daemon.start()
 }

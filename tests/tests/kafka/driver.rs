@@ -3,6 +3,7 @@
 use crate::subject::{Subject, cordon, debts, drain, group, hosted, is_whole, member, pay};
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::kafka::KafkaSettings;
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::kafka::Rig;
 use plimsoll_tests::kafka::load::{GROUP, Load};
 use plimsoll_wire::fact::Authority;

@@ -1,13 +1,13 @@
 //! The driver with a rig for its platform.
 
-use plimsoll::actuate::Permit;
-use plimsoll::systems::System as _;
+use plimsoll::systems::System;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::kafka::{Kafka, KafkaSettings};
 use plimsoll_core::observation::{PlatformReport, SystemGroup, SystemMember, SystemReport};
+use plimsoll_tests::driven::Driven;
 use plimsoll_tests::kafka::{PATIENCE, Rig};
 use plimsoll_tests::process::wait_until;
-use plimsoll_wire::journal::{Outcome, SystemVerb};
+use plimsoll_wire::journal::SystemVerb;
 use plimsoll_wire::snapshot::{Hosted, Lifecycle, PlacementState};
 use std::time::Duration;
 
@@ -25,58 +25,6 @@ impl Subject {
         // A busy machine takes its time.
         let connection = Connection { deadline: Duration::from_secs(15), ..connection };
         Self { rig, driver: Kafka::new(connection, settings) }
-    }
-
-    pub(crate) fn platform(&self) -> anyhow::Result<PlatformReport> {
-        Ok(self.rig.list()?.report())
-    }
-
-    pub(crate) async fn observe(&self) -> anyhow::Result<SystemReport> {
-        Ok(self.driver.observe(&self.platform()?).await)
-    }
-
-    /// Observes until a report is as wanted.
-    pub(crate) async fn observe_until(
-        &self,
-        what: &str,
-        wanted: impl Fn(&SystemReport) -> bool,
-    ) -> anyhow::Result<SystemReport> {
-        wait_until(what, PATIENCE, async || {
-            let report = self.observe().await?;
-            anyhow::ensure!(wanted(&report), "{report:#?}");
-            Ok(report)
-        })
-        .await
-    }
-
-    pub(crate) async fn act(&self, verb: SystemVerb) -> anyhow::Result<Outcome> {
-        let permit = Permit {
-            target: "test/kafka".into(),
-            plan: "plan-1".into(),
-            intent: "intent-1".into(),
-            epoch: 1,
-            deadline: Duration::from_secs(90),
-            membership: None,
-        };
-        Ok(self.driver.act(&permit, &verb, &self.platform()?).await)
-    }
-
-    pub(crate) async fn applied(&self, verb: SystemVerb) -> anyhow::Result<()> {
-        match self.act(verb.clone()).await? {
-            Outcome::Applied => Ok(()),
-            Outcome::Refused { message } | Outcome::Unknown { message } => {
-                anyhow::bail!("{}: {message}", verb.kind())
-            }
-        }
-    }
-
-    pub(crate) async fn refused(&self, verb: SystemVerb) -> anyhow::Result<String> {
-        match self.act(verb.clone()).await? {
-            Outcome::Refused { message } => Ok(message),
-            other @ (Outcome::Applied | Outcome::Unknown { .. }) => {
-                anyhow::bail!("{} was not refused: {other:?}", verb.kind())
-            }
-        }
     }
 
     pub(crate) async fn serving(&self, brokers: &[&str]) -> anyhow::Result<SystemReport> {
@@ -120,6 +68,20 @@ impl Subject {
             anyhow::bail!("{left:?} copies are left")
         })
         .await
+    }
+}
+
+impl Driven for Subject {
+    fn driver(&self) -> &dyn System {
+        &self.driver
+    }
+
+    fn platform(&self) -> anyhow::Result<PlatformReport> {
+        Ok(self.rig.list()?.report())
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 

@@ -1,6 +1,7 @@
 //! The driver's verbs, one after the other as a plan gives them.
 
 use crate::subject::{Subject, group, member, move_leader, placement, register};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::postgres::load::Load;
 use plimsoll_tests::postgres::watch::Watch;
 use plimsoll_wire::journal::SystemVerb;

@@ -2,6 +2,7 @@
 
 use crate::subject::{Subject, detail, group, member, move_leader, placement};
 use plimsoll_core::observation::SystemReport;
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::postgres::load::Load;
 use plimsoll_tests::process::{signal, wait_until};
 use plimsoll_wire::alarm::ALARMS;

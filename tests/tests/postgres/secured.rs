@@ -3,6 +3,7 @@
 use crate::subject::{Subject, detail};
 use plimsoll::systems::System as _;
 use plimsoll::systems::connection::{Connection, Login};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::postgres::{Rig, put};
 use plimsoll_wire::journal::SystemVerb;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! The driver's verbs, one after the other as a plan gives them.
 
 use crate::subject::{Subject, cordon, deregister, drain, hosted, lifecycle, member};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::redis::load::Load;
 use plimsoll_tests::redis::slots_by_view;
 use plimsoll_wire::snapshot::{GroupModel, Lifecycle, PlacementState};

@@ -1,6 +1,7 @@
 //! Servers that do not agree with each other, and failovers under load.
 
 use crate::subject::{Subject, detail, hosted, member};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::redis::load::Load;
 use plimsoll_wire::journal::SystemVerb;
 use plimsoll_wire::snapshot::PlacementState;

@@ -1,6 +1,7 @@
 //! Slots that somebody has left on their way.
 
 use crate::subject::{Subject, cordon, deregister, drain, uncordon};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::process::signal;
 use plimsoll_tests::redis::{Rig, slots_by_view};
 use plimsoll_wire::snapshot::{OperationKind, UNKNOWN_OWNER};

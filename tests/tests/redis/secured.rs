@@ -4,6 +4,7 @@ use crate::subject::{Subject, cordon, detail, uncordon};
 use plimsoll::systems::System as _;
 use plimsoll::systems::connection::{Connection, Login};
 use plimsoll_core::observation::{PlatformReport, Slot, Source};
+use plimsoll_tests::driven::Driven as _;
 use plimsoll_tests::redis::Rig;
 use plimsoll_wire::fact::Authority;
 use std::path::PathBuf;

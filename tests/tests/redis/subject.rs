@@ -1,13 +1,13 @@
 //! The driver with a rig for its platform.
 
-use plimsoll::actuate::Permit;
-use plimsoll::systems::System as _;
+use plimsoll::systems::System;
 use plimsoll::systems::connection::Connection;
 use plimsoll::systems::redis::{Redis, RedisSettings};
 use plimsoll_core::observation::{PlatformReport, Reading, SystemMember, SystemReport};
+use plimsoll_tests::driven::Driven;
 use plimsoll_tests::process::wait_until;
 use plimsoll_tests::redis::{PATIENCE, Rig};
-use plimsoll_wire::journal::{Outcome, SystemVerb};
+use plimsoll_wire::journal::SystemVerb;
 use plimsoll_wire::snapshot::{Endpoints, Hosted, Lifecycle};
 use std::time::Duration;
 
@@ -29,44 +29,6 @@ impl Subject {
         Self { rig, driver: Redis::new(connection, RedisSettings::default()), clients: Vec::new() }
     }
 
-    pub(crate) fn platform(&self) -> anyhow::Result<PlatformReport> {
-        let mut listing = self.rig.list()?;
-        for (entry, port) in listing.members.iter_mut().zip(&self.clients) {
-            entry.endpoints.insert("client".to_owned(), format!("127.0.0.1:{port}"));
-        }
-        Ok(listing.report())
-    }
-
-    pub(crate) async fn observe(&self) -> anyhow::Result<SystemReport> {
-        Ok(self.driver.observe(&self.platform()?).await)
-    }
-
-    /// Observes until a report is as wanted.
-    pub(crate) async fn observe_until(
-        &self,
-        what: &str,
-        wanted: impl Fn(&SystemReport) -> bool,
-    ) -> anyhow::Result<SystemReport> {
-        wait_until(what, PATIENCE, async || {
-            let report = self.observe().await?;
-            anyhow::ensure!(wanted(&report), "{report:#?}");
-            Ok(report)
-        })
-        .await
-    }
-
-    pub(crate) async fn act(&self, verb: SystemVerb) -> anyhow::Result<Outcome> {
-        let permit = Permit {
-            target: "test/redis".into(),
-            plan: "plan-1".into(),
-            intent: "intent-1".into(),
-            epoch: 1,
-            deadline: Duration::from_secs(60),
-            membership: None,
-        };
-        Ok(self.driver.act(&permit, &verb, &self.platform()?).await)
-    }
-
     /// Gives a verb again and again, as a plan does, until the report is as wanted.
     pub(crate) async fn until(
         &self,
@@ -82,24 +44,6 @@ impl Subject {
             anyhow::bail!("{outcome:?} {report:#?}")
         })
         .await
-    }
-
-    pub(crate) async fn applied(&self, verb: SystemVerb) -> anyhow::Result<()> {
-        match self.act(verb.clone()).await? {
-            Outcome::Applied => Ok(()),
-            Outcome::Refused { message } | Outcome::Unknown { message } => {
-                anyhow::bail!("{}: {message}", verb.kind())
-            }
-        }
-    }
-
-    pub(crate) async fn refused(&self, verb: SystemVerb) -> anyhow::Result<String> {
-        match self.act(verb.clone()).await? {
-            Outcome::Refused { message } => Ok(message),
-            other @ (Outcome::Applied | Outcome::Unknown { .. }) => {
-                anyhow::bail!("{} was not refused: {other:?}", verb.kind())
-            }
-        }
     }
 
     /// Starts a node in a slot and lets it in, as a plan does.
@@ -118,6 +62,24 @@ impl Subject {
             })
         })
         .await
+    }
+}
+
+impl Driven for Subject {
+    fn driver(&self) -> &dyn System {
+        &self.driver
+    }
+
+    fn platform(&self) -> anyhow::Result<PlatformReport> {
+        let mut listing = self.rig.list()?;
+        for (entry, port) in listing.members.iter_mut().zip(&self.clients) {
+            entry.endpoints.insert("client".to_owned(), format!("127.0.0.1:{port}"));
+        }
+        Ok(listing.report())
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 
